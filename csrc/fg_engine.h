@@ -1,0 +1,40 @@
+/* The engine as its host sees it: one worker, one event loop, run by the calling thread until STOP or the end of a drain.
+ *
+ * The host (core/engine.pyx) gives the functions that Cython implements and two descriptors; everything else arrives on
+ * the control socket, read by the loop itself: no call into the engine from another thread exists.
+ */
+#ifndef FG_ENGINE_H
+#define FG_ENGINE_H
+
+#include "fg_http1.h"
+#include "fg_image.h"
+
+struct fg_functions {
+    fg_h1_request_fn parse_request;
+    fg_h1_response_fn parse_response;
+    fg_h1_trailers_fn parse_trailers;
+    fg_h1_chunk_fn next_chunk;
+    fg_path_normalize_fn normalize_path;
+    fg_client_hello_fn peek_client_hello;
+    fg_image_open_fn open_image;
+    fg_image_close_fn close_image;
+    fg_match_fn match;
+};
+
+struct fg_engine_options {
+    int control_fd;          /* SOCK_SEQPACKET, see fg_control.h; the engine closes it */
+    int stats_fd;            /* memfd of fg_stats_size() bytes; mapped, then closed */
+    int log_fd;              /* where access log lines go; -1: nowhere */
+    uint32_t worker;         /* 0 .. workers-1 */
+    uint32_t workers;
+    uint32_t orphan_timeout; /* ms to serve on after the control socket closed, before draining */
+    uint64_t memory_limit;   /* bytes of connection memory, above which requests get 503 and accepting pauses; 0: none */
+};
+
+struct fg_engine;
+
+struct fg_engine *fg_engine_new(const struct fg_functions *functions, const struct fg_engine_options *options);
+int fg_engine_run(struct fg_engine *e);  /* 0: stopped as asked */
+void fg_engine_free(struct fg_engine *e);
+
+#endif

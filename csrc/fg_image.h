@@ -1,0 +1,203 @@
+/* The image: what a worker knows of the configuration. Written by core/snapshot.pyx, read by core/router.pyx and the engine.
+ *
+ * One flat, position-independent buffer in a sealed memfd:
+ *
+ *   +--------+-----------+-----------+-----------+-- - - --+
+ *   | header | directory | segment 0 | segment 1 |         |
+ *   +--------+-----------+-----------+-----------+-- - - --+
+ *
+ * Segments are content-addressed: a change rewrites the segments it touches, the builder copies the others, and a loader
+ * skips the validation of content that it validated before. Inside a segment every reference is a `struct fg_ref`,
+ * relative to the segment's first byte; between segments, the directory's position. All integers are little-endian in
+ * the order of this machine (both supported architectures agree); all records are 8-byte aligned.
+ *
+ * fg_image_check (core/snapshot.pyx) validates every offset once, before the first use. After that readers trust it.
+ */
+#ifndef FG_IMAGE_H
+#define FG_IMAGE_H
+
+#include "fg_base.h"
+#include "fg_http1.h"
+
+#define FG_IMAGE_MAGIC 0x31474d4945544146ull /* "FATEIMG1" */
+#define FG_IMAGE_VERSION 1                   /* a loader of N reads N-1 */
+
+struct fg_ref {      /* a run of bytes, or of records, in the same segment */
+    uint32_t off;
+    uint32_t len;    /* bytes of a string; number of records of an array */
+};
+
+enum fg_segment_kind { FG_SEG_SOCKETS = 1, FG_SEG_CLUSTERS, FG_SEG_HOSTS, FG_SEG_GROUP };
+
+struct fg_img_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t nsegments;
+    uint64_t size;         /* of the whole image */
+    uint64_t checksum;     /* of everything behind this header */
+    uint64_t generation;
+    uint64_t reserved[3];
+};
+
+struct fg_img_segment {    /* a directory entry */
+    uint64_t hash[2];      /* of kind and content */
+    uint64_t offset;       /* from the image's first byte, 64-byte aligned */
+    uint32_t size;
+    uint32_t kind;
+};
+
+/* --- rules and what they do; they live in FG_SEG_GROUP segments, next to the tries that lead to them ------------------ */
+
+struct fg_img_pair { struct fg_ref name, value; };  /* name in lower case for matching; as spelt for edits */
+
+struct fg_img_edits {      /* set, then add, then remove */
+    struct fg_ref set;     /* of fg_img_pair */
+    struct fg_ref add;     /* of fg_img_pair */
+    struct fg_ref remove;  /* of fg_ref (strings, lower-case) */
+};
+
+enum fg_rewrite_kind { FG_REWRITE_NONE, FG_REWRITE_FULL, FG_REWRITE_PREFIX };
+
+struct fg_img_filters {
+    struct fg_img_edits request, response;
+    struct fg_ref hostname;    /* len 0: kept */
+    struct fg_ref path;
+    uint32_t path_kind;        /* enum fg_rewrite_kind */
+    uint32_t empty;            /* 1: nothing to do at all */
+};
+
+struct fg_img_redirect {
+    struct fg_ref scheme, hostname, path; /* len 0: kept */
+    uint32_t port;             /* 0: derived */
+    uint16_t status;
+    uint8_t path_kind;
+    uint8_t reserved;
+};
+
+struct fg_img_backend {
+    uint64_t cluster;          /* position in FG_SEG_CLUSTERS + 1; 0: answers `status` */
+    uint32_t weight;
+    uint16_t status;
+    uint16_t reason;           /* enum fg_reason */
+    struct fg_img_filters filters;
+};
+
+enum fg_action { FG_ACTION_FORWARD, FG_ACTION_REDIRECT, FG_ACTION_RESPOND };
+
+struct fg_img_rule {
+    uint64_t key;              /* hash of the rule's key: state that survives reloads hangs on it */
+    uint64_t route_key;        /* hash of the route's name: statistics */
+    struct fg_ref route;       /* "HTTPRoute/namespace/name" */
+    struct fg_ref name;        /* of the rule */
+    uint32_t index;            /* of the rule in its route */
+    uint16_t status;           /* RESPOND */
+    uint16_t reason;           /* RESPOND: enum fg_reason */
+    uint8_t action;            /* enum fg_action */
+    uint8_t reserved[3];
+    uint32_t request_timeout;  /* ms, 0: none */
+    uint32_t backend_timeout;  /* ms */
+    uint32_t total_weight;
+    struct fg_ref backends;    /* of fg_img_backend */
+    struct fg_img_redirect redirect;
+    struct fg_img_filters filters;
+};
+
+/* --- sockets, listeners and clusters ---------------------------------------------------------------------------------- */
+
+struct fg_img_limits {         /* ir.Limits, in its order */
+    uint32_t request_line, head_bytes, head_fields, response_head_bytes;
+    uint64_t body_bytes;
+    uint32_t first_byte_timeout, head_timeout, idle_timeout, body_min_rate, connect_timeout, response_timeout;
+    uint32_t upstream_idle_timeout, tunnel_idle_timeout, keepalive_requests, connections, upstream_connections;
+    uint32_t interim_responses;
+};
+
+struct fg_img_listener {
+    uint64_t key;              /* hash: statistics */
+    struct fg_ref key_name;    /* "Gateway/namespace/name/listener" */
+    struct fg_ref gateway;     /* "namespace/name" */
+    struct fg_ref name, hostname;
+    uint32_t protocol;
+    uint32_t hosts_segment;    /* directory position of its FG_SEG_HOSTS */
+};
+
+struct fg_img_socket {
+    uint64_t key;              /* hash of "address:port" as configured: what LISTEN messages name */
+    struct fg_ref address;
+    uint32_t port;
+    uint32_t trusted_hops;
+    struct fg_ref listeners;   /* of fg_img_listener, most specific hostname first */
+    struct fg_ref via, server, log_format;
+    uint8_t underscores, request_id, access_log /* 0 off, 1 json, 2 text */, reserved[5];
+    struct fg_img_limits limits;
+};
+
+struct fg_img_cluster {
+    uint64_t key;              /* hash of the name: the endpoint table and the upstream pools are keyed by it */
+    struct fg_ref name;        /* "Service/namespace/name/port" */
+    struct fg_ref health_path; /* len 0: no active check */
+    uint32_t health_interval, health_timeout, health_healthy, health_unhealthy; /* ms, ms, count, count */
+    uint32_t protocol;         /* enum fg_upstream_protocol */
+    uint32_t reserved;
+};
+
+enum fg_upstream_protocol { FG_UPSTREAM_HTTP1, FG_UPSTREAM_H2C, FG_UPSTREAM_WEBSOCKET };
+
+/* --- an image in use ----------------------------------------------------------------------------------------------------- */
+
+/* A mapped and validated image with its runtime side tables. Filled by fg_image_open_fn; immutable afterwards. */
+struct fg_image {
+    const uint8_t *base;
+    size_t size;
+    uint64_t generation;
+    const struct fg_img_segment *dir;
+    uint32_t nsegments;
+    const uint8_t *sockets_seg;               /* base of FG_SEG_SOCKETS: references of sockets and listeners */
+    const struct fg_img_socket *sockets;
+    uint32_t nsockets;
+    const uint8_t *clusters_seg;
+    const struct fg_img_cluster *clusters;
+    uint32_t nclusters;
+    void *tables;                             /* compiled regexes, by content; owned by router.pyx */
+};
+
+/* Maps `fd`, validates, builds the side tables. Runs on a helper thread. 0, or -1 with a sentence in `why`. */
+typedef int (*fg_image_open_fn)(int fd, struct fg_image *image, char *why, size_t why_size);
+typedef void (*fg_image_close_fn)(struct fg_image *image);
+
+/* --- the endpoint table: published on its own, much more often than the image ------------------------------------------- */
+
+#define FG_ENDPOINTS_MAGIC 0x3153504544545341ull
+struct fg_ep_header { uint64_t magic; uint64_t version; uint64_t size; uint64_t checksum; uint32_t nclusters; uint32_t nendpoints; };
+struct fg_ep_cluster { uint64_t key; uint32_t first, count; };     /* sorted by key */
+struct fg_ep_endpoint { uint8_t address[16]; uint16_t port; uint8_t family /* 4 or 6 */; uint8_t reserved; uint32_t weight; };
+
+/* --- matching ------------------------------------------------------------------------------------------------------------ */
+
+struct fg_match_query {
+    const uint8_t *host;       /* lower-case, no port, no trailing dot; an IPv6 literal in brackets */
+    const uint8_t *path;       /* normalised, without query */
+    const uint8_t *query;      /* without '?' */
+    const uint8_t *method;
+    const uint8_t *base;       /* what the fields' offsets are relative to */
+    const struct fg_field *fields;
+    uint32_t host_len, path_len, query_len, method_len, nfields;
+};
+
+struct fg_match_result {
+    const struct fg_img_rule *rule;         /* NULL: no match; listener may still be known */
+    const uint8_t *seg;                     /* base of the segment that the rule's references are relative to */
+    const struct fg_img_listener *listener; /* NULL: no listener serves this host */
+    struct fg_bytes hostname;               /* the pattern that matched: "", "*.example.com", "www.example.com" */
+    uint32_t prefix_len;                    /* bytes of the path that a PathPrefix matched; path_len for Exact */
+};
+
+/* No allocation but inside RE2; no lock; callable from any thread. `socket` indexes image->sockets. */
+typedef void (*fg_match_fn)(const struct fg_image *image, uint32_t socket, const struct fg_match_query *query,
+                            struct fg_match_result *result);
+
+static inline struct fg_bytes fg_str(const uint8_t *seg, struct fg_ref r) {
+    return (struct fg_bytes){seg + r.off, r.len};
+}
+
+#endif
