@@ -1,0 +1,84 @@
+/* Statistics of a worker: a memfd that the worker alone writes and the listener manager reads, as aligned 64-bit words.
+ *
+ *   +--------+------------------+-------------------------------+
+ *   | header | counters, gauges | series: (listener, route) ... |
+ *   +--------+------------------+-------------------------------+
+ *
+ * A series is claimed once, in order of first use, and never moves; what does not fit counts into the last one.
+ */
+#ifndef FG_STATS_H
+#define FG_STATS_H
+
+#include "fg_base.h"
+#include "fg_reasons.h"
+
+#define FG_STATS_MAGIC 0x3153544154534746ull
+
+/* X(name, kind, text): kind is counter or gauge. */
+#define FG_COUNTERS(X)                                                                            \
+    X(heartbeat_ms, gauge, "monotonic time of the last loop turn")                                \
+    X(generation, gauge, "generation of the image that is served")                                \
+    X(endpoints_version, gauge, "version of the endpoint table that is served")                   \
+    X(generations_live, gauge, "images that are still mapped")                                    \
+    X(connections_accepted, counter, "client connections accepted")                               \
+    X(connections_open, gauge, "client connections open")                                         \
+    X(connections_refused, counter, "client connections closed because of a limit")               \
+    X(accept_errors, counter, "accept calls that failed for want of descriptors or memory")       \
+    X(requests, counter, "requests whose head was complete")                                      \
+    X(requests_active, gauge, "requests being served")                                            \
+    X(upstream_connects, counter, "upstream connections begun")                                   \
+    X(upstream_connect_errors, counter, "upstream connections that failed or came too late")      \
+    X(upstream_reused, counter, "requests sent on a pooled upstream connection")                  \
+    X(upstream_open, gauge, "upstream connections open")                                          \
+    X(upstream_idle, gauge, "upstream connections that wait in a pool")                           \
+    X(upstream_unsolicited, counter, "idle upstream connections closed because data came")        \
+    X(upstream_retries, counter, "requests sent again to another connection")                     \
+    X(upstream_not_retried, counter, "requests lost on a reused connection that may not be replayed") \
+    X(upstream_ejections, counter, "endpoints ejected because connections failed")                \
+    X(tunnels_open, gauge, "upgraded connections open")                                           \
+    X(buffer_bytes, gauge, "bytes in buffers of connections")                                     \
+    X(log_lines, counter, "access log lines written")                                             \
+    X(log_dropped, counter, "access log lines dropped because the ring was full")                 \
+    X(turns, counter, "turns of the event loop")                                                  \
+    X(slow_turns, counter, "turns that worked for more than 2 ms")                                \
+    X(longest_turn_ns, gauge, "longest turn so far")                                              \
+    X(py_enter, counter, "times that the engine called into Python")                              \
+    X(bytes_received, counter, "bytes of request bodies received")                                \
+    X(bytes_sent, counter, "bytes of responses sent")
+
+enum { FG_SERIES_MAX = 1024, FG_LATENCY_BUCKETS = 16 };
+
+/* Upper bounds of the latency histogram's buckets, in microseconds; the last one is without bound. */
+#define FG_LATENCY_BOUNDS \
+    {100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 5000000, 30000000}
+
+struct fg_counters {
+#define X(name, kind, text) uint64_t name;
+    FG_COUNTERS(X)
+#undef X
+};
+
+struct fg_series {
+    uint64_t listener_key, route_key;
+    char listener[120], route[120];         /* NUL-terminated, cut */
+    uint64_t status_class[6];               /* 0: no response; 1xx .. 5xx */
+    uint64_t latency[FG_LATENCY_BUCKETS];
+    uint64_t latency_sum_us;
+    uint64_t received, sent;                /* body bytes */
+};
+
+struct fg_slab {
+    uint64_t magic;
+    uint64_t size;
+    uint64_t pid;
+    uint64_t nseries;
+    struct fg_counters c;
+    uint64_t reasons[FG_R_COUNT];           /* exchanges and connections that ended so */
+    struct fg_series series[FG_SERIES_MAX];
+};
+
+static inline size_t fg_stats_size(void) {
+    return sizeof(struct fg_slab);
+}
+
+#endif
