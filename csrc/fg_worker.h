@@ -1,0 +1,221 @@
+/* What a worker is made of, and who owns what.
+ *
+ *   fg_engine            one worker: loop, pools, image, endpoints, listeners, statistics
+ *     fg_listen          a bound socket; lives from LISTEN to UNLISTEN
+ *     fg_down            a client connection; at most one exchange at a time
+ *       fg_req           one exchange; from the complete request head to the end of the response
+ *     fg_endpoint        an address and protocol that clusters of any generation share; owns its idle connections
+ *       fg_up            a connection to it; lent to an exchange, or idle
+ *
+ * Everything here is touched by the loop's thread only.
+ */
+#ifndef FG_WORKER_H
+#define FG_WORKER_H
+
+#include "fg_engine.h"
+#include "fg_loop.h"
+#include "fg_reasons.h"
+#include "fg_req.h"
+#include "fg_stats.h"
+
+#include <netinet/in.h>
+
+struct fg_list { struct fg_list *prev, *next; };
+
+static inline void fg_list_init(struct fg_list *l) { l->prev = l->next = l; }
+static inline bool fg_list_empty(const struct fg_list *l) { return l->next == l; }
+static inline void fg_list_push(struct fg_list *head, struct fg_list *n) {
+    n->next = head->next;
+    n->prev = head;
+    head->next->prev = n;
+    head->next = n;
+}
+static inline void fg_list_remove(struct fg_list *n) {
+    n->prev->next = n->next;
+    n->next->prev = n->prev;
+    n->prev = n->next = n;
+}
+
+struct fg_address { /* IPv4 is kept as IPv4, also when it came over a dual-stack socket */
+    uint8_t ip[16];
+    uint16_t port;
+    uint8_t family; /* 4 or 6 */
+};
+
+/* An image that is mapped, and who still needs it: the worker itself, and exchanges before their response head. */
+struct fg_generation {
+    struct fg_image image;
+    uint32_t refs;
+};
+
+struct fg_listen {
+    struct fg_io io;
+    struct fg_grave grave;
+    struct fg_engine *e;
+    struct fg_list all;
+    uint64_t key;
+    uint32_t slot;
+    int socket;           /* position in the current image, -1: not known to it */
+    uint32_t connections; /* open ones that were accepted here */
+    bool closing;
+};
+
+enum fg_down_state {
+    FG_DOWN_FIRST,  /* nothing received yet */
+    FG_DOWN_HEAD,   /* a part of a head received */
+    FG_DOWN_IDLE,   /* between two requests */
+    FG_DOWN_BUSY,   /* an exchange is on */
+    FG_DOWN_TUNNEL,
+    FG_DOWN_LINGER, /* everything sent, write side shut: reading until the peer closes (RFC 9112 section 9.6) */
+    FG_DOWN_CLOSED
+};
+
+struct fg_down {
+    struct fg_io io;
+    struct fg_timer timer;
+    struct fg_grave grave;
+    struct fg_list all;
+    struct fg_engine *e;
+    struct fg_listen *listen;
+    struct fg_req *req;
+    struct fg_buf in;
+    uint32_t scanned;      /* the parser's resume hint */
+    uint32_t requests;
+    uint32_t lingered;     /* bytes thrown away so far */
+    uint8_t state;         /* enum fg_down_state */
+    bool closing;          /* close when everything owed is sent */
+    bool eof;              /* the client's FIN was read */
+    struct fg_address peer, local;
+};
+
+enum fg_up_state { FG_UP_CONNECTING, FG_UP_BUSY, FG_UP_IDLE, FG_UP_CLOSED };
+
+struct fg_up {
+    struct fg_io io;
+    struct fg_timer timer; /* connecting, idle */
+    struct fg_grave grave;
+    struct fg_list link;   /* endpoint->idle, or alone */
+    struct fg_engine *e;
+    struct fg_endpoint *endpoint;
+    struct fg_req *req;
+    struct fg_buf in;
+    uint32_t scanned;
+    uint32_t requests;     /* sent on it, this one included */
+    uint32_t idle_timeout; /* ms, from the peer's Keep-Alive; 0: not said */
+    uint8_t state;         /* enum fg_up_state */
+    bool eof;
+};
+
+struct fg_endpoint {
+    struct fg_endpoint *next; /* hash chain */
+    struct fg_address address;
+    uint64_t key;
+    struct fg_list idle;      /* of fg_up, most recently used first */
+    uint32_t refs;            /* tables that name it, connections to it */
+    uint32_t listed;          /* tables that name it: 0 stops pooling */
+    uint32_t active;          /* exchanges on it */
+    uint32_t connections;
+    uint32_t failures;        /* connects that failed in a row */
+    uint64_t ejected_until;   /* ms */
+};
+
+struct fg_choice { struct fg_endpoint *endpoint; uint32_t weight; };
+
+struct fg_cluster {
+    uint64_t key;
+    struct fg_choice *choices;
+    uint32_t n;
+    uint32_t max_weight;
+    bool uneven;              /* weights differ */
+};
+
+struct fg_endpoints {         /* one endpoint table, in the order of the keys */
+    uint64_t version;
+    struct fg_cluster *clusters;
+    uint32_t n;
+};
+
+enum { FG_MAX_FIELDS = 256, FG_SCRATCH = FG_BUF_HUGE, FG_ENDPOINT_BUCKETS = 4096, FG_SWRR_BUCKETS = 4096 };
+
+struct fg_swrr { /* smooth weighted round robin of one rule; outlives reloads */
+    struct fg_swrr *next;
+    uint64_t key;
+    uint32_t n;
+    uint64_t used_in; /* generation */
+    int64_t current[];
+};
+
+struct fg_engine {
+    struct fg_functions f;
+    struct fg_engine_options o;
+    struct fg_loop loop;
+    struct fg_pool pool;
+    struct fg_slab *stats;
+    struct fg_generation *gen;         /* served now; NULL before the first COMMIT */
+    struct fg_endpoints *endpoints;    /* served now */
+    struct fg_endpoint *buckets[FG_ENDPOINT_BUCKETS];
+    struct fg_swrr *swrr[FG_SWRR_BUCKETS];
+    struct fg_list listens, downs, ups;
+    struct fg_req *free_reqs;
+    struct fg_control *control;
+    struct fg_log *log;
+    struct fg_timer orphan, drain, resume_accept;
+    uint32_t max_connections;
+    uint8_t draining;                  /* 0 no, 1 announced (readiness gone), 2 listeners closed */
+    uint64_t drain_timeout;
+    uint64_t random;
+    char date[32];                     /* IMF-fixdate of date_second */
+    int64_t date_second;
+    /* Scratch of one call: nothing in it survives a return to the loop. */
+    struct fg_h1_head response;
+    struct fg_field response_fields[FG_MAX_FIELDS];
+    uint8_t scratch[FG_SCRATCH];
+};
+
+static inline uint64_t fg_random(struct fg_engine *e) { /* xorshift64*: spreading load, nothing secret */
+    e->random ^= e->random >> 12;
+    e->random ^= e->random << 25;
+    e->random ^= e->random >> 27;
+    return e->random * 0x2545f4914f6cdd1dull;
+}
+
+/* fg_listen.c */
+int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd);
+bool fg_listen_remove(struct fg_engine *e, uint64_t key, uint32_t slot);
+void fg_listen_resolve(struct fg_engine *e); /* after a COMMIT: which socket of the image each one is */
+void fg_listen_close_all(struct fg_engine *e);
+
+/* fg_down.c: client connections */
+void fg_down_accept(struct fg_listen *l, int fd, const struct sockaddr_storage *peer);
+void fg_down_close(struct fg_down *d);           /* at once */
+void fg_down_next(struct fg_down *d);            /* the exchange is over and the connection may go on */
+void fg_down_end(struct fg_down *d);             /* close after what is owed, lingering when the client may still send */
+void fg_down_refuse(struct fg_down *d, int reason, int64_t parse_error); /* local answer without an exchange */
+const struct fg_img_limits *fg_down_limits(const struct fg_down *d);
+
+/* fg_up.c: connections to endpoints */
+struct fg_up *fg_up_take(struct fg_engine *e, struct fg_endpoint *ep, struct fg_req *r, bool fresh, uint32_t connect_ms);
+void fg_up_release(struct fg_up *u);             /* back to the pool */
+void fg_up_close(struct fg_up *u);
+void fg_endpoint_unref(struct fg_engine *e, struct fg_endpoint *ep);
+struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address *a);
+void fg_endpoint_failed(struct fg_engine *e, struct fg_endpoint *ep);
+
+/* fg_cluster.c: endpoint tables, choice of an endpoint, choice of a weighted backend */
+struct fg_endpoints *fg_endpoints_load(struct fg_engine *e, int fd, char *why, size_t why_size);
+void fg_endpoints_free(struct fg_engine *e, struct fg_endpoints *t);
+struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const struct fg_endpoint *not_this);
+const struct fg_img_backend *fg_rule_backend(struct fg_engine *e, const struct fg_match_result *m);
+
+/* fg_exchange.c */
+void fg_exchange_begin(struct fg_down *d, struct fg_req *r);
+void fg_exchange_run(struct fg_req *r);
+void fg_exchange_connected(struct fg_req *r);
+void fg_exchange_up_failed(struct fg_req *r, int reason);
+void fg_exchange_abort(struct fg_req *r, int reason); /* the client is gone, or a limit is reached */
+
+/* fg_generation.c */
+void fg_generation_ref(struct fg_generation *g);
+void fg_generation_unref(struct fg_engine *e, struct fg_generation *g);
+
+#endif
