@@ -1,0 +1,85 @@
+"""Which listeners a route attaches to through a parentRef, and the reason when there are none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastgate.translate.conditions import ParentRef
+from fastgate.translate.hostnames import intersects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastgate.translate.listeners import Attachable
+    from fastgate.translate.selectors import Namespaces
+
+Rejection = tuple[str, str]  # reason of Accepted=False, message
+
+
+def parent_ref(ref: Any) -> ParentRef:
+    """Return a route's parentRef as its status repeats it."""
+    return ParentRef(ref.group, ref.kind, ref.namespace, ref.name, ref.section_name, ref.port)
+
+
+def attach(
+    kind: str,
+    namespace: str,
+    hostnames: Sequence[str],
+    ref: ParentRef,
+    listeners: Sequence[Attachable],
+    namespaces: Namespaces,
+) -> tuple[list[tuple[Attachable, tuple[str, ...]]], Rejection | None]:
+    """Attach a route to the listeners of one parent.
+
+    Args:
+        kind: the route's kind.
+        namespace: the route's namespace.
+        hostnames: the route's hostnames in lower case; ("",) for any.
+        ref: the parentRef, of which sectionName and port choose among the listeners.
+        listeners: of the parent object itself (a Gateway's ListenerSets are parents of their own).
+        namespaces: labels for allowedRoutes selectors.
+
+    Returns:
+        Each listener with those of the route's hostnames that intersect its own; and why there is none, or None. The
+        hostnames are the route's own, not the intersection: the listener narrows them, and a route with the more
+        specific hostname precedes (HTTPRouteSpec.hostnames).
+    """
+    chosen = [
+        listener
+        for listener in listeners
+        if (ref.section_name is None or listener.spec.name == ref.section_name)
+        and (ref.port is None or listener.spec.port == ref.port)
+    ]
+    if not chosen:
+        return [], ("NoMatchingParent", f"{ref.kind or 'Gateway'} {ref.name} has no listener {_choice(ref)}".rstrip())
+    allowed = [listener for listener in chosen if _allows(listener, kind, namespace, namespaces)]
+    if not allowed:
+        names = ", ".join(listener.spec.name for listener in chosen)
+        message = f"allowedRoutes of listener {names} does not admit {kind}s of namespace {namespace}"
+        return [], ("NotAllowedByListeners", message)
+    attached = []
+    for listener in allowed:
+        common = tuple(name for name in hostnames if intersects(listener.hostname, name))
+        if common:
+            attached.append((listener, common))
+    if not attached:
+        names = ", ".join(f"{listener.spec.name} ({listener.hostname})" for listener in allowed)
+        message = f"no hostname of the route intersects that of listener {names}"
+        return [], ("NoMatchingListenerHostname", message)
+    return attached, None
+
+
+def _choice(ref: ParentRef) -> str:
+    parts = []
+    if ref.section_name is not None:
+        parts.append(f"with name {ref.section_name}")
+    if ref.port is not None:
+        parts.append(f"with port {ref.port}")
+    return " and ".join(parts)
+
+
+def _allows(listener: Attachable, kind: str, namespace: str, namespaces: Namespaces) -> bool:
+    if kind not in listener.kinds:
+        return False
+    allowed = listener.spec.allowed_routes
+    return namespaces.admits(allowed.namespaces if allowed is not None else None, "Same", listener.namespace, namespace)

@@ -1,0 +1,197 @@
+"""From a backendRef to a cluster and its endpoints.
+
+A Service is reached through its EndpointSlices, never through its cluster IP, so that the balancing, the health and the
+pools are ours. A `fastgate.dev` Backend names addresses outside a cluster.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from fastgate.ir import Cluster, Endpoint, HealthCheck, Protocol
+from fastgate.translate.durations import milliseconds
+
+if TYPE_CHECKING:
+    from fastgate.store import Store
+    from fastgate.translate.grants import Grants
+
+BACKEND_GROUP = "fastgate.dev"
+_SERVICE_NAME = "kubernetes.io/service-name"
+
+# appProtocol in lower case: GEP-1911 and the names that IANA and Kubernetes give to plain HTTP/1.
+_PROTOCOLS = {
+    "": Protocol.HTTP1,
+    "http": Protocol.HTTP1,
+    "kubernetes.io/http": Protocol.HTTP1,
+    "kubernetes.io/ws": Protocol.WEBSOCKET,
+    "kubernetes.io/h2c": Protocol.H2C,
+}
+_SERVED = (Protocol.HTTP1, Protocol.WEBSOCKET)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a backendRef stands for: a cluster's key, or why there is none (a reason of ResolvedRefs and its message).
+
+    `unserved` marks a backend that exists and is permitted, and that needs something which is not served: its requests
+    are answered with the log reason `unsupported`.
+    """
+
+    cluster: str | None
+    reason: str = ""
+    message: str = ""
+    unserved: bool = False
+
+
+class Backends:
+    """Resolves backendRefs against one store, each target once, and collects the clusters that are in use."""
+
+    def __init__(self, store: Store, grants: Grants) -> None:
+        self._store = store
+        self._grants = grants
+        self._resolved: dict[tuple[str, str, str, str, str, str, int | None], Resolution] = {}
+        self._clusters: dict[str, tuple[Cluster, tuple[Endpoint, ...], tuple[Endpoint, ...]]] = {}
+        self._slices: dict[tuple[str, str], list[Any]] | None = None
+        self._policies: dict[tuple[str, str, str, str], list[Any]] | None = None
+
+    def resolve(self, route_kind: str, namespace: str, ref: Any) -> Resolution:
+        """Resolve the backendRef of a route of `namespace`. Equal references give the same object."""
+        group = ref.group or ""
+        kind = ref.kind or "Service"
+        target = ref.namespace or namespace
+        key = (route_kind, namespace, group, kind, target, ref.name, ref.port)
+        found = self._resolved.get(key)
+        if found is None:
+            found = self._resolved[key] = self._resolve(*key)
+        return found
+
+    def cluster(self, key: str) -> tuple[Cluster, tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+        """Return a cluster that `resolve` named, its endpoints by address and those by DNS name, each sorted."""
+        return self._clusters[key]
+
+    def _resolve(
+        self, route_kind: str, source: str, group: str, kind: str, namespace: str, name: str, port: int | None
+    ) -> Resolution:
+        if (group, kind) not in (("", "Service"), (BACKEND_GROUP, "Backend")):
+            return Resolution(
+                None, "InvalidKind", f"{group or 'core'}/{kind} is not a kind of backend that is supported"
+            )
+        if not self._grants.allow(("gateway.networking.k8s.io", route_kind, source), (group, kind, namespace, name)):
+            return Resolution(None, "RefNotPermitted", f"no ReferenceGrant in {namespace} permits {kind} {name}")
+        backend = self._store.get(kind, namespace, name)
+        if backend is None:
+            return Resolution(None, "BackendNotFound", f"{kind} {namespace}/{name} does not exist")
+        if kind == "Backend":
+            return self._backend(backend)
+        return self._service(backend, port)
+
+    def _service(self, service: Any, number: int | None) -> Resolution:
+        name = f"{service.metadata.namespace}/{service.metadata.name}"
+        if service.spec.type == "ExternalName":
+            return Resolution(None, "InvalidKind", f"Service {name} is of type ExternalName, which can reach anything")
+        port = next(
+            (port for port in service.spec.ports or () if port.port == number and (port.protocol or "TCP") == "TCP"),
+            None,
+        )
+        if port is None:
+            return Resolution(None, "BackendNotFound", f"Service {name} has no TCP port {number}")
+        protocol = _PROTOCOLS.get((port.app_protocol or "").lower())
+        if protocol not in _SERVED:
+            message = f"appProtocol {port.app_protocol} of Service {name} is not supported"
+            return Resolution(None, "UnsupportedProtocol", message, unserved=True)
+        refusal = self._tls_policy("", "Service", service, port.name or "")
+        if refusal is not None:
+            return refusal
+        key = f"Service/{name}/{number}"
+        if key not in self._clusters:
+            self._clusters[key] = (Cluster(key, protocol), *self._endpoints(service, port))
+        return Resolution(key)
+
+    def _endpoints(self, service: Any, port: Any) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+        """Return the ready endpoints of a Service's port by address and by name: one for every endpoint of its slices.
+
+        The addresses of one endpoint are interchangeable (discovery/v1), so the first stands for it.
+        """
+        addresses: set[Endpoint] = set()
+        names: set[Endpoint] = set()
+        for piece in self._slices_of(service.metadata.namespace, service.metadata.name):
+            number = next((entry.port for entry in piece.ports or () if (entry.name or "") == (port.name or "")), None)
+            if number is None:
+                continue
+            into = names if piece.address_type == "FQDN" else addresses
+            for endpoint in piece.endpoints or ():
+                ready = endpoint.conditions.ready if endpoint.conditions is not None else None
+                if ready is not False:
+                    into.add(Endpoint(endpoint.addresses[0], number))
+        return tuple(sorted(addresses)), tuple(sorted(names))
+
+    def _slices_of(self, namespace: str, service: str) -> list[Any]:
+        if self._slices is None:
+            self._slices = defaultdict(list)
+            for piece in self._store.list("EndpointSlice"):
+                owner = (piece.metadata.labels or {}).get(_SERVICE_NAME)
+                if owner:
+                    self._slices[piece.metadata.namespace, owner].append(piece)
+        return self._slices.get((namespace, service), [])
+
+    def _backend(self, backend: Any) -> Resolution:
+        name = f"{backend.metadata.namespace}/{backend.metadata.name}"
+        spec = backend.spec
+        protocol = _PROTOCOLS.get((spec.protocol or "").lower())
+        if protocol not in _SERVED:
+            message = f"protocol {spec.protocol} of Backend {name} is not supported"
+            return Resolution(None, "UnsupportedProtocol", message, unserved=True)
+        if spec.tls is not None:
+            return Resolution(None, "UnsupportedProtocol", f"TLS to Backend {name} is not supported", unserved=True)
+        refusal = self._tls_policy(BACKEND_GROUP, "Backend", backend, "")
+        if refusal is not None:
+            return refusal
+        key = f"Backend/{name}"
+        if key not in self._clusters:
+            endpoints = [
+                Endpoint(entry.address, entry.port, entry.weight if entry.weight is not None else 1)
+                for entry in spec.endpoints
+                if entry.weight != 0
+            ]
+            addresses = tuple(sorted(endpoint for endpoint in endpoints if _is_ip(endpoint.address)))
+            names = tuple(sorted(endpoint for endpoint in endpoints if not _is_ip(endpoint.address)))
+            self._clusters[key] = (Cluster(key, protocol, _health_check(spec.health_check)), addresses, names)
+        return Resolution(key)
+
+    def _tls_policy(self, group: str, kind: str, backend: Any, port_name: str) -> Resolution | None:
+        """Refuse a backend that a BackendTLSPolicy targets: without TLS to backends it would be reached in plaintext."""
+        if self._policies is None:
+            self._policies = defaultdict(list)
+            for policy in self._store.list("BackendTLSPolicy"):
+                for ref in policy.spec.target_refs:
+                    self._policies[policy.metadata.namespace, ref.group, ref.kind, ref.name].append(ref)
+        metadata = backend.metadata
+        for ref in self._policies.get((metadata.namespace, group, kind, metadata.name), ()):
+            if ref.section_name in (None, port_name):
+                message = f"{kind} {metadata.namespace}/{metadata.name} has a BackendTLSPolicy, which is not supported"
+                return Resolution(None, "UnsupportedProtocol", message, unserved=True)
+        return None
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ip_address(address)
+    except ValueError:
+        return False
+    return True
+
+
+def _health_check(check: Any) -> HealthCheck | None:
+    if check is None:
+        return None
+    default = HealthCheck(check.path)
+    return HealthCheck(
+        check.path,
+        milliseconds(check.interval) or default.interval,
+        milliseconds(check.timeout) or default.timeout,
+        check.healthy_threshold or default.healthy,
+        check.unhealthy_threshold or default.unhealthy,
+    )

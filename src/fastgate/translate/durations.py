@@ -1,0 +1,22 @@
+"""Durations as Gateway API spells them (GEP-2257)."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+_PART = re.compile(r"(\d{1,5})(h|ms|m|s)")
+
+
+def milliseconds(duration: str | None) -> int:
+    """Return a GEP-2257 duration such as "1h30m" or "250ms" in milliseconds; 0 for None (no limit) and for "0s".
+
+    Raises:
+        ValueError: the text is not a duration. Models validate their fields, so a caller never sees this for a resource.
+    """
+    if duration is None:
+        return 0
+    parts = list(_PART.finditer(duration))
+    if not parts or "".join(part[0] for part in parts) != duration:
+        raise ValueError(f"{duration!r} is not a duration")
+    return sum(int(part[1]) * _UNITS[part[2]] for part in parts)

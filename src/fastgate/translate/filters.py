@@ -1,0 +1,91 @@
+"""HTTPRoute filters as `ir.Filters` and `ir.Redirect`. What is not served raises `Unsupported`: nothing is ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastgate.ir import Filters, HeaderEdits, PathKind, PathRewrite, Redirect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Fields that frame a message or belong to the connection (RFC 9110 section 7.6.1, RFC 9112 section 6), and Host, which
+# URLRewrite and the rules for the forwarded authority own: a modifier could otherwise make two recipients disagree.
+_RESERVED = frozenset(
+    (
+        "connection",
+        "content-length",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+
+
+class Unsupported(Exception):  # noqa: N818 - a verdict on a rule, not a failure of the program
+    """Something that a rule asks for is not served. The message names the field and what is wrong with it."""
+
+
+def compile_filters(filters: Iterable[Any] | None, where: str) -> tuple[Filters, Redirect | None]:
+    """Return the edits of a list of filters and the redirect among them.
+
+    Args:
+        filters: HTTPRouteFilters of a rule or of a backendRef.
+        where: path of the list, for messages.
+
+    Raises:
+        Unsupported: a filter is of a type, or has a value, that is not served.
+    """
+    request = response = HeaderEdits()
+    hostname: str | None = None
+    path: PathRewrite | None = None
+    redirect: Redirect | None = None
+    for index, entry in enumerate(filters or ()):
+        place = f"{where}[{index}]"
+        match entry.type:
+            case "RequestHeaderModifier":
+                request = _edits(entry.request_header_modifier, request, f"{place}.requestHeaderModifier")
+            case "ResponseHeaderModifier":
+                response = _edits(entry.response_header_modifier, response, f"{place}.responseHeaderModifier")
+            case "URLRewrite":
+                hostname = entry.url_rewrite.hostname
+                path = _path(entry.url_rewrite.path, f"{place}.urlRewrite.path")
+            case "RequestRedirect":
+                redirect = _redirect(entry.request_redirect, f"{place}.requestRedirect")
+            case other:
+                raise Unsupported(f"{place}: filter {other} is not supported")
+    return Filters(request, response, hostname, path), redirect
+
+
+def _edits(modifier: Any, before: HeaderEdits, where: str) -> HeaderEdits:
+    set_ = tuple((header.name, header.value) for header in modifier.set or ())
+    add = tuple((header.name, header.value) for header in modifier.add or ())
+    remove = tuple(modifier.remove or ())
+    for name in (*(name for name, _ in (*set_, *add)), *remove):
+        if name.lower() in _RESERVED:
+            raise Unsupported(f"{where}: field {name} belongs to the connection and cannot be modified")
+    return HeaderEdits(before.set + set_, before.add + add, before.remove + remove)
+
+
+def _path(path: Any, where: str) -> PathRewrite | None:
+    if path is None:
+        return None
+    if path.type == "ReplaceFullPath":
+        return PathRewrite(PathKind.EXACT, path.replace_full_path)
+    if path.type == "ReplacePrefixMatch":
+        return PathRewrite(PathKind.PREFIX, path.replace_prefix_match)
+    raise Unsupported(f"{where}: type {path.type} is not supported")
+
+
+def _redirect(redirect: Any, where: str) -> Redirect:
+    return Redirect(
+        status=302 if redirect.status_code is None else int(redirect.status_code),
+        scheme=redirect.scheme,
+        hostname=redirect.hostname,
+        port=redirect.port,
+        path=_path(redirect.path, f"{where}.path"),
+    )

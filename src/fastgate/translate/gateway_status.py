@@ -1,0 +1,144 @@
+"""Statuses of GatewayClasses, Gateways and ListenerSets, as far as translation decides them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastgate.ir import Socket
+from fastgate.translate.conditions import (
+    GROUP,
+    Condition,
+    GatewayClassStatus,
+    GatewayStatus,
+    ListenerSetStatus,
+    ListenerStatus,
+    fails,
+    holds,
+    pending,
+)
+from fastgate.translate.listeners import Attachable, listener_conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastgate.translate.gateways import ManagedClass, ManagedGateway, ManagedSet
+
+# Features of pkg/features (Gateway API v1.7.0) that are served, in alphabetical order as the API asks for.
+SUPPORTED_FEATURES = (
+    "Gateway",
+    "GatewayAddressEmpty",
+    "GatewayHTTPListenerIsolation",
+    "GatewayPort8080",
+    "GatewayRouteHostnameIntersectionPrecedence",
+    "GatewayStaticAddresses",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolWebSocket",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteBackendURLRewrite",
+    "HTTPRouteDestinationPortMatching",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteSchemeRedirect",
+    "ListenerSet",
+    "ReferenceGrant",
+)
+
+
+def class_status(managed: ManagedClass) -> GatewayClassStatus:
+    """Return the status of a GatewayClass.
+
+    SupportedVersion holds: resources come validated against v1.7.0; a source with CRDs of its own refuses them itself.
+    """
+    generation = managed.source.metadata.generation or 0
+    if managed.rejection is None:
+        accepted = holds("Accepted", generation, message="Gateways of this class are served")
+    else:
+        accepted = fails("Accepted", generation, *managed.rejection)
+    supported = holds("SupportedVersion", generation, message="Gateway API v1.7.0")
+    return GatewayClassStatus((accepted, supported), SUPPORTED_FEATURES)
+
+
+def gateway_status(gateway: ManagedGateway) -> GatewayStatus:
+    """Return the status of a Gateway. Its listeners' `attached` counts are final by now."""
+    generation = gateway.source.metadata.generation or 0
+    invalid = [listener.spec.name for listener in gateway.listeners if not listener.accepted]
+    if gateway.rejection is not None:
+        accepted = fails("Accepted", generation, *gateway.rejection)
+    else:
+        accepted = _accepted(generation, invalid, "the Gateway is valid")
+    return GatewayStatus(
+        conditions=(accepted, _gateway_programmed(gateway, generation)),
+        listeners=_listener_statuses(gateway.listeners),
+        attached_listener_sets=sum(_set_serves(child) for child in gateway.sets),
+    )
+
+
+def listener_set_status(child: ManagedSet) -> ListenerSetStatus:
+    """Return the status of a ListenerSet."""
+    generation = child.source.metadata.generation or 0
+    invalid = [listener.spec.name for listener in child.listeners if not listener.accepted]
+    conditions: tuple[Condition, Condition]
+    if child.rejection is not None:
+        conditions = (
+            fails("Accepted", generation, *child.rejection),
+            fails("Programmed", generation, *child.rejection),
+        )
+    elif not _set_serves(child):
+        message = "no listener is valid"
+        conditions = (
+            fails("Accepted", generation, "ListenersNotValid", message),
+            fails("Programmed", generation, "ListenersNotValid", message),
+        )
+    else:
+        withheld = [entry.withheld for entry in child.listeners if entry.withheld is not None]
+        if any(entry.sockets for entry in child.listeners):
+            programmed = pending("Programmed", generation, "waiting for the sockets")
+        else:
+            programmed = fails("Programmed", generation, *withheld[0])
+        conditions = (_accepted(generation, invalid, "the ListenerSet is valid"), programmed)
+    return ListenerSetStatus(conditions, _listener_statuses(child.listeners), child.gateway)
+
+
+def _set_serves(child: ManagedSet) -> bool:
+    return child.rejection is None and any(listener.accepted for listener in child.listeners)
+
+
+def _accepted(generation: int, invalid: list[str], message: str) -> Condition:
+    if invalid:
+        return holds("Accepted", generation, "ListenersNotValid", f"not valid: listener {', '.join(invalid)}")
+    return holds("Accepted", generation, message=message)
+
+
+def _gateway_programmed(gateway: ManagedGateway, generation: int) -> Condition:
+    if gateway.rejection is not None:
+        return fails("Programmed", generation, "Invalid", gateway.rejection[1])
+    if gateway.unusable:
+        return fails("Programmed", generation, "AddressNotUsable", "; ".join(dict.fromkeys(gateway.unusable)))
+    if not any(listener.sockets for listener in gateway.all_listeners):
+        return fails("Programmed", generation, "Invalid", "no listener can be served")
+    return pending("Programmed", generation, "waiting for the sockets")
+
+
+def _listener_statuses(listeners: Iterable[Attachable]) -> tuple[ListenerStatus, ...]:
+    return tuple(
+        ListenerStatus(
+            name=listener.spec.name,
+            supported_kinds=tuple((GROUP, kind) for kind in listener.kinds),
+            attached_routes=listener.attached,
+            conditions=listener_conditions(listener),
+            sockets=tuple(Socket(address, port, ()).key for address, port in listener.sockets),
+        )
+        for listener in listeners
+    )

@@ -1,0 +1,193 @@
+"""Gateways, their classes and ListenerSets: which are ours, whether they are valid, and which sockets they get."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from fastgate.ir import Settings
+from fastgate.translate.conditions import CONTROLLER_NAME, GROUP
+from fastgate.translate.listeners import Attachable, attachable, mark_conflicts
+from fastgate.translate.parameters import InvalidParameters, settings_of
+from fastgate.translate.precedence import age
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastgate.store import Store
+    from fastgate.translate.selectors import Namespaces
+
+Rejection = tuple[str, str]  # reason of Accepted=False, message
+
+
+@dataclass(slots=True, eq=False)
+class ManagedClass:
+    """A GatewayClass of this controller."""
+
+    source: Any
+    settings: Settings
+    rejection: Rejection | None
+
+
+@dataclass(slots=True, eq=False)
+class ManagedSet:
+    """A ListenerSet whose parent is a Gateway of ours. A rejected one has no listeners."""
+
+    source: Any
+    gateway: tuple[str, str]
+    rejection: Rejection | None
+    listeners: list[Attachable] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class ManagedGateway:
+    """A Gateway of ours. `addresses` are IP literals, "" for every address."""
+
+    source: Any
+    settings: Settings
+    addresses: tuple[str, ...]
+    rejection: Rejection | None
+    listeners: list[Attachable] = field(default_factory=list)
+    sets: list[ManagedSet] = field(default_factory=list)
+    unusable: list[str] = field(default_factory=list)  # what keeps an address and port from it
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """(namespace, name)."""
+        return (self.source.metadata.namespace, self.source.metadata.name)
+
+    @property
+    def all_listeners(self) -> Iterable[Attachable]:
+        """The Gateway's listeners, then those of its ListenerSets."""
+        yield from self.listeners
+        for listener_set in self.sets:
+            yield from listener_set.listeners
+
+
+def collect(store: Store, namespaces: Namespaces) -> tuple[dict[str, ManagedClass], list[ManagedGateway]]:
+    """Return the GatewayClasses of this controller by name, and their Gateways by age, with conflicts decided."""
+    classes = {
+        source.metadata.name: _class(store, source)
+        for source in store.list("GatewayClass")
+        if source.spec.controller_name == CONTROLLER_NAME
+    }
+    gateways = [
+        _gateway(store, source, classes[source.spec.gateway_class_name])
+        for source in sorted(store.list("Gateway"), key=_age)
+        if source.spec.gateway_class_name in classes
+    ]
+    sets: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    for source in sorted(store.list("ListenerSet"), key=_age):
+        parent = source.spec.parent_ref
+        if (GROUP if parent.group is None else parent.group, parent.kind or "Gateway") == (GROUP, "Gateway"):
+            sets[parent.namespace or source.metadata.namespace, parent.name].append(source)
+    for gateway in gateways:
+        _listeners(gateway, sets.get(gateway.name, []), namespaces)
+    _assign_sockets(gateways)
+    return classes, gateways
+
+
+def _age(source: Any) -> tuple[str, str, str]:
+    metadata = source.metadata
+    return age(metadata.creation_timestamp, metadata.namespace, metadata.name)
+
+
+def _class(store: Store, source: Any) -> ManagedClass:
+    try:
+        ref = source.spec.parameters_ref
+        return ManagedClass(source, settings_of(store, ref, "default", Settings()), None)
+    except InvalidParameters as reason:
+        return ManagedClass(source, Settings(), ("InvalidParameters", str(reason)))
+
+
+def _gateway(store: Store, source: Any, gateway_class: ManagedClass) -> ManagedGateway:
+    settings = gateway_class.settings
+    rejection = None
+    if gateway_class.rejection is not None:
+        message = f"GatewayClass {gateway_class.source.metadata.name} is not accepted: {gateway_class.rejection[1]}"
+        rejection = (gateway_class.rejection[0], message)
+    infrastructure = source.spec.infrastructure
+    if infrastructure is not None:
+        try:
+            settings = settings_of(store, infrastructure.parameters_ref, source.metadata.namespace, settings)
+        except InvalidParameters as reason:
+            rejection = rejection or ("InvalidParameters", str(reason))
+    addresses: dict[str, None] = {}
+    for entry in source.spec.addresses or ():
+        if (entry.type or "IPAddress") != "IPAddress":
+            rejection = rejection or ("UnsupportedAddress", f"addresses of type {entry.type} are not supported")
+        else:
+            addresses[str(ip_address(entry.value)) if entry.value else ""] = None
+    return ManagedGateway(source, settings, tuple(addresses) or ("",), rejection)
+
+
+def _listeners(gateway: ManagedGateway, sets: list[Any], namespaces: Namespaces) -> None:
+    """Collect the listeners of a Gateway and its ListenerSets (sorted by age) and decide their conflicts."""
+    source = gateway.source
+    refusal = None
+    if source.spec.tls is not None and source.spec.tls.backend is not None:
+        refusal = "spec.tls.backend is not supported"
+    gateway.listeners = [
+        attachable(source, "Gateway", spec, gateway.name, refusal) for spec in source.spec.listeners or ()
+    ]
+    # The Gateway's own conflicts first: whether it is accepted, which its ListenerSets depend on, follows from them.
+    mark_conflicts([gateway.listeners])
+    if gateway.rejection is None and gateway.listeners and not any(entry.accepted for entry in gateway.listeners):
+        gateway.rejection = ("ListenersNotValid", "no listener is valid")
+    allowed = source.spec.allowed_listeners
+    for child in sets:
+        rejection: Rejection | None = None
+        place = child.metadata.namespace
+        if not namespaces.admits(allowed.namespaces if allowed is not None else None, "None", gateway.name[0], place):
+            rejection = ("NotAllowed", f"allowedListeners of the Gateway does not admit namespace {place}")
+        elif gateway.rejection is not None:
+            rejection = ("ParentNotAccepted", f"the Gateway is not accepted: {gateway.rejection[1]}")
+        managed = ManagedSet(child, gateway.name, rejection)
+        if rejection is None:
+            managed.listeners = [
+                attachable(child, "ListenerSet", spec, gateway.name, refusal) for spec in child.spec.listeners
+            ]
+        gateway.sets.append(managed)
+    mark_conflicts([gateway.listeners, *(child.listeners for child in gateway.sets)])
+    if gateway.rejection is not None:
+        for listener in gateway.all_listeners:
+            listener.withheld = ("Invalid", f"the Gateway is not accepted: {gateway.rejection[1]}")
+
+
+def _assign_sockets(gateways: list[ManagedGateway]) -> None:
+    """Give every served listener its sockets. An address and port belongs to the first Gateway (by age) that asks."""
+    owners: dict[int, dict[str, ManagedGateway]] = defaultdict(dict)
+    for gateway in gateways:
+        for listener in gateway.all_listeners:
+            if not listener.served:
+                continue
+            port = listener.spec.port
+            sockets = []
+            for address in gateway.addresses:
+                other = next(
+                    (
+                        owner
+                        for taken, owner in owners[port].items()
+                        if owner is not gateway and _overlap(taken, address)
+                    ),
+                    None,
+                )
+                if other is None:
+                    owners[port][address] = gateway
+                    sockets.append((address, port))
+                else:
+                    place = f"{address or 'every address'}, port {port}"
+                    gateway.unusable.append(f"{place} belongs to Gateway {'/'.join(other.name)}")
+            listener.sockets = tuple(sockets)
+            if not sockets:
+                listener.withheld = ("PortUnavailable", gateway.unusable[-1])
+
+
+def _overlap(first: str, second: str) -> bool:
+    """Say whether two addresses cannot both be bound to one port. "" stands for all of them, of both families."""
+    if first == second or not first or not second:
+        return True
+    left, right = ip_address(first), ip_address(second)
+    return left.version == right.version and (left.is_unspecified or right.is_unspecified)

@@ -1,0 +1,179 @@
+"""Listeners of Gateways and ListenerSets: what each one supports, and which of them exclude one another."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastgate.translate.conditions import GROUP, Condition, fails, holds, pending
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Kinds of routes that a protocol carries, and that are implemented. A protocol that is missing here carries none.
+_ROUTE_KINDS: dict[str, tuple[str, ...]] = {"HTTP": ("HTTPRoute",), "HTTPS": ("HTTPRoute",)}
+_SERVED_PROTOCOLS = frozenset(("HTTP",))
+# Protocols that can share a port, told apart by the hostname (HTTP by Host, HTTPS and TLS by SNI).
+_FAMILIES = {"HTTP": "HTTP", "HTTPS": "TLS", "TLS": "TLS"}
+
+
+@dataclass(slots=True, eq=False)
+class Attachable:
+    """One listener as routes see it. `owner` is the kind of the object that holds it: Gateway or ListenerSet."""
+
+    owner: str
+    namespace: str
+    owner_name: str
+    gateway: tuple[str, str]
+    spec: Any
+    generation: int
+    hostname: str
+    kinds: tuple[str, ...]
+    invalid_kinds: tuple[str, ...]
+    conflict: tuple[str, str] | None = None  # reason, message
+    unsupported: tuple[str, str] | None = None  # reason of Accepted=False, message
+    withheld: tuple[str, str] | None = None  # reason of Programmed=False of a listener that is valid, message
+    sockets: tuple[tuple[str, int], ...] = ()  # (address, port) that it is served on
+    attached: int = 0
+
+    @property
+    def key(self) -> str:
+        """Key of the listener in the Ir."""
+        return f"{self.owner}/{self.namespace}/{self.owner_name}/{self.spec.name}"
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the listener is valid, and free of conflicts."""
+        return self.conflict is None and self.unsupported is None
+
+    @property
+    def served(self) -> bool:
+        """Whether the listener takes part in the configuration."""
+        return self.accepted and self.withheld is None
+
+
+def attachable(owner: Any, kind: str, spec: Any, gateway: tuple[str, str], refusal: str | None) -> Attachable:
+    """Return the listener `spec` of a Gateway or ListenerSet (`owner`, of `kind`).
+
+    `refusal` says which setting of the Gateway keeps every one of its listeners from being served.
+    """
+    kinds, invalid = _kinds(spec)
+    listener = Attachable(
+        owner=kind,
+        namespace=owner.metadata.namespace,
+        owner_name=owner.metadata.name,
+        gateway=gateway,
+        spec=spec,
+        generation=owner.metadata.generation or 0,
+        hostname=(spec.hostname or "").lower(),
+        kinds=kinds,
+        invalid_kinds=invalid,
+    )
+    if spec.protocol not in _SERVED_PROTOCOLS:
+        listener.unsupported = ("UnsupportedProtocol", f"protocol {spec.protocol} is not supported")
+    elif refusal is not None:
+        listener.unsupported = ("UnsupportedValue", refusal)
+    return listener
+
+
+def _kinds(spec: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the kinds of routes that may attach, and the ones asked for that may not."""
+    supported = _ROUTE_KINDS.get(spec.protocol, ())
+    asked = spec.allowed_routes.kinds if spec.allowed_routes is not None else None
+    if not asked:
+        return supported, ()
+    good: dict[str, None] = {}
+    bad: dict[str, None] = {}
+    for entry in asked:
+        group = GROUP if entry.group is None else entry.group
+        if group == GROUP and entry.kind in supported:
+            good[entry.kind] = None
+        else:
+            bad[f"{group}/{entry.kind}"] = None
+    return tuple(good), tuple(bad)
+
+
+def mark_conflicts(groups: Iterable[list[Attachable]]) -> None:
+    """Decide which listeners of one Gateway lose to others.
+
+    Args:
+        groups: the Gateway's own listeners, then those of each ListenerSet, in the order of their precedence
+            (GEP-1713: the Gateway, then ListenerSets by age, then by name).
+
+    Within one group every party of a conflict loses (the Gateway's specification leaves no order among its listeners);
+    against an earlier group the later one loses. A listener that lost claims nothing.
+    """
+    families: dict[tuple[str, int], str] = {}
+    taken: dict[tuple[str, int, str], str] = {}
+    for group in groups:
+        within_port: dict[tuple[str, int], set[str]] = defaultdict(set)
+        within_host: dict[tuple[str, int, str], int] = defaultdict(int)
+        for listener in group:
+            layer, family = _family(listener)
+            within_port[layer, listener.spec.port].add(family)
+            within_host[family, listener.spec.port, listener.hostname] += 1
+        for listener in group:
+            layer, family = _family(listener)
+            port = listener.spec.port
+            earlier = families.get((layer, port))
+            if len(within_port[layer, port]) > 1:
+                others = ", ".join(sorted(within_port[layer, port]))
+                listener.conflict = ("ProtocolConflict", f"port {port} is claimed for several protocols: {others}")
+            elif earlier is not None and earlier != family:
+                listener.conflict = ("ProtocolConflict", f"port {port} already serves {earlier}")
+            elif within_host[family, port, listener.hostname] > 1:
+                message = f"several listeners claim {listener.hostname or 'every hostname'} on port {port}"
+                listener.conflict = ("HostnameConflict", message)
+            elif (family, port, listener.hostname) in taken:
+                winner = taken[family, port, listener.hostname]
+                message = f"{listener.hostname or 'every hostname'} on port {port} belongs to {winner}"
+                listener.conflict = ("HostnameConflict", message)
+        for listener in group:
+            if listener.conflict is None:
+                layer, family = _family(listener)
+                families[layer, listener.spec.port] = family
+                taken[family, listener.spec.port, listener.hostname] = listener.key
+
+
+def _family(listener: Attachable) -> tuple[str, str]:
+    """Return the transport and the group of protocols that can share one of its ports."""
+    protocol = listener.spec.protocol
+    return ("UDP" if protocol == "UDP" else "TCP", _FAMILIES.get(protocol, protocol))
+
+
+def listener_conditions(listener: Attachable) -> tuple[Condition, ...]:
+    """Return the conditions of a listener. Programmed is Unknown where the binding of its socket decides."""
+    generation = listener.generation
+    if listener.conflict is not None:
+        reason, message = listener.conflict
+        conditions = [
+            fails("Accepted", generation, reason, message),
+            fails("Programmed", generation, reason, message),
+            holds("Conflicted", generation, reason, message),
+        ]
+    else:
+        conditions = []
+        if listener.unsupported is not None:
+            reason, message = listener.unsupported
+            conditions.append(fails("Accepted", generation, reason, message))
+            conditions.append(fails("Programmed", generation, "Invalid", message))
+        else:
+            conditions.append(holds("Accepted", generation, message="the listener is valid"))
+            if listener.withheld is not None:
+                conditions.append(fails("Programmed", generation, *listener.withheld))
+            else:
+                conditions.append(pending("Programmed", generation, "waiting for the socket"))
+        conditions.append(fails("Conflicted", generation, "NoConflicts", "no other listener claims the same"))
+    conditions.append(_resolved(listener))
+    return tuple(conditions)
+
+
+def _resolved(listener: Attachable) -> Condition:
+    if listener.invalid_kinds:
+        message = f"routes of {', '.join(listener.invalid_kinds)} cannot attach to a listener of this protocol"
+        return fails("ResolvedRefs", listener.generation, "InvalidRouteKinds", message)
+    if listener.spec.tls is not None:
+        message = "references of listeners with TLS are not looked at: the protocol is not supported"
+        return pending("ResolvedRefs", listener.generation, message)
+    return holds("ResolvedRefs", listener.generation, message="every reference is resolved")

@@ -1,0 +1,67 @@
+"""GatewayParameters (parametersRef of a Gateway or its GatewayClass) as `ir.Settings`."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from fastgate.ir import AccessLog, Limits, Settings
+from fastgate.translate.durations import milliseconds
+
+if TYPE_CHECKING:
+    from fastgate.store import Store
+
+GROUP = "fastgate.dev"
+KIND = "GatewayParameters"
+
+_SCALARS = ("trusted_hops", "underscores", "request_id", "via", "server")
+
+
+class InvalidParameters(Exception):  # noqa: N818 - it is the name of the reason that the condition carries
+    """A parametersRef cannot be followed; the message says why."""
+
+
+def settings_of(store: Store, ref: Any, namespace: str, base: Settings) -> Settings:
+    """Return `base` with what the referenced GatewayParameters say.
+
+    Args:
+        store: where the parameters are.
+        ref: a parametersRef or None.
+        namespace: where a reference without namespace points to.
+        base: settings for everything that the parameters leave out.
+
+    Raises:
+        InvalidParameters: the reference names another kind, or nothing.
+    """
+    if ref is None:
+        return base
+    if (ref.group, ref.kind) != (GROUP, KIND):
+        raise InvalidParameters(f"parametersRef names {ref.group}/{ref.kind}; {GROUP}/{KIND} is expected")
+    place = getattr(ref, "namespace", None) or namespace
+    parameters = store.get(KIND, place, ref.name)
+    if parameters is None:
+        raise InvalidParameters(f"{KIND} {place}/{ref.name} does not exist")
+    return merged(parameters.spec, base)
+
+
+def merged(spec: Any, base: Settings) -> Settings:
+    """Return `base` with every field that a GatewayParameters spec sets."""
+    changes: dict[str, Any] = {name: getattr(spec, name) for name in _SCALARS if getattr(spec, name, None) is not None}
+    if spec.limits is not None:
+        changes["limits"] = _limits(spec.limits, base.limits)
+    log = spec.access_log
+    if log is not None:
+        if log.format is not None:
+            changes["access_log"] = AccessLog(log.format)
+        if log.template is not None:
+            changes["access_log_format"] = log.template
+    return replace(base, **changes)
+
+
+def _limits(spec: Any, base: Limits) -> Limits:
+    changes: dict[str, int] = {}
+    for limit in fields(Limits):
+        value = getattr(spec, limit.name)
+        if value is not None:
+            changes[limit.name] = milliseconds(value) if limit.name.endswith("_timeout") else value
+    return replace(base, **changes)

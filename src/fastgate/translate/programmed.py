@@ -1,0 +1,90 @@
+"""The second half of a status: what became of the sockets that a translation asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fastgate.translate.conditions import (
+    Condition,
+    GatewayStatus,
+    ListenerSetStatus,
+    ListenerStatus,
+    Name,
+    Statuses,
+    condition_of,
+    fails,
+    holds,
+    pending,
+    replaced,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Fate of one socket: the addresses it is reachable at, or the error that keeps it from being served."""
+
+    addresses: tuple[str, ...] = ()
+    error: str | None = None
+
+
+def resolve(statuses: Statuses, sockets: Mapping[str, Bound]) -> Statuses:
+    """Return statuses whose Programmed conditions are decided, as far as the sockets' fates are known.
+
+    Args:
+        statuses: as `translate` returned them.
+        sockets: by `Socket.key`. One that is missing leaves its listeners' Programmed at Unknown.
+    """
+    gateways = {name: _gateway(status, sockets) for name, status in statuses.gateways.items()}
+    listener_sets: dict[Name, ListenerSetStatus] = {}
+    for name, status in statuses.listener_sets.items():
+        listeners = tuple(_listener(listener, sockets) for listener in status.listeners)
+        conditions = _summary(status.conditions, listeners, "ListenersNotValid")
+        listener_sets[name] = replace(status, conditions=conditions, listeners=listeners)
+    return replace(statuses, gateways=gateways, listener_sets=listener_sets)
+
+
+def _listener(listener: ListenerStatus, sockets: Mapping[str, Bound]) -> ListenerStatus:
+    before = condition_of(listener.conditions, "Programmed")
+    if before is None or not listener.sockets:
+        return listener
+    fates = [sockets.get(key) for key in listener.sockets]
+    errors = [fate.error for fate in fates if fate is not None and fate.error is not None]
+    if errors:
+        after = fails("Programmed", before.generation, "PortUnavailable", "; ".join(errors))
+    elif None in fates:
+        return listener
+    else:
+        after = holds("Programmed", before.generation, message="every worker serves the listener")
+    return replace(listener, conditions=replaced(listener.conditions, after))
+
+
+def _gateway(status: GatewayStatus, sockets: Mapping[str, Bound]) -> GatewayStatus:
+    listeners = tuple(_listener(listener, sockets) for listener in status.listeners)
+    keys = dict.fromkeys(key for listener in status.listeners for key in listener.sockets)
+    addresses = dict.fromkeys(
+        ("IPAddress", address) for key in keys if key in sockets for address in sockets[key].addresses
+    )
+    conditions = _summary(status.conditions, listeners, "AddressNotUsable")
+    return replace(status, conditions=conditions, listeners=listeners, addresses=tuple(addresses))
+
+
+def _summary(
+    conditions: tuple[Condition, ...], listeners: tuple[ListenerStatus, ...], reason: str
+) -> tuple[Condition, ...]:
+    """Decide the Programmed condition of listeners' owner, if translation left it open: one that is served suffices."""
+    before = condition_of(conditions, "Programmed")
+    if before is None or before.status != "Unknown":
+        return conditions
+    verdicts = [condition_of(listener.conditions, "Programmed") for listener in listeners if listener.sockets]
+    if any(verdict is not None and verdict.status == "True" for verdict in verdicts):
+        after = holds("Programmed", before.generation, message="the configuration is served")
+    elif any(verdict is not None and verdict.status == "Unknown" for verdict in verdicts):
+        after = pending("Programmed", before.generation, before.message)
+    else:
+        messages = dict.fromkeys(verdict.message for verdict in verdicts if verdict is not None)
+        after = fails("Programmed", before.generation, reason, "; ".join(messages))
+    return replaced(conditions, after)
