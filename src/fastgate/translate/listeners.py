@@ -107,33 +107,46 @@ def mark_conflicts(groups: Iterable[list[Attachable]]) -> None:
     families: dict[tuple[str, int], str] = {}
     taken: dict[tuple[str, int, str], str] = {}
     for group in groups:
-        within_port: dict[tuple[str, int], set[str]] = defaultdict(set)
-        within_host: dict[tuple[str, int, str], int] = defaultdict(int)
         for listener in group:
-            layer, family = _family(listener)
-            within_port[layer, listener.spec.port].add(family)
-            within_host[family, listener.spec.port, listener.hostname] += 1
-        for listener in group:
-            layer, family = _family(listener)
-            port = listener.spec.port
-            earlier = families.get((layer, port))
-            if len(within_port[layer, port]) > 1:
-                others = ", ".join(sorted(within_port[layer, port]))
-                listener.conflict = ("ProtocolConflict", f"port {port} is claimed for several protocols: {others}")
-            elif earlier is not None and earlier != family:
-                listener.conflict = ("ProtocolConflict", f"port {port} already serves {earlier}")
-            elif within_host[family, port, listener.hostname] > 1:
-                message = f"several listeners claim {listener.hostname or 'every hostname'} on port {port}"
-                listener.conflict = ("HostnameConflict", message)
-            elif (family, port, listener.hostname) in taken:
-                winner = taken[family, port, listener.hostname]
-                message = f"{listener.hostname or 'every hostname'} on port {port} belongs to {winner}"
-                listener.conflict = ("HostnameConflict", message)
+            listener.conflict = _conflict_with_earlier(listener, families, taken)
+        _mark_within([listener for listener in group if listener.conflict is None])
         for listener in group:
             if listener.conflict is None:
                 layer, family = _family(listener)
                 families[layer, listener.spec.port] = family
                 taken[family, listener.spec.port, listener.hostname] = listener.key
+
+
+def _conflict_with_earlier(
+    listener: Attachable, families: dict[tuple[str, int], str], taken: dict[tuple[str, int, str], str]
+) -> tuple[str, str] | None:
+    layer, family = _family(listener)
+    port = listener.spec.port
+    earlier = families.get((layer, port))
+    if earlier is not None and earlier != family:
+        return ("ProtocolConflict", f"port {port} already serves {earlier}")
+    winner = taken.get((family, port, listener.hostname))
+    if winner is not None:
+        return ("HostnameConflict", f"{listener.hostname or 'every hostname'} on port {port} belongs to {winner}")
+    return None
+
+
+def _mark_within(group: list[Attachable]) -> None:
+    families: dict[tuple[str, int], set[str]] = defaultdict(set)
+    claims: dict[tuple[str, int, str], int] = defaultdict(int)
+    for listener in group:
+        layer, family = _family(listener)
+        families[layer, listener.spec.port].add(family)
+        claims[family, listener.spec.port, listener.hostname] += 1
+    for listener in group:
+        layer, family = _family(listener)
+        port = listener.spec.port
+        if len(families[layer, port]) > 1:
+            protocols = ", ".join(sorted(families[layer, port]))
+            listener.conflict = ("ProtocolConflict", f"port {port} is claimed for several protocols: {protocols}")
+        elif claims[family, port, listener.hostname] > 1:
+            message = f"several listeners claim {listener.hostname or 'every hostname'} on port {port}"
+            listener.conflict = ("HostnameConflict", message)
 
 
 def _family(listener: Attachable) -> tuple[str, str]:

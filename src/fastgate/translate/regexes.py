@@ -11,3 +11,10 @@ def check(pattern: str) -> str | None:
     from fastgate.core import regex  # noqa: PLC0415 - most configurations have no pattern and need no RE2
 
     return regex.check(pattern)
+
+
+def search(pattern: str, text: str) -> bool:
+    """Say whether a pattern that `check` accepts finds something in a text, anywhere (GEP-4359 leaves it unanchored)."""
+    from fastgate.core import regex  # noqa: PLC0415 - see check
+
+    return regex.search(pattern, text)

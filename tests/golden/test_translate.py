@@ -1,0 +1,58 @@
+"""Golden cases of the translation: a file holds resources and, after `# expected`, what they mean and their statuses.
+
+`pytest tests/golden --update-golden` rewrites the second part; read the difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+from golden_render import render
+
+from fastgate.translate import Translator, translate
+
+pytest.importorskip("fastgate.store", exc_type=ImportError)
+from resources import store_of
+
+MARK = "---\n# expected\n"
+BASE = list(yaml.safe_load_all((Path(__file__).parent / "base.yaml").read_text()))
+
+
+def in_order(document):
+    """Return a document as text: equality of dicts would overlook their order, which matters here."""
+    return yaml.safe_dump(document, sort_keys=False, width=1000, allow_unicode=True)
+
+
+def documents_of(text):
+    return [document for document in yaml.safe_load_all(text) if document is not None]
+
+
+def test_a_case_means_what_it_says_it_means(case, request):
+    text = case.read_text()
+    resources, _, expected = text.partition(MARK)
+    found = render(translate(store_of(BASE + documents_of(resources))))
+    if request.config.getoption("--update-golden"):
+        case.write_text(resources + MARK + in_order(found))
+        return
+    assert in_order(yaml.safe_load(expected)) == in_order(found)
+
+
+def test_the_order_of_objects_does_not_matter(case):
+    documents = BASE + documents_of(case.read_text().partition(MARK)[0])
+    first = translate(store_of(documents))
+    for seed in range(3):
+        shuffled = list(documents)
+        random.Random(seed).shuffle(shuffled)
+        assert translate(store_of(shuffled)) == first
+
+
+def test_a_translator_that_saw_something_else_before_gives_the_same(case):
+    documents = BASE + documents_of(case.read_text().partition(MARK)[0])
+    expected = translate(store_of(documents))
+    translator = Translator()
+    for missing in range(len(documents)):
+        translator.translate(store_of(documents[:missing] + documents[missing + 1 :]))
+    assert translator.translate(store_of(documents)) == expected

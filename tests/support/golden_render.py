@@ -1,0 +1,197 @@
+"""Renders a translation as compact YAML data: what a reviewer has to see, one line for each match and condition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastgate.ir import Endpoint, Filters, Forward, HeaderEdits, PathKind, PathRewrite, Redirect, Respond, Settings
+
+if TYPE_CHECKING:
+    from fastgate.ir import Match, Rule, Socket, WeightedBackend
+    from fastgate.translate import Translation
+    from fastgate.translate.conditions import Condition, ListenerStatus
+
+_PATHS = {PathKind.EXACT: "exact", PathKind.REGEX: "regex", PathKind.PREFIX: "prefix"}
+
+
+def render(translation: Translation) -> dict[str, Any]:
+    rules: dict[str, Rule] = {}
+    document: dict[str, Any] = {"sockets": {socket.key: _socket(socket, rules) for socket in translation.ir.sockets}}
+    document["rules"] = {key: _rule(rule) for key, rule in sorted(rules.items())}
+    document["clusters"] = {cluster.key: _cluster(cluster.key, translation) for cluster in translation.ir.clusters}
+    statuses = translation.statuses
+    document["gatewayClasses"] = {
+        name: _conditions(status.conditions)
+        for name, status in statuses.gateway_classes.items()
+        if name != "fastgate" or any(condition.status != "True" for condition in status.conditions)
+    }
+    document["gateways"] = {
+        "/".join(name): {
+            "conditions": _conditions(status.conditions),
+            **({"attachedListenerSets": status.attached_listener_sets} if status.attached_listener_sets else {}),
+            "listeners": {listener.name: _listener(listener) for listener in status.listeners},
+        }
+        for name, status in statuses.gateways.items()
+    }
+    document["listenerSets"] = {
+        "/".join(name): {
+            "conditions": _conditions(status.conditions),
+            "listeners": {listener.name: _listener(listener) for listener in status.listeners},
+        }
+        for name, status in statuses.listener_sets.items()
+    }
+    document["routes"] = {
+        "/".join(name): {_parent(entry.parent): _route_conditions(entry.conditions) for entry in status.parents}
+        for name, status in statuses.http_routes.items()
+    }
+    document["warnings"] = [f"{place}: {message}" for place, message in translation.warnings]
+    return {key: value for key, value in document.items() if value}
+
+
+def _socket(socket: Socket, rules: dict[str, Rule]) -> dict[str, Any]:
+    listeners = {}
+    for listener in socket.listeners:
+        hosts = {}
+        for host in listener.hosts:
+            hosts[host.hostname or "any"] = [_match(match) for match in host.matches]
+            rules.update({match.rule.key: match.rule for match in host.matches})
+        listeners[f"{listener.key} {listener.hostname}".strip()] = hosts
+    if socket.settings != Settings():
+        return {"settings": _changes(socket.settings, Settings()), "listeners": listeners}
+    return listeners
+
+
+def _changes(value: Any, default: Any) -> dict[str, Any]:
+    changes = {}
+    for name in value.__slots__:
+        ours, theirs = getattr(value, name), getattr(default, name)
+        if ours != theirs:
+            nested = hasattr(ours, "__slots__") and name == "limits"
+            changes[name] = _changes(ours, theirs) if nested else getattr(ours, "value", ours)
+    return changes
+
+
+def _match(match: Match) -> str:
+    words = [_PATHS[match.path.kind], match.path.value or "/"]
+    if match.method:
+        words.append(match.method)
+    words += [f"header {each.name}{_sign(each.kind)}{each.value}" for each in match.headers]
+    words += [f"query {each.name}{_sign(each.kind)}{each.value}" for each in match.query]
+    return f"{' '.join(words)} -> {match.rule.key}"
+
+
+def _sign(kind: Any) -> str:
+    return {"Exact": "=", "RegularExpression": "~"}[kind.value]
+
+
+def _rule(rule: Rule) -> Any:
+    words = []
+    if rule.name:
+        words.append(f"name {rule.name}")
+    words += _filters(rule.filters)
+    match rule.action:
+        case Respond(status, reason):
+            words.append(f"respond {status} {reason}")
+        case Redirect() as redirect:
+            words.append(_redirect(redirect))
+        case Forward(backends, request_timeout, backend_timeout):
+            words += [_backend(backend) for backend in backends]
+            words += [f"request timeout {request_timeout} ms"] if request_timeout else []
+            words += [f"backend timeout {backend_timeout} ms"] if backend_timeout else []
+    return words[0] if len(words) == 1 else words
+
+
+def _backend(backend: WeightedBackend) -> str:
+    target = backend.cluster or f"respond {backend.respond.status} {backend.respond.reason}"
+    return ", ".join([f"{backend.weight} x {target}", *_filters(backend.filters)])
+
+
+def _redirect(redirect: Redirect) -> str:
+    words = [f"redirect {redirect.status}"]
+    for name in ("scheme", "hostname", "port"):
+        value = getattr(redirect, name)
+        if value is not None:
+            words.append(f"{name} {value}")
+    words += [_path(redirect.path)] if redirect.path else []
+    return " ".join(words)
+
+
+def _path(path: PathRewrite) -> str:
+    return f"{'path' if path.kind is PathKind.EXACT else 'prefix'} {path.value!r}"
+
+
+def _filters(filters: Filters) -> list[str]:
+    words = _edits("request", filters.request) + _edits("response", filters.response)
+    words += [f"rewrite hostname {filters.hostname}"] if filters.hostname is not None else []
+    words += [f"rewrite {_path(filters.path)}"] if filters.path is not None else []
+    return words
+
+
+def _edits(side: str, edits: HeaderEdits) -> list[str]:
+    return [
+        *(f"{side} set {name}: {value}" for name, value in edits.set),
+        *(f"{side} add {name}: {value}" for name, value in edits.add),
+        *(f"{side} remove {name}" for name in edits.remove),
+    ]
+
+
+def _cluster(key: str, translation: Translation) -> list[str]:
+    cluster = next(cluster for cluster in translation.ir.clusters if cluster.key == key)
+    lines = [] if cluster.protocol.value == "http" else [f"protocol {cluster.protocol.value}"]
+    check = cluster.health_check
+    if check is not None:
+        lines.append(
+            f"health check {check.path} every {check.interval} ms, timeout {check.timeout} ms, "
+            f"healthy {check.healthy}, unhealthy {check.unhealthy}"
+        )
+    lines += [_endpoint(endpoint) for endpoint in translation.endpoints.clusters[key]]
+    return lines + [f"name {_endpoint(endpoint)}" for endpoint in translation.endpoints.names.get(key, ())]
+
+
+def _endpoint(endpoint: Endpoint) -> str:
+    weight = "" if endpoint.weight == 1 else f" weight {endpoint.weight}"
+    return f"{endpoint.address} port {endpoint.port}{weight}"
+
+
+def _conditions(conditions: tuple[Condition, ...]) -> list[str]:
+    return [
+        f"{each.type} {each.status} {each.reason}"
+        + (f": {each.message}" if (each.status, each.type) not in _QUIET and each.message else "")
+        for each in conditions
+    ]
+
+
+_QUIET = {
+    ("True", "Accepted"),
+    ("True", "ResolvedRefs"),
+    ("True", "SupportedVersion"),
+    ("Unknown", "Programmed"),
+    ("False", "Conflicted"),
+}
+
+
+def _listener(listener: ListenerStatus) -> dict[str, Any]:
+    good = [
+        "Accepted True Accepted",
+        "Programmed Unknown Pending",
+        "Conflicted False NoConflicts",
+        "ResolvedRefs True ResolvedRefs",
+    ]
+    conditions = _conditions(listener.conditions)
+    return {
+        "kinds": " ".join(kind for _, kind in listener.supported_kinds),
+        "attached": listener.attached_routes,
+        "conditions": "all good" if conditions == good else conditions,
+    }
+
+
+def _route_conditions(conditions: tuple[Condition, ...]) -> list[str] | str:
+    lines = _conditions(conditions)
+    return "all good" if lines == ["Accepted True Accepted", "ResolvedRefs True ResolvedRefs"] else lines
+
+
+def _parent(parent: Any) -> str:
+    words = [parent.kind or "Gateway", f"{parent.namespace}/{parent.name}" if parent.namespace else parent.name]
+    words += [f"section {parent.section_name}"] if parent.section_name else []
+    words += [f"port {parent.port}"] if parent.port else []
+    return " ".join(words)
