@@ -198,6 +198,8 @@ struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const str
 
 /* --- choice of a backend: smooth weighted round robin ---------------------------------------------------------------------- */
 
+enum { SWRR_MAX_LEAD = 1000 };
+
 static struct fg_swrr *swrr_of(struct fg_engine *e, uint64_t key, const struct fg_img_backend *b, uint32_t n,
                                uint32_t total) {
     struct fg_swrr **bucket = &e->swrr[key % FG_SWRR_BUCKETS];
@@ -209,7 +211,8 @@ static struct fg_swrr *swrr_of(struct fg_engine *e, uint64_t key, const struct f
         return NULL;
     s->key = key;
     s->n = n;
-    for (uint32_t turn = e->o.workers ? (uint32_t)((uint64_t)total * e->o.worker / e->o.workers) : 0; turn; turn--) {
+    uint64_t lead = e->o.workers ? (uint64_t)total * e->o.worker / e->o.workers : 0;
+    for (uint64_t turn = lead < SWRR_MAX_LEAD ? lead : SWRR_MAX_LEAD; turn; turn--) {
         uint32_t best = 0; /* workers start at different places of the cycle */
         for (uint32_t i = 0; i < n; i++)
             if ((s->current[i] += b[i].weight) > s->current[best])

@@ -48,7 +48,8 @@ struct fg_req {
     struct fg_down *down;
     struct fg_up *up;
     struct fg_generation *gen;      /* pinned until the response head is sent */
-    struct fg_match_result match;   /* valid while gen is */
+    const struct fg_img_socket *socket; /* this and what follows: valid while gen is */
+    struct fg_match_result match;
     const struct fg_img_backend *backend;
     struct fg_endpoint *last_endpoint;
     struct fg_series *series;
@@ -60,6 +61,7 @@ struct fg_req {
     uint32_t tries;
     uint16_t status;                /* of the response */
     uint8_t reason;                 /* enum fg_reason */
+    int16_t parse_error;            /* 0, or why the message was malformed */
     uint8_t state;                  /* enum fg_req_state */
     bool keep_alive;                /* the client connection may go on */
     bool up_keep_alive;
@@ -68,6 +70,10 @@ struct fg_req {
     bool body_begun;                /* bytes of the request body were sent: no replay */
     bool reused;                    /* sent on a connection from the pool */
     bool response_begun;            /* a byte of the response came */
+    bool tunnel;                    /* after 101: bytes both ways */
+    bool request_stopped;           /* the endpoint takes no more of the request body */
+    uint64_t rate_received, rate_sent; /* body bytes at the last look at the rate */
+    uint64_t sent;                  /* bytes handed to the client's socket */
     struct fg_flow request, response;
     uint32_t path_len;              /* of the normalised path, at head.path.off */
     uint8_t request_id[36];

@@ -83,7 +83,8 @@ struct fg_down {
     uint32_t requests;
     uint32_t lingered;     /* bytes thrown away so far */
     uint8_t state;         /* enum fg_down_state */
-    bool closing;          /* close when everything owed is sent */
+    bool ending;           /* close, or linger, when everything owed is sent */
+    bool unread;           /* and the client may still be sending */
     bool eof;              /* the client's FIN was read */
     struct fg_address peer, local;
 };
@@ -188,9 +189,8 @@ void fg_listen_close_all(struct fg_engine *e);
 /* fg_down.c: client connections */
 void fg_down_accept(struct fg_listen *l, int fd, const struct sockaddr_storage *peer);
 void fg_down_close(struct fg_down *d);           /* at once */
-void fg_down_next(struct fg_down *d);            /* the exchange is over and the connection may go on */
-void fg_down_end(struct fg_down *d);             /* close after what is owed, lingering when the client may still send */
-void fg_down_refuse(struct fg_down *d, int reason, int64_t parse_error); /* local answer without an exchange */
+void fg_down_next(struct fg_down *d);            /* the exchange is over and the connection goes on */
+void fg_down_end(struct fg_down *d, bool unread);/* close after what is owed; lingers when the client may still send */
 const struct fg_img_limits *fg_down_limits(const struct fg_down *d);
 
 /* fg_up.c: connections to endpoints */
@@ -214,8 +214,27 @@ void fg_exchange_connected(struct fg_req *r);
 void fg_exchange_up_failed(struct fg_req *r, int reason);
 void fg_exchange_abort(struct fg_req *r, int reason); /* the client is gone, or a limit is reached */
 
-/* fg_generation.c */
-void fg_generation_ref(struct fg_generation *g);
+void fg_exchange_finish(struct fg_req *r);       /* logs, counts, gives everything back; the client connection goes on */
+struct fg_req *fg_req_new(struct fg_down *d);    /* NULL: no memory */
+
+/* fg_reply.c: the gateway's own answers. Each finishes the exchange. */
+void fg_reply_reason(struct fg_req *r, int reason);                 /* status and text from the table */
+void fg_reply_status(struct fg_req *r, int reason, uint16_t status);
+void fg_reply_redirect(struct fg_req *r);
+void fg_reply_parse_error(struct fg_req *r, int64_t error);
+uint16_t fg_parse_status(int64_t error);
+const char *fg_parse_name(int64_t error);
+
+/* fg_log.c */
+void fg_log_exchange(struct fg_req *r, uint64_t took_us);
+
+/* fg_control.c */
+struct fg_control *fg_control_new(struct fg_engine *e);
+void fg_control_free(struct fg_control *c);
+void fg_control_drained(struct fg_engine *e);
+
+/* fg_engine.c */
 void fg_generation_unref(struct fg_engine *e, struct fg_generation *g);
+void fg_engine_drain(struct fg_engine *e, uint64_t delay_ms, uint64_t timeout_ms);
 
 #endif

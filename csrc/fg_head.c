@@ -1,0 +1,387 @@
+#include "fg_head.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <time.h>
+
+/* --- what is dropped ------------------------------------------------------------------------------------------------------ */
+
+static const uint8_t header_flags[FG_H_COUNT] = {
+#define X(token, name, flags) [FG_H_##token] = (flags),
+    FG_HEADERS(X)
+#undef X
+};
+
+/* Is `name` among the comma-separated tokens of `list`? */
+static bool list_names(const uint8_t *list, size_t len, const uint8_t *name, size_t name_len) {
+    size_t i = 0;
+    while (i < len) {
+        while (i < len && (list[i] == ' ' || list[i] == '\t' || list[i] == ','))
+            i++;
+        size_t from = i;
+        while (i < len && list[i] != ',' && list[i] != ' ' && list[i] != '\t')
+            i++;
+        if (i - from == name_len && name_len && fg_same_name(list + from, name, name_len))
+            return true;
+    }
+    return false;
+}
+
+static bool connection_names(const struct fg_h1_head *h, const uint8_t *base, const struct fg_field *f) {
+    if (header_flags[f->token] & FG_HDR_GUARDED)
+        return false;
+    for (uint16_t i = h->first[FG_H_CONNECTION] - 1; i < h->nfields; i++) {
+        const struct fg_field *c = &h->fields[i];
+        if (c->token == FG_H_CONNECTION && list_names(base + c->value, c->value_len, base + f->name, f->name_len))
+            return true;
+    }
+    return false;
+}
+
+void fg_head_mark(const struct fg_h1_head *h, const uint8_t *base, bool underscores, bool drop_client) {
+    bool named = (h->connection & FG_CONN_NAMES) != 0;
+    uint8_t drop = FG_HDR_HOP | FG_HDR_FRAMING | (drop_client ? FG_HDR_CLIENT : 0);
+    for (uint16_t i = 0; i < h->nfields; i++) {
+        struct fg_field *f = &h->fields[i];
+        if (header_flags[f->token] & drop || (f->flags & FG_FIELD_UNDERSCORE && !underscores) ||
+            (named && connection_names(h, base, f)))
+            f->flags |= FG_FIELD_DROP;
+    }
+}
+
+/* --- edits: a sequence of (set, add, remove), of the rule and of the backend ------------------------------------------------ */
+
+struct edits {
+    const uint8_t *seg;
+    const struct fg_img_edits *e[2];
+    int n;
+};
+
+static void edits_add(struct edits *x, const struct fg_img_edits *e) {
+    if (e->set.len | e->add.len | e->remove.len)
+        x->e[x->n++] = e;
+}
+
+static bool in_pairs(const uint8_t *seg, struct fg_ref pairs, struct fg_bytes name) {
+    const struct fg_img_pair *p = (const void *)(seg + pairs.off);
+    for (uint32_t i = 0; i < pairs.len; i++)
+        if (p[i].name.len == name.len && fg_same_name(seg + p[i].name.off, name.p, name.len))
+            return true;
+    return false;
+}
+
+static bool in_names(const uint8_t *seg, struct fg_ref names, struct fg_bytes name) {
+    const struct fg_ref *p = (const void *)(seg + names.off);
+    for (uint32_t i = 0; i < names.len; i++)
+        if (p[i].len == name.len && fg_same_name(seg + p[i].off, name.p, name.len))
+            return true;
+    return false;
+}
+
+/* Does an edit from position `from` on overwrite or remove fields of this name? */
+static bool edited_away(const struct edits *x, int from, struct fg_bytes name) {
+    for (int i = from; i < x->n; i++)
+        if (in_pairs(x->seg, x->e[i]->set, name) || in_names(x->seg, x->e[i]->remove, name))
+            return true;
+    return false;
+}
+
+static void put_line(struct fg_put *o, struct fg_bytes name, struct fg_bytes value) {
+    fg_put_bytes(o, name);
+    FG_PUT(o, ": ");
+    fg_put_bytes(o, value);
+    FG_PUT(o, "\r\n");
+}
+
+static void put_pairs(struct fg_put *o, const struct edits *x, int at, struct fg_ref pairs) {
+    const struct fg_img_pair *p = (const void *)(x->seg + pairs.off);
+    for (uint32_t i = 0; i < pairs.len; i++) {
+        struct fg_bytes name = fg_str(x->seg, p[i].name);
+        if (!in_names(x->seg, x->e[at]->remove, name) && !edited_away(x, at + 1, name))
+            put_line(o, name, fg_str(x->seg, p[i].value));
+    }
+}
+
+static void put_edits(struct fg_put *o, const struct edits *x) {
+    for (int i = 0; i < x->n; i++) {
+        put_pairs(o, x, i, x->e[i]->set);
+        put_pairs(o, x, i, x->e[i]->add);
+    }
+}
+
+/* --- fields: runs of lines that stay as they are are copied in one piece --------------------------------------------------- */
+
+static void put_fields(struct fg_put *o, const struct fg_h1_head *h, const uint8_t *base, const struct edits *x,
+                       const uint8_t skip[FG_H_COUNT]) {
+    uint16_t n = h->nfields, i = 0;
+    while (i < n) {
+        const struct fg_field *f = &h->fields[i];
+        if (f->flags & FG_FIELD_DROP || skip[f->token] ||
+            (x->n && edited_away(x, 0, (struct fg_bytes){base + f->name, f->name_len}))) {
+            i++;
+            continue;
+        }
+        uint32_t from = f->name, to = f->value + f->value_len;
+        while (++i < n) {
+            f = &h->fields[i];
+            if (f->flags & FG_FIELD_DROP || skip[f->token] || x->n)
+                break;
+            to = f->value + f->value_len;
+        }
+        fg_put(o, base + from, to - from);
+        FG_PUT(o, "\r\n");
+    }
+}
+
+static void put_length(struct fg_put *o, int framing, uint64_t length) {
+    if (framing == FG_FRAMING_CHUNKED) {
+        FG_PUT(o, "transfer-encoding: chunked\r\n");
+    } else if (framing == FG_FRAMING_LENGTH) {
+        FG_PUT(o, "content-length: ");
+        fg_put_uint(o, length);
+        FG_PUT(o, "\r\n");
+    }
+}
+
+static void put_via(struct fg_put *o, const struct fg_h1_head *h, struct fg_bytes pseudonym) {
+    if (pseudonym.len == 0)
+        return;
+    if (h->minor_version == 0)
+        FG_PUT(o, "via: 1.0 ");
+    else
+        FG_PUT(o, "via: 1.1 ");
+    fg_put_bytes(o, pseudonym);
+    FG_PUT(o, "\r\n");
+}
+
+unsigned fg_head_via_count(const struct fg_h1_head *h, const uint8_t *base, struct fg_bytes pseudonym) {
+    unsigned count = 0;
+    if (h->first[FG_H_VIA] == 0 || pseudonym.len == 0)
+        return 0;
+    for (uint16_t i = h->first[FG_H_VIA] - 1; i < h->nfields; i++) {
+        const struct fg_field *f = &h->fields[i];
+        if (f->token != FG_H_VIA)
+            continue;
+        const uint8_t *p = base + f->value, *end = p + f->value_len;
+        while ((p = memmem(p, (size_t)(end - p), pseudonym.p, pseudonym.len)) != NULL) {
+            bool starts = p > base + f->value && p[-1] == ' ';
+            p += pseudonym.len;
+            count += starts && (p == end || *p == ',' || *p == ' ');
+        }
+    }
+    return count;
+}
+
+/* --- who the client is ------------------------------------------------------------------------------------------------------ */
+
+void fg_put_address(struct fg_put *o, const struct fg_address *a, bool brackets) {
+    char text[INET6_ADDRSTRLEN];
+    if (a->family == 4) {
+        for (int i = 0; i < 4; i++) {
+            if (i)
+                FG_PUT(o, ".");
+            fg_put_uint(o, a->ip[i]);
+        }
+        return;
+    }
+    inet_ntop(AF_INET6, a->ip, text, sizeof text);
+    if (brackets)
+        FG_PUT(o, "[");
+    fg_put(o, text, strlen(text));
+    if (brackets)
+        FG_PUT(o, "]");
+}
+
+static bool came_trusted(const struct fg_req *r, int token) {
+    return r->socket->trusted_hops && r->head.first[token];
+}
+
+static void put_client(struct fg_put *o, const struct fg_req *r, const uint8_t *base) {
+    const struct fg_down *d = r->down;
+    struct fg_bytes authority = {base + r->head.authority.off, r->head.authority.len};
+    FG_PUT(o, "x-forwarded-for: ");
+    if (came_trusted(r, FG_H_X_FORWARDED_FOR)) {
+        for (uint16_t i = r->head.first[FG_H_X_FORWARDED_FOR] - 1; i < r->head.nfields; i++) {
+            const struct fg_field *f = &r->head.fields[i];
+            if (f->token == FG_H_X_FORWARDED_FOR) {
+                fg_put(o, base + f->value, f->value_len);
+                FG_PUT(o, ", ");
+            }
+        }
+    }
+    fg_put_address(o, &d->peer, false);
+    FG_PUT(o, "\r\n");
+    if (!came_trusted(r, FG_H_X_FORWARDED_PROTO))
+        FG_PUT(o, "x-forwarded-proto: http\r\n");
+    if (!came_trusted(r, FG_H_X_FORWARDED_HOST) && authority.len)
+        put_line(o, (struct fg_bytes){(const uint8_t *)"x-forwarded-host", 16}, authority);
+    if (!came_trusted(r, FG_H_X_FORWARDED_PORT)) {
+        FG_PUT(o, "x-forwarded-port: ");
+        fg_put_uint(o, d->local.port);
+        FG_PUT(o, "\r\n");
+    }
+    FG_PUT(o, "forwarded: ");
+    if (came_trusted(r, FG_H_FORWARDED)) {
+        const struct fg_field *f = &r->head.fields[r->head.first[FG_H_FORWARDED] - 1];
+        fg_put(o, base + f->value, f->value_len);
+        FG_PUT(o, ", ");
+    }
+    if (d->peer.family == 4)
+        FG_PUT(o, "for=");
+    else
+        FG_PUT(o, "for=\"");
+    fg_put_address(o, &d->peer, true);
+    if (d->peer.family != 4)
+        FG_PUT(o, "\"");
+    FG_PUT(o, ";proto=http");
+    if (authority.len) {
+        FG_PUT(o, ";host=\"");
+        fg_put_bytes(o, authority);
+        FG_PUT(o, "\"");
+    }
+    FG_PUT(o, "\r\n");
+}
+
+/* --- requests ----------------------------------------------------------------------------------------------------------------- */
+
+void fg_put_path(struct fg_put *o, int kind, struct fg_bytes value, struct fg_bytes path, uint32_t prefix_len) {
+    if (kind == FG_REWRITE_NONE) {
+        fg_put_bytes(o, path);
+        return;
+    }
+    if (kind == FG_REWRITE_FULL) {
+        fg_put_bytes(o, value);
+        if (value.len == 0)
+            FG_PUT(o, "/");
+        return;
+    }
+    struct fg_bytes rest = {path.p + prefix_len, path.len - prefix_len};
+    if (value.len && value.p[value.len - 1] == '/' && (rest.len == 0 || rest.p[0] == '/'))
+        value.len -= rest.len != 0 || value.len > 1;
+    bool slash = rest.len == 0 ? value.len == 0 : value.len == 0 && rest.p[0] != '/';
+    fg_put_bytes(o, value);
+    if (slash)
+        FG_PUT(o, "/");
+    else if (rest.len && rest.p[0] != '/' && value.len && value.p[value.len - 1] != '/')
+        FG_PUT(o, "/");
+    fg_put_bytes(o, rest);
+}
+
+static void put_request_line(struct fg_put *o, const struct fg_req *r, const uint8_t *base) {
+    const struct fg_h1_head *h = &r->head;
+    const struct fg_img_filters *rule = &r->match.rule->filters, *own = &r->backend->filters;
+    const struct fg_img_filters *f = own->path_kind ? own : rule;
+    fg_put(o, base + h->method.off, h->method.len);
+    FG_PUT(o, " ");
+    struct fg_bytes path = {base + h->path.off, r->path_len};
+    fg_put_path(o, (int)f->path_kind, fg_str(r->match.seg, f->path), path, r->match.prefix_len);
+    if (h->query.off) {
+        FG_PUT(o, "?");
+        fg_put(o, base + h->query.off, h->query.len);
+    }
+    FG_PUT(o, " HTTP/1.1\r\n");
+}
+
+static void put_host(struct fg_put *o, const struct fg_req *r, const uint8_t *base, const struct edits *x) {
+    static const struct fg_bytes host = {(const uint8_t *)"host", 4};
+    if (x->n && edited_away(x, 0, host))
+        return;
+    const struct fg_img_filters *rule = &r->match.rule->filters, *own = &r->backend->filters;
+    struct fg_ref name = own->hostname.len ? own->hostname : rule->hostname;
+    if (name.len)
+        put_line(o, host, fg_str(r->match.seg, name));
+    else
+        put_line(o, host, (struct fg_bytes){base + r->head.authority.off, r->head.authority.len});
+}
+
+size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size_t cap) {
+    static const uint8_t ours[FG_H_COUNT] = {[FG_H_HOST] = 1, [FG_H_X_FORWARDED_FOR] = 1, [FG_H_FORWARDED] = 1,
+                                             [FG_H_X_REQUEST_ID] = 1};
+    const uint8_t *base = r->down->in.p;
+    struct fg_put o = {out, out + cap, false};
+    struct edits x = {.seg = r->match.seg};
+    (void)e;
+    edits_add(&x, &r->match.rule->filters.request);
+    edits_add(&x, &r->backend->filters.request);
+    put_request_line(&o, r, base);
+    put_host(&o, r, base, &x);
+    put_fields(&o, &r->head, base, &x, ours);
+    put_client(&o, r, base);
+    if (r->request_id_len)
+        put_line(&o, (struct fg_bytes){(const uint8_t *)"x-request-id", 12},
+                 (struct fg_bytes){r->request_id, r->request_id_len});
+    put_via(&o, &r->head, fg_str(r->gen->image.sockets_seg, r->socket->via));
+    if (x.n)
+        put_edits(&o, &x);
+    put_length(&o, r->request.out, r->head.content_length);
+    if (r->upgrade)
+        FG_PUT(&o, "connection: upgrade\r\nupgrade: websocket\r\n");
+    FG_PUT(&o, "\r\n");
+    return o.full ? 0 : (size_t)(o.at - out);
+}
+
+/* --- responses ----------------------------------------------------------------------------------------------------------------- */
+
+void fg_head_date(struct fg_engine *e) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    if (now.tv_sec == e->date_second)
+        return;
+    struct tm tm;
+    gmtime_r(&now.tv_sec, &tm);
+    strftime(e->date, sizeof e->date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    e->date_second = now.tv_sec;
+}
+
+static void put_status_line(struct fg_put *o, const struct fg_h1_head *h, const uint8_t *base) {
+    FG_PUT(o, "HTTP/1.1 ");
+    fg_put_uint(o, h->status);
+    FG_PUT(o, " ");
+    fg_put(o, base + h->reason.off, h->reason.len);
+    FG_PUT(o, "\r\n");
+}
+
+size_t fg_head_interim(struct fg_engine *e, const uint8_t *base, uint8_t *out, size_t cap) {
+    static const uint8_t none[FG_H_COUNT];
+    const struct edits x = {0};
+    struct fg_put o = {out, out + cap, false};
+    put_status_line(&o, &e->response, base);
+    put_fields(&o, &e->response, base, &x, none);
+    FG_PUT(&o, "\r\n");
+    return o.full ? 0 : (size_t)(o.at - out);
+}
+
+size_t fg_head_response(struct fg_engine *e, struct fg_req *r, const uint8_t *base, uint8_t *out, size_t cap) {
+    const struct fg_h1_head *h = &e->response;
+    struct fg_bytes server = fg_str(r->gen->image.sockets_seg, r->socket->server);
+    uint8_t skip[FG_H_COUNT] = {[FG_H_SERVER] = server.len != 0};
+    struct fg_put o = {out, out + cap, false};
+    struct edits x = {.seg = r->match.seg};
+    edits_add(&x, &r->match.rule->filters.response);
+    edits_add(&x, &r->backend->filters.response);
+    put_status_line(&o, h, base);
+    put_fields(&o, h, base, &x, skip);
+    if (server.len)
+        put_line(&o, (struct fg_bytes){(const uint8_t *)"server", 6}, server);
+    if (h->first[FG_H_DATE] == 0) {
+        fg_head_date(e);
+        put_line(&o, (struct fg_bytes){(const uint8_t *)"date", 4},
+                 (struct fg_bytes){(const uint8_t *)e->date, strlen(e->date)});
+    }
+    put_via(&o, h, fg_str(r->gen->image.sockets_seg, r->socket->via));
+    if (x.n)
+        put_edits(&o, &x);
+    bool describes = r->head.method_token == FG_METHOD_HEAD || h->status == 304;
+    if (describes && h->content_length != FG_NO_LENGTH)
+        put_length(&o, FG_FRAMING_LENGTH, h->content_length); /* of the body that is not sent */
+    else if (h->status != 101)
+        put_length(&o, r->response.out, h->content_length);
+    if (h->status == 101)
+        FG_PUT(&o, "connection: upgrade\r\nupgrade: websocket\r\n");
+    else if (!r->keep_alive)
+        FG_PUT(&o, "connection: close\r\n");
+    else if (r->head.minor_version == 0)
+        FG_PUT(&o, "connection: keep-alive\r\n");
+    FG_PUT(&o, "\r\n");
+    return o.full ? 0 : (size_t)(o.at - out);
+}

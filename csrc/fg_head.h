@@ -1,0 +1,35 @@
+/* Message heads on their way out: what is dropped, what is edited, what the gateway adds. */
+#ifndef FG_HEAD_H
+#define FG_HEAD_H
+
+#include "fg_put.h"
+#include "fg_worker.h"
+
+/* Marks what is not forwarded: hop-by-hop fields, those that Connection names, names with an underscore, and, without
+ * trusted hops, what clients claim about themselves. */
+void fg_head_mark(const struct fg_h1_head *h, const uint8_t *base, bool underscores, bool drop_client);
+
+/* Writes the request head for r->backend's endpoint, framing as in r->request.out. Bytes, or 0 when it does not fit. */
+size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size_t cap);
+
+/* Writes the head of e->response for the client, framing as in r->response.out. Bytes, or 0 when it does not fit. */
+size_t fg_head_response(struct fg_engine *e, struct fg_req *r, const uint8_t *base, uint8_t *out, size_t cap);
+
+/* Writes an interim response (1xx other than 101) without what is hop-by-hop. */
+size_t fg_head_interim(struct fg_engine *e, const uint8_t *base, uint8_t *out, size_t cap);
+
+void fg_head_date(struct fg_engine *e); /* brings e->date up to date */
+void fg_put_address(struct fg_put *o, const struct fg_address *a, bool brackets);
+
+/* Where a path goes under a rewrite (HTTPPathModifier): the full path, or what stands in the place of the prefix. */
+void fg_put_path(struct fg_put *o, int kind, struct fg_bytes value, struct fg_bytes path, uint32_t prefix_len);
+
+/* How often our own pseudonym stands in Via (RFC 9110 section 7.6.3). */
+unsigned fg_head_via_count(const struct fg_h1_head *h, const uint8_t *base, struct fg_bytes pseudonym);
+
+static inline const struct fg_img_socket *fg_down_socket(const struct fg_down *d) {
+    const struct fg_generation *g = d->e->gen;
+    return g && d->listen->socket >= 0 ? &g->image.sockets[d->listen->socket] : NULL;
+}
+
+#endif

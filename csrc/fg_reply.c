@@ -1,0 +1,187 @@
+/* The gateway's own answers: one function turns a reason into status, text, log label and counter. */
+#include "fg_head.h"
+
+const struct fg_reason_info fg_reasons[FG_R_COUNT] = {
+#define X(name, label, status, side, retryable, text) [FG_R_##name] = {label, text, status, FG_SIDE_##side, retryable},
+    FG_REASONS(X)
+#undef X
+};
+
+uint16_t fg_parse_status(int64_t error) {
+    switch (error) {
+#define X(name, code, status, text) \
+    case code:                      \
+        return status;
+        FG_PARSE_ERRORS(X)
+#undef X
+    default:
+        return 400;
+    }
+}
+
+const char *fg_parse_name(int64_t error) {
+    switch (error) {
+#define X(name, code, status, text) \
+    case code:                      \
+        return #name;
+        FG_PARSE_ERRORS(X)
+#undef X
+    default:
+        return "";
+    }
+}
+
+static const char *phrase(unsigned status) { /* RFC 9110 section 15 */
+    switch (status) {
+    case 301: return "Moved Permanently";
+    case 302: return "Found";
+    case 303: return "See Other";
+    case 307: return "Temporary Redirect";
+    case 308: return "Permanent Redirect";
+    case 400: return "Bad Request";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 408: return "Request Timeout";
+    case 413: return "Content Too Large";
+    case 414: return "URI Too Long";
+    case 417: return "Expectation Failed";
+    case 421: return "Misdirected Request";
+    case 431: return "Request Header Fields Too Large";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    case 505: return "HTTP Version Not Supported";
+    case 508: return "Loop Detected";
+    default: return "";
+    }
+}
+
+/* Is the rest of this request's body already here, so that the connection can go on behind it? */
+static bool body_is_here(struct fg_req *r) {
+    struct fg_down *d = r->down;
+    if (r->state != FG_REQ_CONNECTING)
+        return r->request.whole;
+    if (fg_flow_decode(d->e, &r->request, &d->in, false) < 0 || !r->request.whole)
+        return false;
+    if (r->request.ready)
+        fg_flow_advance(&r->request, &d->in, r->request.ready);
+    return true;
+}
+
+static void put_extra_lines(struct fg_put *o, struct fg_engine *e, struct fg_req *r) {
+    fg_head_date(e);
+    FG_PUT(o, "date: ");
+    fg_put(o, e->date, strlen(e->date));
+    FG_PUT(o, "\r\n");
+    if (r->status == 503)
+        FG_PUT(o, "retry-after: 1\r\n");
+    if (!r->keep_alive)
+        FG_PUT(o, "connection: close\r\n");
+    else if (r->head.minor_version == 0)
+        FG_PUT(o, "connection: keep-alive\r\n");
+}
+
+static void send_reply(struct fg_req *r, struct fg_put *o) {
+    struct fg_down *d = r->down;
+    struct fg_engine *e = d->e;
+    size_t len = (size_t)(o->at - e->scratch);
+    struct iovec iov = {e->scratch, len};
+    ssize_t n = fg_io_writev(&d->io, &e->pool, &iov, 1);
+    if (n == -2 || (n >= 0 && (size_t)n < len && fg_io_owe(&d->io, &e->pool, e->scratch + n, len - (size_t)n) < 0)) {
+        r->keep_alive = false;
+        d->io.hup = true;
+    }
+    r->sent += len;
+    r->state = FG_REQ_LOCAL;
+    r->response.whole = r->response.sent = true;
+    fg_exchange_finish(r);
+}
+
+static void begin_reply(struct fg_req *r, struct fg_put *o, int reason, unsigned status) {
+    struct fg_engine *e = r->down->e;
+    r->reason = (uint8_t)reason;
+    r->status = (uint16_t)status;
+    r->keep_alive = r->keep_alive && body_is_here(r);
+    *o = (struct fg_put){e->scratch, e->scratch + FG_SCRATCH, false};
+    FG_PUT(o, "HTTP/1.1 ");
+    fg_put_uint(o, status);
+    FG_PUT(o, " ");
+    fg_put(o, phrase(status), strlen(phrase(status)));
+    FG_PUT(o, "\r\n");
+}
+
+void fg_reply_status(struct fg_req *r, int reason, uint16_t status) {
+    struct fg_put o;
+    begin_reply(r, &o, reason, status);
+    size_t len = strlen(phrase(status)) + 5;
+    FG_PUT(&o, "content-type: text/plain\r\ncontent-length: ");
+    fg_put_uint(&o, len);
+    FG_PUT(&o, "\r\n");
+    put_extra_lines(&o, r->down->e, r);
+    FG_PUT(&o, "\r\n");
+    if (r->head.method_token != FG_METHOD_HEAD) {
+        fg_put_uint(&o, status);
+        FG_PUT(&o, " ");
+        fg_put(&o, phrase(status), len - 5);
+        FG_PUT(&o, "\n");
+    }
+    send_reply(r, &o);
+}
+
+void fg_reply_reason(struct fg_req *r, int reason) {
+    fg_reply_status(r, reason, fg_reasons[reason].status);
+}
+
+void fg_reply_parse_error(struct fg_req *r, int64_t error) {
+    r->parse_error = (int16_t)error;
+    r->keep_alive = false;
+    fg_reply_status(r, FG_R_BAD_REQUEST, fg_parse_status(error));
+}
+
+/* --- redirects (HTTPRequestRedirectFilter) --------------------------------------------------------------------------------- */
+
+static bool is(struct fg_bytes b, const char *text) {
+    return b.len == strlen(text) && memcmp(b.p, text, b.len) == 0;
+}
+
+/* The port of Location: the configured one; else the well-known port of a configured scheme; else the listener's. The
+ * well-known port of the scheme is not printed. */
+static unsigned redirect_port(const struct fg_img_redirect *to, struct fg_bytes scheme, unsigned listener_port) {
+    unsigned port = to->port ? to->port : listener_port;
+    if (!to->port && to->scheme.len)
+        port = is(scheme, "https") ? 443 : is(scheme, "http") ? 80 : listener_port;
+    bool well_known = (port == 80 && is(scheme, "http")) || (port == 443 && is(scheme, "https"));
+    return well_known ? 0 : port;
+}
+
+void fg_reply_redirect(struct fg_req *r) {
+    const struct fg_img_redirect *to = &r->match.rule->redirect;
+    const uint8_t *seg = r->match.seg, *base = r->down->in.p;
+    struct fg_put o;
+    begin_reply(r, &o, FG_R_NONE, to->status);
+    FG_PUT(&o, "location: ");
+    struct fg_bytes scheme = to->scheme.len ? fg_str(seg, to->scheme) : (struct fg_bytes){(const uint8_t *)"http", 4};
+    fg_put_bytes(&o, scheme);
+    FG_PUT(&o, "://");
+    if (to->hostname.len)
+        fg_put_bytes(&o, fg_str(seg, to->hostname));
+    else
+        fg_put(&o, base + r->head.host.off, r->head.host.len);
+    unsigned port = redirect_port(to, scheme, r->socket->port);
+    if (port) {
+        FG_PUT(&o, ":");
+        fg_put_uint(&o, port);
+    }
+    fg_put_path(&o, to->path_kind, fg_str(seg, to->path), (struct fg_bytes){base + r->head.path.off, r->path_len},
+                r->match.prefix_len);
+    if (r->head.query.off) {
+        FG_PUT(&o, "?");
+        fg_put(&o, base + r->head.query.off, r->head.query.len);
+    }
+    FG_PUT(&o, "\r\ncontent-length: 0\r\n");
+    put_extra_lines(&o, r->down->e, r);
+    FG_PUT(&o, "\r\n");
+    send_reply(r, &o);
+}

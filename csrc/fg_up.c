@@ -1,0 +1,200 @@
+/* Connections to endpoints: connecting, lending to an exchange, keeping idle ones until they are needed or end. */
+#include "fg_worker.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { EJECT_AFTER = 3, EJECT_BASE_MS = 5000, EJECT_MAX_MS = 60000, DEFAULT_IDLE_MS = 55000 };
+
+static void up_free(struct fg_grave *g) {
+    free(fg_container_of(g, struct fg_up, grave));
+}
+
+void fg_up_close(struct fg_up *u) {
+    if (u->state == FG_UP_CLOSED)
+        return;
+    struct fg_engine *e = u->e;
+    e->stats->c.upstream_open--;
+    e->stats->c.upstream_idle -= u->state == FG_UP_IDLE;
+    u->state = FG_UP_CLOSED;
+    u->req = NULL;
+    fg_list_remove(&u->link);
+    fg_timer_stop(&e->loop.wheel, &u->timer);
+    fg_loop_close(&e->loop, &e->pool, &u->io);
+    fg_buf_release(&e->pool, &u->in);
+    u->endpoint->connections--;
+    fg_endpoint_unref(e, u->endpoint);
+    fg_loop_bury(&e->loop, &u->grave);
+}
+
+void fg_endpoint_failed(struct fg_engine *e, struct fg_endpoint *ep) {
+    e->stats->c.upstream_connect_errors++;
+    if (++ep->failures < EJECT_AFTER)
+        return;
+    uint32_t times = ep->failures - EJECT_AFTER;
+    uint64_t pause = (uint64_t)EJECT_BASE_MS << (times < 4 ? times : 4);
+    if (pause > EJECT_MAX_MS)
+        pause = EJECT_MAX_MS;
+    pause += fg_random(e) % (pause / 4); /* endpoints that failed together do not come back together */
+    ep->ejected_until = fg_now_ms(&e->loop) + pause;
+    e->stats->c.upstream_ejections++;
+}
+
+static void connect_done(struct fg_up *u) {
+    int error = 0;
+    socklen_t len = sizeof error;
+    getsockopt(u->io.fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    struct fg_req *r = u->req;
+    if (error) {
+        fg_endpoint_failed(u->e, u->endpoint);
+        fg_exchange_up_failed(r, FG_R_CONNECT_FAILED);
+        return;
+    }
+    u->endpoint->failures = 0;
+    u->endpoint->ejected_until = 0;
+    u->state = FG_UP_BUSY;
+    fg_timer_clear(&u->timer);
+    fg_exchange_connected(r);
+}
+
+static void up_run(struct fg_io *io) {
+    struct fg_up *u = fg_container_of(io, struct fg_up, io);
+    switch (u->state) {
+    case FG_UP_CONNECTING:
+        if (io->writable)
+            connect_done(u);
+        break;
+    case FG_UP_BUSY:
+        fg_exchange_run(u->req);
+        break;
+    case FG_UP_IDLE: /* FIN, reset or bytes that nobody asked for (RFC 9112 section 9.2) */
+        if (io->readable) {
+            u->e->stats->c.upstream_unsolicited += !io->rdhup && !io->hup;
+            fg_up_close(u);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static void up_expired(struct fg_timer *t) {
+    struct fg_up *u = fg_container_of(t, struct fg_up, timer);
+    if (u->state == FG_UP_CONNECTING) {
+        fg_endpoint_failed(u->e, u->endpoint);
+        fg_exchange_up_failed(u->req, FG_R_CONNECT_TIMEOUT);
+    } else if (u->state == FG_UP_IDLE) {
+        fg_up_close(u);
+    }
+}
+
+static socklen_t to_sockaddr(const struct fg_address *a, struct sockaddr_storage *out) {
+    memset(out, 0, sizeof *out);
+    if (a->family == 4) {
+        struct sockaddr_in *in = (void *)out;
+        in->sin_family = AF_INET;
+        in->sin_port = htons(a->port);
+        memcpy(&in->sin_addr, a->ip, 4);
+        return sizeof *in;
+    }
+    struct sockaddr_in6 *in6 = (void *)out;
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons(a->port);
+    memcpy(&in6->sin6_addr, a->ip, 16);
+    return sizeof *in6;
+}
+
+static struct fg_up *up_connect(struct fg_engine *e, struct fg_endpoint *ep, uint32_t connect_ms) {
+    struct sockaddr_storage sa;
+    socklen_t len = to_sockaddr(&ep->address, &sa);
+    int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return NULL;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    struct fg_up *u = calloc(1, sizeof *u);
+    if (u == NULL || (connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)) {
+        close(fd);
+        free(u);
+        return NULL;
+    }
+    u->e = e;
+    u->endpoint = ep;
+    u->io.fd = fd;
+    u->io.run = up_run;
+    u->timer.fire = up_expired;
+    u->grave.free = up_free;
+    u->state = FG_UP_CONNECTING;
+    fg_list_init(&u->link);
+    if (fg_loop_add(&e->loop, &u->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0) {
+        close(fd);
+        free(u);
+        return NULL;
+    }
+    ep->refs++;
+    ep->connections++;
+    e->stats->c.upstream_connects++;
+    e->stats->c.upstream_open++;
+    if (connect_ms)
+        fg_timer_at(&e->loop.wheel, &u->timer, fg_now_ms(&e->loop) + connect_ms);
+    return u;
+}
+
+/* An idle connection of which nothing is known against its reuse. */
+static struct fg_up *take_idle(struct fg_engine *e, struct fg_endpoint *ep) {
+    while (!fg_list_empty(&ep->idle)) {
+        struct fg_up *u = fg_container_of(ep->idle.next, struct fg_up, link);
+        if (u->io.readable || u->io.hup) {
+            fg_up_close(u);
+            continue;
+        }
+        fg_list_remove(&u->link);
+        fg_timer_clear(&u->timer);
+        u->state = FG_UP_BUSY;
+        e->stats->c.upstream_idle--;
+        e->stats->c.upstream_reused++;
+        return u;
+    }
+    return NULL;
+}
+
+struct fg_up *fg_up_take(struct fg_engine *e, struct fg_endpoint *ep, struct fg_req *r, bool fresh, uint32_t connect_ms) {
+    struct fg_up *u = fresh ? NULL : take_idle(e, ep);
+    if (u == NULL && (u = up_connect(e, ep, connect_ms)) == NULL)
+        return NULL;
+    u->req = r;
+    u->requests++;
+    u->eof = false;
+    u->scanned = 0;
+    return u;
+}
+
+/* Readiness that a full read left open: is there anything behind the response? */
+static bool nothing_more(struct fg_up *u) {
+    if (!u->io.readable)
+        return true;
+    uint8_t byte;
+    if (recv(u->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN)
+        return false;
+    u->io.readable = false;
+    return true;
+}
+
+void fg_up_release(struct fg_up *u) {
+    struct fg_engine *e = u->e;
+    u->req = NULL;
+    if (u->endpoint->listed == 0 || fg_buf_len(&u->in) || fg_buf_len(&u->io.out) || u->io.rdhup || u->io.hup || u->eof ||
+        !nothing_more(u)) {
+        fg_up_close(u);
+        return;
+    }
+    fg_buf_release(&e->pool, &u->in);
+    u->state = FG_UP_IDLE;
+    e->stats->c.upstream_idle++;
+    fg_list_push(&u->endpoint->idle, &u->link);
+    uint32_t idle = u->idle_timeout ? u->idle_timeout : DEFAULT_IDLE_MS;
+    fg_timer_at(&e->loop.wheel, &u->timer, fg_now_ms(&e->loop) + idle);
+}
