@@ -65,8 +65,7 @@ static bool body_is_here(struct fg_req *r) {
         return r->request.whole;
     if (fg_flow_decode(d->e, &r->request, &d->in, false) < 0 || !r->request.whole)
         return false;
-    if (r->request.ready)
-        fg_flow_advance(&r->request, &d->in, r->request.ready);
+    fg_flow_discard(&r->request, &d->in);
     return true;
 }
 

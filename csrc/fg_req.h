@@ -60,6 +60,7 @@ struct fg_req {
     uint32_t interims;
     uint32_t tries;
     uint16_t status;                /* of the response */
+    uint8_t log;                    /* form of the access log's line: enum fg_log_form */
     uint8_t reason;                 /* enum fg_reason */
     int16_t parse_error;            /* 0, or why the message was malformed */
     uint8_t state;                  /* enum fg_req_state */
@@ -92,5 +93,6 @@ int64_t fg_flow_decode(struct fg_engine *e, struct fg_flow *f, struct fg_buf *sr
 struct iovec;
 int fg_flow_vectors(struct fg_flow *f, const struct fg_buf *src, struct iovec iov[3]);
 void fg_flow_advance(struct fg_flow *f, struct fg_buf *src, size_t n);
+void fg_flow_discard(struct fg_flow *f, struct fg_buf *src); /* throws away what is ready */
 
 #endif

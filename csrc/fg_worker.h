@@ -57,7 +57,7 @@ struct fg_listen {
     uint32_t slot;
     int socket;           /* position in the current image, -1: not known to it */
     uint32_t connections; /* open ones that were accepted here */
-    bool closing;
+    bool closing;         /* no longer accepting; freed with its last connection */
 };
 
 enum fg_down_state {
@@ -170,6 +170,7 @@ struct fg_engine {
     /* Scratch of one call: nothing in it survives a return to the loop. */
     struct fg_h1_head response;
     struct fg_field response_fields[FG_MAX_FIELDS];
+    uint16_t series_at[2 * FG_SERIES_MAX]; /* hash table: 1 + position in the slab */
     uint8_t scratch[FG_SCRATCH];
 };
 
@@ -185,6 +186,7 @@ int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd);
 bool fg_listen_remove(struct fg_engine *e, uint64_t key, uint32_t slot);
 void fg_listen_resolve(struct fg_engine *e); /* after a COMMIT: which socket of the image each one is */
 void fg_listen_close_all(struct fg_engine *e);
+void fg_listen_bury(struct fg_listen *l); /* closed, and its last connection is gone */
 
 /* fg_down.c: client connections */
 void fg_down_accept(struct fg_listen *l, int fd, const struct sockaddr_storage *peer);
@@ -209,13 +211,16 @@ const struct fg_img_backend *fg_rule_backend(struct fg_engine *e, const struct f
 
 /* fg_exchange.c */
 void fg_exchange_begin(struct fg_down *d, struct fg_req *r);
+void fg_exchange_try(struct fg_req *r, bool fresh);
 void fg_exchange_run(struct fg_req *r);
+void fg_exchange_timer(struct fg_req *r);        /* the client connection's timer: is the body moving? */
 void fg_exchange_connected(struct fg_req *r);
 void fg_exchange_up_failed(struct fg_req *r, int reason);
 void fg_exchange_abort(struct fg_req *r, int reason); /* the client is gone, or a limit is reached */
 
 void fg_exchange_finish(struct fg_req *r);       /* logs, counts, gives everything back; the client connection goes on */
 struct fg_req *fg_req_new(struct fg_down *d);    /* NULL: no memory */
+void fg_req_free(struct fg_req *r);              /* with whatever it still holds; counts and logs nothing */
 
 /* fg_reply.c: the gateway's own answers. Each finishes the exchange. */
 void fg_reply_reason(struct fg_req *r, int reason);                 /* status and text from the table */
@@ -225,7 +230,16 @@ void fg_reply_parse_error(struct fg_req *r, int64_t error);
 uint16_t fg_parse_status(int64_t error);
 const char *fg_parse_name(int64_t error);
 
+/* fg_stats.c */
+struct fg_series *fg_series_of(struct fg_engine *e, const struct fg_req *r);
+void fg_stats_exchange(struct fg_req *r, uint64_t took_us);
+
 /* fg_log.c */
+enum fg_log_form { FG_LOG_OFF, FG_LOG_JSON, FG_LOG_TEXT };
+struct fg_log *fg_log_new(struct fg_engine *e, int fd);
+void fg_log_reopen(struct fg_log *log, int fd); /* takes the descriptor */
+void fg_log_free(struct fg_log *log);           /* waits for the writer at most 1 s */
+void fg_log_kick(struct fg_log *log);           /* once a turn: wakes the writer when there is work */
 void fg_log_exchange(struct fg_req *r, uint64_t took_us);
 
 /* fg_control.c */

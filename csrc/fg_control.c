@@ -1,0 +1,259 @@
+/* The worker's end of the control socket (fg_control.h): every message is answered; what builds runs on a helper thread. */
+#include "fg_control.h"
+
+#include "fg_worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* One image on its way: opened by the helper thread, handed back through an eventfd. */
+struct job {
+    struct fg_engine *e;
+    struct fg_generation *gen;
+    uint64_t number;
+    int fd, done_fd;
+    int result;
+    char why[sizeof ((struct fg_control_message *)0)->text];
+};
+
+struct fg_control {
+    struct fg_io io;      /* the socket */
+    struct fg_io done;    /* the helper's eventfd */
+    struct fg_engine *e;
+    pthread_t thread;
+    struct job *job;      /* being built */
+    struct fg_generation *prepared;
+    uint64_t prepared_number;
+};
+
+static void answer(struct fg_control *c, uint32_t type, uint64_t key, const char *text) {
+    struct fg_control_message m = {.type = type, .key = key};
+    if (c->io.fd < 0)
+        return;
+    if (text)
+        snprintf(m.text, sizeof m.text, "%s", text);
+    if (type == FG_CTL_HELLO) {
+        m.a = (uint64_t)getpid();
+        m.b = FG_CONTROL_VERSION;
+    }
+    (void)!send(c->io.fd, &m, sizeof m, MSG_NOSIGNAL); /* a manager that is gone is noticed by the read */
+}
+
+void fg_control_drained(struct fg_engine *e) {
+    answer(e->control, FG_CTL_DRAINED, 0, NULL);
+}
+
+/* --- images ----------------------------------------------------------------------------------------------------------------- */
+
+static void *build(void *arg) {
+    struct job *job = arg;
+    job->result = job->e->f.open_image(job->fd, &job->gen->image, job->why, sizeof job->why);
+    (void)!write(job->done_fd, &(uint64_t){1}, sizeof(uint64_t));
+    return NULL;
+}
+
+static void forget_prepared(struct fg_control *c) {
+    if (c->prepared)
+        fg_generation_unref(c->e, c->prepared);
+    c->prepared = NULL;
+}
+
+static void job_done(struct fg_io *io) {
+    struct fg_control *c = fg_container_of(io, struct fg_control, done);
+    struct job *job = c->job;
+    uint64_t n;
+    if (read(io->fd, &n, sizeof n) < 0 || job == NULL)
+        return;
+    pthread_join(c->thread, NULL);
+    c->job = NULL;
+    close(job->fd);
+    if (job->result == 0) {
+        job->gen->refs = 1;
+        c->e->stats->c.generations_live++;
+        c->prepared = job->gen;
+        c->prepared_number = job->number;
+        answer(c, FG_CTL_PREPARED, job->number, NULL);
+    } else {
+        free(job->gen);
+        answer(c, FG_CTL_FAILED, job->number, job->why);
+    }
+    free(job);
+}
+
+static void prepare(struct fg_control *c, uint64_t number, int fd) {
+    forget_prepared(c);
+    struct job *job = c->job ? NULL : calloc(1, sizeof *job);
+    struct fg_generation *gen = job ? calloc(1, sizeof *gen) : NULL;
+    if (gen) {
+        *job = (struct job){.e = c->e, .gen = gen, .number = number, .fd = fd, .done_fd = c->done.fd};
+        c->job = job;
+        if (pthread_create(&c->thread, NULL, build, job) == 0)
+            return;
+        c->job = NULL;
+    }
+    free(gen);
+    free(job);
+    close(fd);
+    answer(c, FG_CTL_FAILED, number, "the worker is preparing another generation, or out of memory");
+}
+
+static void commit(struct fg_control *c, uint64_t number) {
+    struct fg_engine *e = c->e;
+    if (c->prepared == NULL || c->prepared_number != number) {
+        answer(c, FG_CTL_FAILED, number, "this generation is not prepared");
+        return;
+    }
+    struct fg_generation *old = e->gen;
+    e->gen = c->prepared;
+    c->prepared = NULL;
+    e->stats->c.generation = number;
+    fg_listen_resolve(e);
+    if (old)
+        fg_generation_unref(e, old);
+    answer(c, FG_CTL_COMMITTED, number, NULL);
+}
+
+static void set_endpoints(struct fg_control *c, uint64_t version, int fd) {
+    struct fg_engine *e = c->e;
+    char why[200] = "";
+    struct fg_endpoints *t = fg_endpoints_load(e, fd, why, sizeof why);
+    close(fd);
+    if (t == NULL) {
+        answer(c, FG_CTL_FAILED, version, why);
+        return;
+    }
+    struct fg_endpoints *old = e->endpoints;
+    e->endpoints = t;
+    e->stats->c.endpoints_version = version;
+    fg_endpoints_free(e, old);
+    answer(c, FG_CTL_ENDPOINTS_SET, version, NULL);
+}
+
+/* --- messages --------------------------------------------------------------------------------------------------------------- */
+
+static void handle(struct fg_control *c, const struct fg_control_message *m, int fd) {
+    struct fg_engine *e = c->e;
+    switch (m->type) {
+    case FG_CTL_LISTEN:
+        if (fd >= 0 && fg_listen_add(e, m->key, m->slot, fd) == 0) {
+            fd = -1;
+            answer(c, FG_CTL_LISTENING, m->key, NULL);
+        }
+        break;
+    case FG_CTL_UNLISTEN:
+        fg_listen_remove(e, m->key, m->slot);
+        answer(c, FG_CTL_UNLISTENED, m->key, NULL);
+        break;
+    case FG_CTL_PREPARE:
+        if (fd >= 0)
+            prepare(c, m->key, fd);
+        fd = -1;
+        break;
+    case FG_CTL_COMMIT:
+        commit(c, m->key);
+        break;
+    case FG_CTL_ABORT:
+        forget_prepared(c);
+        break;
+    case FG_CTL_ENDPOINTS:
+        if (fd >= 0)
+            set_endpoints(c, m->key, fd);
+        fd = -1;
+        break;
+    case FG_CTL_LOG:
+        fg_log_reopen(e->log, fd);
+        fd = -1;
+        break;
+    case FG_CTL_DRAIN:
+        fg_engine_drain(e, m->a, m->b);
+        break;
+    case FG_CTL_STOP:
+        e->loop.stop = true;
+        break;
+    default:
+        answer(c, FG_CTL_FAILED, m->key, "unknown message");
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+static int descriptor_of(struct msghdr *msg) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c), sizeof fd);
+            return fd;
+        }
+    }
+    return -1;
+}
+
+static void lost(struct fg_control *c) {
+    struct fg_engine *e = c->e;
+    fg_loop_close(&e->loop, &e->pool, &c->io);
+    if (e->o.orphan_timeout)
+        fg_timer_at(&e->loop.wheel, &e->orphan, fg_now_ms(&e->loop) + e->o.orphan_timeout);
+    else
+        e->loop.stop = true;
+}
+
+static void control_run(struct fg_io *io) {
+    struct fg_control *c = fg_container_of(io, struct fg_control, io);
+    while (io->fd >= 0 && !c->e->loop.stop) {
+        struct fg_control_message m;
+        union { struct cmsghdr align; char space[CMSG_SPACE(sizeof(int))]; } control;
+        struct iovec iov = {&m, sizeof m};
+        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        ssize_t n = recvmsg(io->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n <= 0) {
+            lost(c);
+            return;
+        }
+        int fd = descriptor_of(&msg);
+        if ((size_t)n == sizeof m)
+            handle(c, &m, fd);
+        else if (fd >= 0)
+            close(fd);
+    }
+}
+
+struct fg_control *fg_control_new(struct fg_engine *e) {
+    struct fg_control *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->e = e;
+    c->io.fd = e->o.control_fd;
+    c->io.run = control_run;
+    c->done.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    c->done.run = job_done;
+    if (c->done.fd < 0 || fg_loop_add(&e->loop, &c->io, EPOLLIN) < 0 || fg_loop_add(&e->loop, &c->done, EPOLLIN) < 0) {
+        free(c);
+        return NULL;
+    }
+    answer(c, FG_CTL_HELLO, 0, NULL);
+    return c;
+}
+
+void fg_control_free(struct fg_control *c) {
+    if (c->job) {
+        pthread_join(c->thread, NULL);
+        if (c->job->result == 0)
+            c->e->f.close_image(&c->job->gen->image);
+        close(c->job->fd);
+        free(c->job->gen);
+        free(c->job);
+    }
+    forget_prepared(c);
+    close(c->done.fd);
+    if (c->io.fd >= 0)
+        close(c->io.fd);
+    free(c);
+}

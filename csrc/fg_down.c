@@ -1,0 +1,307 @@
+/* Client connections: from accept to close, one exchange after the other. */
+#include "fg_worker.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { LINGER_MS = 2000, LINGER_BYTES = 256 * 1024, RATE_WINDOW_MS = 5000 };
+
+static const struct fg_img_limits no_limits = {.request_line = 8192, .head_bytes = 32768, .head_fields = 100,
+    .response_head_bytes = 65536, .first_byte_timeout = 10000, .head_timeout = 10000, .idle_timeout = 60000,
+    .body_min_rate = 240, .connect_timeout = 5000, .response_timeout = 60000, .interim_responses = 16};
+
+const struct fg_img_limits *fg_down_limits(const struct fg_down *d) {
+    const struct fg_generation *g = d->e->gen;
+    return g && d->listen->socket >= 0 ? &g->image.sockets[d->listen->socket].limits : &no_limits;
+}
+
+static void down_free(struct fg_grave *g) {
+    free(fg_container_of(g, struct fg_down, grave));
+}
+
+static void deadline(struct fg_down *d, uint32_t ms) {
+    if (ms)
+        fg_timer_at(&d->e->loop.wheel, &d->timer, fg_now_ms(&d->e->loop) + ms);
+    else
+        fg_timer_clear(&d->timer);
+}
+
+void fg_down_close(struct fg_down *d) {
+    struct fg_engine *e = d->e;
+    if (d->state == FG_DOWN_CLOSED)
+        return;
+    d->state = FG_DOWN_CLOSED;
+    e->stats->c.connections_open--;
+    d->listen->connections--;
+    fg_list_remove(&d->all);
+    if (d->req)
+        fg_req_free(d->req);
+    fg_timer_stop(&e->loop.wheel, &d->timer);
+    fg_loop_close(&e->loop, &e->pool, &d->io);
+    fg_buf_release(&e->pool, &d->in);
+    if (d->listen->closing && d->listen->connections == 0)
+        fg_listen_bury(d->listen);
+    fg_loop_bury(&e->loop, &d->grave);
+}
+
+/* RFC 9112 section 9.6: a reset that answers unread data would destroy the response on its way. */
+static void linger(struct fg_down *d) {
+    shutdown(d->io.fd, SHUT_WR);
+    d->state = FG_DOWN_LINGER;
+    fg_buf_release(&d->e->pool, &d->in);
+    deadline(d, LINGER_MS);
+    d->io.readable = true;
+    fg_loop_again(&d->e->loop, &d->io);
+}
+
+static void run_linger(struct fg_down *d) {
+    while (d->io.readable && d->lingered < LINGER_BYTES) {
+        ssize_t n = recv(d->io.fd, d->e->scratch, FG_SCRATCH, 0);
+        if (n < 0 && errno == EAGAIN) {
+            d->io.readable = false;
+            return;
+        }
+        if (n <= 0)
+            break;
+        d->lingered += (uint32_t)n;
+    }
+    if (d->io.readable)
+        fg_down_close(d);
+}
+
+static void finish_ending(struct fg_down *d) {
+    if (fg_buf_len(&d->io.out)) {
+        if (fg_io_writev(&d->io, &d->e->pool, NULL, 0) == -2) {
+            fg_down_close(d);
+            return;
+        }
+        if (fg_buf_len(&d->io.out)) {
+            if (!d->timer.deadline)
+                deadline(d, RATE_WINDOW_MS);
+            return;
+        }
+    }
+    if (d->unread && !d->eof && !d->io.hup)
+        linger(d);
+    else
+        fg_down_close(d);
+}
+
+void fg_down_end(struct fg_down *d, bool unread) {
+    d->ending = true;
+    d->unread = unread;
+    d->state = FG_DOWN_IDLE;
+    fg_timer_clear(&d->timer);
+    finish_ending(d);
+}
+
+/* --- heads --------------------------------------------------------------------------------------------------------------- */
+
+/* A malformed or oversized head: the answer, then the end of the connection. */
+static void refuse(struct fg_down *d, struct fg_req *r, int64_t error) {
+    struct fg_h1_head empty = {.fields = r->head.fields, .method_token = r->head.method_token, .minor_version = 1};
+    r->head = empty;
+    r->head_len = 0;
+    fg_flow_start(&r->request, FG_FRAMING_NONE, FG_FRAMING_NONE, 0);
+    d->state = FG_DOWN_BUSY;
+    fg_reply_parse_error(r, error);
+}
+
+static void parse(struct fg_down *d) {
+    struct fg_engine *e = d->e;
+    const struct fg_img_limits *l = fg_down_limits(d);
+    struct fg_req *r = d->req ? d->req : fg_req_new(d);
+    if (r == NULL) {
+        fg_down_close(d);
+        return;
+    }
+    d->req = r;
+    const struct fg_h1_limits limits = {.max_head = l->head_bytes, .max_line = l->request_line,
+        .max_fields = (uint16_t)(l->head_fields < FG_MAX_FIELDS ? l->head_fields : FG_MAX_FIELDS)};
+    r->head.fields = r->fields;
+    r->head.scanned = d->scanned;
+    if (d->in.start) /* spans are relative to the head's first byte, and the head is pinned at the front */
+        fg_buf_compact(&d->in);
+    int64_t n = e->f.parse_request(d->in.p, d->in.end, &limits, &r->head);
+    if (n >= 0) {
+        d->scanned = 0;
+        r->head_len = d->in.pin = d->in.start = (uint32_t)n;
+        d->state = FG_DOWN_BUSY;
+        d->requests++;
+        fg_timer_clear(&d->timer);
+        fg_exchange_begin(d, r);
+        return;
+    }
+    d->scanned = r->head.scanned;
+    if (n != FG_MORE) {
+        refuse(d, r, n);
+        return;
+    }
+    if (fg_buf_len(&d->in) >= l->head_bytes) {
+        refuse(d, r, FG_E_HEAD_TOO_LARGE);
+        return;
+    }
+    if (d->state != FG_DOWN_HEAD) {
+        d->state = FG_DOWN_HEAD;
+        deadline(d, l->head_timeout);
+    }
+}
+
+/* An empty line before a request is skipped (RFC 9112 section 2.2). */
+static void skip_empty_lines(struct fg_buf *in) {
+    while (fg_buf_len(in) >= 2 && fg_buf_data(in)[0] == '\r' && fg_buf_data(in)[1] == '\n')
+        fg_buf_consume(in, 2);
+}
+
+static void run_head(struct fg_down *d) {
+    struct fg_engine *e = d->e;
+    bool fresh = d->state != FG_DOWN_HEAD && fg_buf_len(&d->in);
+    while (d->state == FG_DOWN_FIRST || d->state == FG_DOWN_HEAD || d->state == FG_DOWN_IDLE) {
+        if (!fresh) {
+            if (fg_buf_reserve(&e->pool, &d->in, FG_BUF_MEDIUM) < 0 ||
+                (fg_buf_room(&d->in) == 0 && fg_buf_reserve(&e->pool, &d->in, d->in.cap + 1) < 0)) {
+                fg_down_close(d);
+                return;
+            }
+            ssize_t n = fg_io_read(&d->io, &d->in);
+            if (n == -1) {
+                if (fg_buf_len(&d->in) == 0)
+                    fg_buf_release(&e->pool, &d->in);
+                return;
+            }
+            if (n <= 0) { /* closed between two requests, or with half a head: nobody is there to be answered */
+                fg_down_close(d);
+                return;
+            }
+        }
+        fresh = false;
+        if (d->state != FG_DOWN_HEAD)
+            skip_empty_lines(&d->in);
+        if (fg_buf_len(&d->in))
+            parse(d);
+    }
+}
+
+static void down_run(struct fg_io *io) {
+    struct fg_down *d = fg_container_of(io, struct fg_down, io);
+    if (d->ending && d->state != FG_DOWN_LINGER) {
+        finish_ending(d);
+        return;
+    }
+    switch (d->state) {
+    case FG_DOWN_FIRST:
+    case FG_DOWN_HEAD:
+    case FG_DOWN_IDLE:
+        run_head(d);
+        break;
+    case FG_DOWN_BUSY:
+    case FG_DOWN_TUNNEL:
+        fg_exchange_run(d->req);
+        break;
+    case FG_DOWN_LINGER:
+        run_linger(d);
+        break;
+    default:
+        break;
+    }
+}
+
+void fg_down_next(struct fg_down *d) {
+    struct fg_engine *e = d->e;
+    const struct fg_img_limits *l = fg_down_limits(d);
+    d->in.pin = 0;
+    if (fg_buf_len(&d->in) == 0)
+        fg_buf_release(&e->pool, &d->in);
+    d->state = FG_DOWN_IDLE;
+    d->scanned = 0;
+    deadline(d, l->idle_timeout);
+    if (d->in.p || d->io.readable || d->io.hup)
+        fg_loop_again(&e->loop, &d->io);
+}
+
+/* --- limits in time ---------------------------------------------------------------------------------------------------------- */
+
+static void down_expired(struct fg_timer *t) {
+    struct fg_down *d = fg_container_of(t, struct fg_down, timer);
+    struct fg_engine *e = d->e;
+    if (d->ending || d->state == FG_DOWN_LINGER) {
+        fg_down_close(d);
+        return;
+    }
+    switch (d->state) {
+    case FG_DOWN_FIRST:
+        e->stats->reasons[FG_R_FIRST_BYTE_TIMEOUT]++;
+        fg_down_close(d);
+        break;
+    case FG_DOWN_IDLE:
+        e->stats->reasons[FG_R_IDLE_TIMEOUT]++;
+        fg_down_close(d);
+        break;
+    case FG_DOWN_HEAD: {
+        struct fg_req *r = d->req;
+        d->state = FG_DOWN_BUSY;
+        r->keep_alive = false;
+        fg_flow_start(&r->request, FG_FRAMING_NONE, FG_FRAMING_NONE, 0);
+        fg_reply_reason(r, FG_R_HEAD_TIMEOUT);
+        break;
+    }
+    default:
+        fg_exchange_timer(d->req);
+        break;
+    }
+}
+
+/* --- accept ------------------------------------------------------------------------------------------------------------------- */
+
+static void from_sockaddr(struct fg_address *a, const struct sockaddr_storage *sa) {
+    memset(a, 0, sizeof *a);
+    if (sa->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)sa;
+        a->family = 4;
+        a->port = ntohs(in->sin_port);
+        memcpy(a->ip, &in->sin_addr, 4);
+        return;
+    }
+    const struct sockaddr_in6 *in6 = (const void *)sa;
+    bool mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+    a->family = mapped ? 4 : 6;
+    a->port = ntohs(in6->sin6_port);
+    memcpy(a->ip, in6->sin6_addr.s6_addr + (mapped ? 12 : 0), mapped ? 4 : 16);
+}
+
+void fg_down_accept(struct fg_listen *l, int fd, const struct sockaddr_storage *peer) {
+    struct fg_engine *e = l->e;
+    struct fg_down *d = calloc(1, sizeof *d);
+    struct sockaddr_storage local;
+    socklen_t len = sizeof local;
+    if (d == NULL || getsockname(fd, (struct sockaddr *)&local, &len) < 0)
+        goto fail;
+    d->e = e;
+    d->listen = l;
+    d->io.fd = fd;
+    d->io.run = down_run;
+    d->io.writable = true;
+    d->timer.fire = down_expired;
+    d->grave.free = down_free;
+    from_sockaddr(&d->peer, peer);
+    from_sockaddr(&d->local, &local);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    if (fg_loop_add(&e->loop, &d->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0)
+        goto fail;
+    fg_list_push(&e->downs, &d->all);
+    l->connections++;
+    e->stats->c.connections_accepted++;
+    e->stats->c.connections_open++;
+    deadline(d, fg_down_limits(d)->first_byte_timeout);
+    d->io.readable = true; /* most clients have sent their request by now */
+    down_run(&d->io);
+    return;
+fail:
+    e->stats->c.accept_errors++;
+    free(d);
+    close(fd);
+}

@@ -1,0 +1,147 @@
+/* Listening sockets: level-triggered; accepting pauses when descriptors or memory run out, and a timer resumes it. */
+#include "fg_worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { ACCEPTS_PER_TURN = 64, PAUSE_MS = 100 };
+
+static void listen_free(struct fg_grave *g) {
+    free(fg_container_of(g, struct fg_listen, grave));
+}
+
+static void watch_all(struct fg_engine *e, uint32_t events) {
+    for (struct fg_list *at = e->listens.next; at != &e->listens; at = at->next) {
+        struct fg_listen *l = fg_container_of(at, struct fg_listen, all);
+        struct epoll_event ev = {.events = events, .data.ptr = &l->io};
+        if (l->closing || l->socket < 0)
+            continue;
+        epoll_ctl(e->loop.epoll_fd, EPOLL_CTL_MOD, l->io.fd, &ev);
+    }
+}
+
+static void resume(struct fg_timer *t) {
+    watch_all(fg_container_of(t, struct fg_engine, resume_accept), EPOLLIN);
+}
+
+static void pause_accepting(struct fg_engine *e) {
+    e->stats->c.accept_errors++;
+    e->resume_accept.fire = resume;
+    watch_all(e, 0);
+    fg_timer_at(&e->loop.wheel, &e->resume_accept, fg_now_ms(&e->loop) + PAUSE_MS);
+}
+
+static bool full(struct fg_listen *l) {
+    struct fg_engine *e = l->e;
+    uint32_t own = 0;
+    if (e->gen && l->socket >= 0)
+        own = e->gen->image.sockets[l->socket].limits.connections;
+    return (own && l->connections >= own) || e->stats->c.connections_open >= e->max_connections || fg_pool_full(&e->pool);
+}
+
+/* True when the queue is empty. */
+static bool accept_some(struct fg_listen *l, int most) {
+    while (most-- > 0) {
+        struct sockaddr_storage peer;
+        socklen_t len = sizeof peer;
+        if (full(l)) { /* the others wait in the queue */
+            pause_accepting(l->e);
+            return false;
+        }
+        int fd = accept4(l->io.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            fg_down_accept(l, fd, &peer);
+        else if (errno == EAGAIN)
+            return true;
+        else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            pause_accepting(l->e);
+            return false;
+        }
+    }
+    return false;
+}
+
+static void listen_run(struct fg_io *io) {
+    accept_some(fg_container_of(io, struct fg_listen, io), ACCEPTS_PER_TURN);
+}
+
+static int socket_of(const struct fg_engine *e, uint64_t key) {
+    for (uint32_t i = 0; e->gen && i < e->gen->image.nsockets; i++)
+        if (e->gen->image.sockets[i].key == key)
+            return (int)i;
+    return -1;
+}
+
+/* A socket that the image does not know yet lets its connections wait in the queue. */
+static void watch(struct fg_listen *l) {
+    if (l->socket >= 0)
+        fg_loop_add(&l->e->loop, &l->io, EPOLLIN);
+}
+
+int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd) {
+    struct fg_listen *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return -1;
+    l->e = e;
+    l->io.fd = fd;
+    l->io.run = listen_run;
+    l->grave.free = listen_free;
+    l->key = key;
+    l->slot = slot;
+    l->socket = socket_of(e, key);
+    fg_list_push(&e->listens, &l->all);
+    watch(l);
+    return 0;
+}
+
+static void close_listen(struct fg_listen *l) {
+    while (l->socket >= 0 && !accept_some(l, ACCEPTS_PER_TURN) && !full(l))
+        ;
+    l->closing = true;
+    fg_loop_remove(&l->e->loop, &l->io); /* the manager still holds the open file: epoll would keep reporting it */
+    fg_loop_close(&l->e->loop, &l->e->pool, &l->io);
+    if (l->connections == 0)
+        fg_listen_bury(l);
+}
+
+void fg_listen_bury(struct fg_listen *l) {
+    fg_list_remove(&l->all);
+    fg_loop_bury(&l->e->loop, &l->grave);
+}
+
+bool fg_listen_remove(struct fg_engine *e, uint64_t key, uint32_t slot) {
+    for (struct fg_list *at = e->listens.next; at != &e->listens; at = at->next) {
+        struct fg_listen *l = fg_container_of(at, struct fg_listen, all);
+        if (l->key == key && l->slot == slot && !l->closing) {
+            close_listen(l);
+            return true;
+        }
+    }
+    return false;
+}
+
+void fg_listen_close_all(struct fg_engine *e) {
+    for (struct fg_list *at = e->listens.next, *next; at != &e->listens; at = next) {
+        struct fg_listen *l = fg_container_of(at, struct fg_listen, all);
+        next = at->next;
+        if (!l->closing)
+            close_listen(l);
+    }
+}
+
+void fg_listen_resolve(struct fg_engine *e) {
+    for (struct fg_list *at = e->listens.next; at != &e->listens; at = at->next) {
+        struct fg_listen *l = fg_container_of(at, struct fg_listen, all);
+        bool known = l->socket >= 0;
+        l->socket = socket_of(e, l->key);
+        if (l->closing)
+            continue;
+        if (!known)
+            watch(l);
+        else if (l->socket < 0)
+            fg_loop_remove(&e->loop, &l->io);
+    }
+}
