@@ -1,0 +1,181 @@
+/* A worker: what it is made of, its loop, and its two ways to end. */
+#include "fg_worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { TURN_MS = 500, TRIM_TURNS = 65536, FD_RESERVE = 64 };
+
+_Noreturn void fg_fatal(const char *file, int line, const char *what) {
+    fprintf(stderr, "fastgate: broken invariant at %s:%d: %s\n", file, line, what);
+    abort();
+}
+
+void fg_generation_unref(struct fg_engine *e, struct fg_generation *g) {
+    if (--g->refs)
+        return;
+    e->f.close_image(&g->image);
+    e->stats->c.generations_live--;
+    free(g);
+}
+
+/* Half of the descriptors for clients, for each may need one upstream. */
+static uint32_t connection_limit(void) {
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+        return 400;
+    r.rlim_cur = r.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &r);
+    getrlimit(RLIMIT_NOFILE, &r);
+    uint64_t n = r.rlim_cur > 2 * FD_RESERVE ? (r.rlim_cur - FD_RESERVE) / 2 : 16;
+    return n > 1000000 ? 1000000 : (uint32_t)n;
+}
+
+static struct fg_slab *map_stats(int fd) {
+    struct fg_slab *s = mmap(NULL, fg_stats_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (s == MAP_FAILED)
+        return NULL;
+    s->size = fg_stats_size();
+    s->pid = (uint64_t)getpid();
+    s->magic = FG_STATS_MAGIC;
+    return s;
+}
+
+/* --- drain ---------------------------------------------------------------------------------------------------------------- */
+
+static void drain_step(struct fg_timer *t) {
+    struct fg_engine *e = fg_container_of(t, struct fg_engine, drain);
+    if (e->draining == 2) { /* the time is over */
+        e->loop.stop = true;
+        return;
+    }
+    e->draining = 2;
+    fg_listen_close_all(e);
+    for (struct fg_list *at = e->downs.next, *next; at != &e->downs; at = next) {
+        struct fg_down *d = fg_container_of(at, struct fg_down, all);
+        next = at->next;
+        if (d->state == FG_DOWN_IDLE && !d->ending && d->in.p == NULL && !d->io.readable)
+            fg_down_end(d, true);
+    }
+    fg_timer_at(&e->loop.wheel, &e->drain, fg_now_ms(&e->loop) + e->drain_timeout);
+}
+
+void fg_engine_drain(struct fg_engine *e, uint64_t delay_ms, uint64_t timeout_ms) {
+    if (e->draining)
+        return;
+    e->draining = 1;
+    e->drain_timeout = timeout_ms;
+    e->drain.fire = drain_step;
+    if (delay_ms)
+        fg_timer_at(&e->loop.wheel, &e->drain, fg_now_ms(&e->loop) + delay_ms);
+    else
+        drain_step(&e->drain);
+}
+
+static void orphaned(struct fg_timer *t) {
+    struct fg_engine *e = fg_container_of(t, struct fg_engine, orphan);
+    fg_engine_drain(e, 0, 60000);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------------------- */
+
+struct fg_engine *fg_engine_new(const struct fg_functions *functions, const struct fg_engine_options *options) {
+    struct fg_engine *e = calloc(1, sizeof *e);
+    if (e == NULL)
+        return NULL;
+    e->f = *functions;
+    e->o = *options;
+    fg_list_init(&e->listens);
+    fg_list_init(&e->downs);
+    fg_list_init(&e->ups);
+    fg_pool_init(&e->pool, options->memory_limit);
+    e->orphan.fire = orphaned;
+    e->max_connections = connection_limit();
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    e->random = (uint64_t)now.tv_nsec << 32 ^ (uint64_t)now.tv_sec ^ (uint64_t)getpid() << 16 ^ options->worker ^ 1;
+    if (fg_loop_init(&e->loop) < 0 || (e->stats = map_stats(options->stats_fd)) == NULL ||
+        (e->control = fg_control_new(e)) == NULL || (e->log = fg_log_new(e, options->log_fd)) == NULL) {
+        fg_engine_free(e);
+        return NULL;
+    }
+    return e;
+}
+
+int fg_engine_run(struct fg_engine *e) {
+    struct fg_counters *c = &e->stats->c;
+    while (!e->loop.stop) {
+        fg_loop_turn(&e->loop, TURN_MS);
+        c->heartbeat_ms = fg_now_ms(&e->loop);
+        c->turns = e->loop.turns;
+        c->slow_turns = e->loop.slow_turns;
+        c->longest_turn_ns = e->loop.longest_turn_ns;
+        c->buffer_bytes = e->pool.used;
+        fg_log_kick(e->log);
+        if (e->loop.turns % TRIM_TURNS == 0)
+            fg_pool_trim(&e->pool);
+        if (e->draining == 2 && fg_list_empty(&e->downs)) {
+            fg_control_drained(e);
+            break;
+        }
+    }
+    return 0;
+}
+
+/* Closing a connection may free its endpoint: the chain is looked at afresh after every one. */
+static void close_upstreams(struct fg_engine *e) {
+    for (unsigned i = 0; i < FG_ENDPOINT_BUCKETS; i++) {
+        struct fg_endpoint *ep = e->buckets[i];
+        while (ep) {
+            if (fg_list_empty(&ep->idle)) {
+                ep = ep->next;
+                continue;
+            }
+            fg_up_close(fg_container_of(ep->idle.next, struct fg_up, link));
+            ep = e->buckets[i];
+        }
+    }
+}
+
+void fg_engine_free(struct fg_engine *e) {
+    if (e == NULL)
+        return;
+    fg_timer_stop(&e->loop.wheel, &e->drain);
+    while (!fg_list_empty(&e->downs)) {
+        struct fg_down *d = fg_container_of(e->downs.next, struct fg_down, all);
+        if (d->req && d->req->up)
+            fg_up_close(d->req->up);
+        fg_down_close(d);
+    }
+    if (e->stats) {
+        fg_listen_close_all(e);
+        close_upstreams(e);
+        fg_endpoints_free(e, e->endpoints);
+        if (e->gen)
+            fg_generation_unref(e, e->gen);
+    }
+    if (e->log)
+        fg_log_free(e->log);
+    if (e->control)
+        fg_control_free(e->control);
+    fg_loop_fini(&e->loop);
+    for (unsigned i = 0; i < FG_SWRR_BUCKETS; i++) {
+        for (struct fg_swrr *s = e->swrr[i], *next; s; s = next) {
+            next = s->next;
+            free(s);
+        }
+    }
+    for (struct fg_req *r = e->free_reqs, *next; r; r = next) {
+        next = r->next_free;
+        free(r);
+    }
+    fg_pool_fini(&e->pool);
+    if (e->stats)
+        munmap(e->stats, fg_stats_size());
+    free(e);
+}
