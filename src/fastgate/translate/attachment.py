@@ -47,14 +47,14 @@ def attach(
     chosen = [
         listener
         for listener in listeners
-        if (ref.section_name is None or listener.spec.name == ref.section_name)
-        and (ref.port is None or listener.spec.port == ref.port)
+        if (ref.section_name is None or listener.name == ref.section_name)
+        and (ref.port is None or listener.port == ref.port)
     ]
     if not chosen:
         return [], ("NoMatchingParent", f"{ref.kind or 'Gateway'} {ref.name} has no listener {_choice(ref)}".rstrip())
     allowed = [listener for listener in chosen if _allows(listener, kind, namespace, namespaces)]
     if not allowed:
-        names = ", ".join(listener.spec.name for listener in chosen)
+        names = ", ".join(listener.name for listener in chosen)
         message = f"allowedRoutes of listener {names} does not admit {kind}s of namespace {namespace}"
         return [], ("NotAllowedByListeners", message)
     attached = []
@@ -63,7 +63,7 @@ def attach(
         if common:
             attached.append((listener, common))
     if not attached:
-        names = ", ".join(f"{listener.spec.name} ({listener.hostname})" for listener in allowed)
+        names = ", ".join(f"{listener.name} ({listener.hostname})" for listener in allowed)
         message = f"no hostname of the route intersects that of listener {names}"
         return [], ("NoMatchingListenerHostname", message)
     return attached, None

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from fastgate.ir import Cluster, Endpoint, HealthCheck, Protocol
+from fastgate.translate.conditions import GROUP
 from fastgate.translate.durations import milliseconds
 
 if TYPE_CHECKING:
@@ -65,21 +66,21 @@ class Backends:
         key = (route_kind, namespace, group, kind, target, ref.name, ref.port)
         found = self._resolved.get(key)
         if found is None:
-            found = self._resolved[key] = self._resolve(*key)
+            source = (GROUP, route_kind, namespace)
+            found = self._resolved[key] = self._resolve(source, (group, kind, target, ref.name), ref.port)
         return found
 
     def cluster(self, key: str) -> tuple[Cluster, tuple[Endpoint, ...], tuple[Endpoint, ...]]:
         """Return a cluster that `resolve` named, its endpoints by address and those by DNS name, each sorted."""
         return self._clusters[key]
 
-    def _resolve(
-        self, route_kind: str, source: str, group: str, kind: str, namespace: str, name: str, port: int | None
-    ) -> Resolution:
+    def _resolve(self, source: tuple[str, str, str], target: tuple[str, str, str, str], port: int | None) -> Resolution:
+        group, kind, namespace, name = target
         if (group, kind) not in (("", "Service"), (BACKEND_GROUP, "Backend")):
             return Resolution(
                 None, "InvalidKind", f"{group or 'core'}/{kind} is not a kind of backend that is supported"
             )
-        if not self._grants.allow(("gateway.networking.k8s.io", route_kind, source), (group, kind, namespace, name)):
+        if not self._grants.allow(source, target):
             return Resolution(None, "RefNotPermitted", f"no ReferenceGrant in {namespace} permits {kind} {name}")
         backend = self._store.get(kind, namespace, name)
         if backend is None:
@@ -162,7 +163,7 @@ class Backends:
         return Resolution(key)
 
     def _tls_policy(self, group: str, kind: str, backend: Any, port_name: str) -> Resolution | None:
-        """Refuse a backend that a BackendTLSPolicy targets: without TLS to backends it would be reached in plaintext."""
+        """Refuse a backend that a BackendTLSPolicy targets: it would be reached in plaintext."""
         if self._policies is None:
             self._policies = defaultdict(list)
             for policy in self._store.list("BackendTLSPolicy"):

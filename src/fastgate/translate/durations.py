@@ -12,7 +12,7 @@ def milliseconds(duration: str | None) -> int:
     """Return a GEP-2257 duration such as "1h30m" or "250ms" in milliseconds; 0 for None (no limit) and for "0s".
 
     Raises:
-        ValueError: the text is not a duration. Models validate their fields, so a caller never sees this for a resource.
+        ValueError: the text is not a duration. Models validate their fields: no resource gets here with such a text.
     """
     if duration is None:
         return 0

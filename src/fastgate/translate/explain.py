@@ -6,7 +6,6 @@ A slow, readable walk over the Ir in the order that the matcher has to obey; req
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -17,6 +16,8 @@ from fastgate.translate.hostnames import covers
 from fastgate.translate.http_route import normalized_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastgate.ir import Ir, Listener, Socket
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -73,7 +73,7 @@ def class_status(managed: ManagedClass) -> GatewayClassStatus:
 def gateway_status(gateway: ManagedGateway) -> GatewayStatus:
     """Return the status of a Gateway. Its listeners' `attached` counts are final by now."""
     generation = gateway.source.metadata.generation or 0
-    invalid = [listener.spec.name for listener in gateway.listeners if not listener.accepted]
+    invalid = [listener.name for listener in gateway.listeners if not listener.accepted]
     if gateway.rejection is not None:
         accepted = fails("Accepted", generation, *gateway.rejection)
     else:
@@ -88,7 +88,7 @@ def gateway_status(gateway: ManagedGateway) -> GatewayStatus:
 def listener_set_status(child: ManagedSet) -> ListenerSetStatus:
     """Return the status of a ListenerSet."""
     generation = child.source.metadata.generation or 0
-    invalid = [listener.spec.name for listener in child.listeners if not listener.accepted]
+    invalid = [listener.name for listener in child.listeners if not listener.accepted]
     conditions: tuple[Condition, Condition]
     if child.rejection is not None:
         conditions = (
@@ -134,7 +134,7 @@ def _gateway_programmed(gateway: ManagedGateway, generation: int) -> Condition:
 def _listener_statuses(listeners: Iterable[Attachable]) -> tuple[ListenerStatus, ...]:
     return tuple(
         ListenerStatus(
-            name=listener.spec.name,
+            name=listener.name,
             supported_kinds=tuple((GROUP, kind) for kind in listener.kinds),
             attached_routes=listener.attached,
             conditions=listener_conditions(listener),

@@ -40,6 +40,11 @@ class ManagedSet:
     rejection: Rejection | None
     listeners: list[Attachable] = field(default_factory=list)
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """(namespace, name)."""
+        return (self.source.metadata.namespace, self.source.metadata.name)
+
 
 @dataclass(slots=True, eq=False)
 class ManagedGateway:
@@ -163,7 +168,7 @@ def _assign_sockets(gateways: list[ManagedGateway]) -> None:
         for listener in gateway.all_listeners:
             if not listener.served:
                 continue
-            port = listener.spec.port
+            port = listener.port
             sockets = []
             for address in gateway.addresses:
                 other = next(

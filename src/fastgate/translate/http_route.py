@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastgate.ir import (
-    Filters,
     Forward,
     Match,
     PathKind,
     PathMatch,
-    Redirect,
     Respond,
     Rule,
     ValueKind,
@@ -118,26 +116,24 @@ class _Compiler:
         return fails("ResolvedRefs", self._generation, bad[0].reason, "; ".join(messages))
 
     def _rule(self, index: int, spec: Any) -> Rule:
-        action: Forward | Redirect | Respond
-        backends = self._weighted(index, spec.backend_refs)
-        filters = Filters()
+        backends, faults = self._weighted(index, spec.backend_refs)
+        key = f"{self._key}/{index}"
+        name = spec.name or ""
         try:
             if spec.retry is not None:
-                raise Unsupported(f"rules[{index}].retry is not supported")
+                faults.append(f"rules[{index}].retry is not supported")
             filters, redirect = compile_filters(spec.filters, f"rules[{index}].filters")
-            faults = [fault for _, fault in backends if fault is not None]
-            if faults:
-                raise Unsupported(faults[0])
             if redirect is not None and (filters.hostname is not None or filters.path is not None):
-                raise Unsupported(f"rules[{index}].filters: URLRewrite and RequestRedirect exclude each other")
-            action = redirect or self._forward(spec, tuple(backend for backend, _ in backends))
+                faults.append(f"rules[{index}].filters: URLRewrite and RequestRedirect exclude each other")
         except Unsupported as verdict:
-            self._faults.append(str(verdict))
-            action, filters = _UNSUPPORTED, Filters()
-        return Rule(f"{self._key}/{index}", self._key, spec.name or "", action, filters)
+            faults.append(str(verdict))
+        if faults:
+            self._faults.extend(faults)
+            return Rule(key, self._key, name, _UNSUPPORTED)
+        return Rule(key, self._key, name, redirect or self._forward(spec, backends), filters)
 
     @staticmethod
-    def _forward(spec: Any, backends: tuple[WeightedBackend, ...]) -> Forward | Respond:
+    def _forward(spec: Any, backends: list[WeightedBackend]) -> Forward | Respond:
         chosen = tuple(backend for backend in backends if backend.weight > 0)
         if not chosen:
             return _NO_BACKENDS
@@ -146,12 +142,13 @@ class _Compiler:
             return Forward(chosen)
         return Forward(chosen, milliseconds(timeouts.request), milliseconds(timeouts.backend_request))
 
-    def _weighted(self, index: int, refs: Any) -> list[tuple[WeightedBackend, str | None]]:
-        """Return the backends of a rule, each with what is not supported about it, or None.
+    def _weighted(self, index: int, refs: Any) -> tuple[list[WeightedBackend], list[str]]:
+        """Return the backends of a rule, and what is not supported about them.
 
         Every reference is resolved, also of a rule that turns out to be unsupported: ResolvedRefs speaks of all.
         """
-        backends: list[tuple[WeightedBackend, str | None]] = []
+        backends: list[WeightedBackend] = []
+        faults: list[str] = []
         for position, ref in enumerate(refs or ()):
             where = f"rules[{index}].backendRefs[{position}].filters"
             weight = 1 if ref.weight is None else ref.weight
@@ -159,17 +156,18 @@ class _Compiler:
             self._references.append((ref, resolution))
             if resolution.cluster is None:
                 respond = _UNSUPPORTED if resolution.unserved else _INVALID_BACKEND
-                backends.append((WeightedBackend(weight, None, respond=respond), None))
+                backends.append(WeightedBackend(weight, None, respond=respond))
                 continue
             self._clusters[resolution.cluster] = None
             try:
                 filters, redirect = compile_filters(ref.filters, where)
-                if redirect is not None:
-                    raise Unsupported(f"{where}: RequestRedirect is not supported on a backendRef")
-                backends.append((WeightedBackend(weight, resolution.cluster, filters), None))
             except Unsupported as verdict:
-                backends.append((WeightedBackend(weight, None, respond=_UNSUPPORTED), str(verdict)))
-        return backends
+                faults.append(str(verdict))
+                continue
+            if redirect is not None:
+                faults.append(f"{where}: RequestRedirect is not supported on a backendRef")
+            backends.append(WeightedBackend(weight, resolution.cluster, filters))
+        return backends, faults
 
     def _matches(self, index: int, specs: Any, rule: Rule) -> list[Match]:
         if not specs:

@@ -28,6 +28,8 @@ class Attachable:
     gateway: tuple[str, str]
     spec: Any
     generation: int
+    name: str
+    port: int
     hostname: str
     kinds: tuple[str, ...]
     invalid_kinds: tuple[str, ...]
@@ -40,7 +42,7 @@ class Attachable:
     @property
     def key(self) -> str:
         """Key of the listener in the Ir."""
-        return f"{self.owner}/{self.namespace}/{self.owner_name}/{self.spec.name}"
+        return f"{self.owner}/{self.namespace}/{self.owner_name}/{self.name}"
 
     @property
     def accepted(self) -> bool:
@@ -66,6 +68,8 @@ def attachable(owner: Any, kind: str, spec: Any, gateway: tuple[str, str], refus
         gateway=gateway,
         spec=spec,
         generation=owner.metadata.generation or 0,
+        name=spec.name,
+        port=spec.port,
         hostname=(spec.hostname or "").lower(),
         kinds=kinds,
         invalid_kinds=invalid,
@@ -113,15 +117,15 @@ def mark_conflicts(groups: Iterable[list[Attachable]]) -> None:
         for listener in group:
             if listener.conflict is None:
                 layer, family = _family(listener)
-                families[layer, listener.spec.port] = family
-                taken[family, listener.spec.port, listener.hostname] = listener.key
+                families[layer, listener.port] = family
+                taken[family, listener.port, listener.hostname] = listener.key
 
 
 def _conflict_with_earlier(
     listener: Attachable, families: dict[tuple[str, int], str], taken: dict[tuple[str, int, str], str]
 ) -> tuple[str, str] | None:
     layer, family = _family(listener)
-    port = listener.spec.port
+    port = listener.port
     earlier = families.get((layer, port))
     if earlier is not None and earlier != family:
         return ("ProtocolConflict", f"port {port} already serves {earlier}")
@@ -136,11 +140,11 @@ def _mark_within(group: list[Attachable]) -> None:
     claims: dict[tuple[str, int, str], int] = defaultdict(int)
     for listener in group:
         layer, family = _family(listener)
-        families[layer, listener.spec.port].add(family)
-        claims[family, listener.spec.port, listener.hostname] += 1
+        families[layer, listener.port].add(family)
+        claims[family, listener.port, listener.hostname] += 1
     for listener in group:
         layer, family = _family(listener)
-        port = listener.spec.port
+        port = listener.port
         if len(families[layer, port]) > 1:
             protocols = ", ".join(sorted(families[layer, port]))
             listener.conflict = ("ProtocolConflict", f"port {port} is claimed for several protocols: {protocols}")

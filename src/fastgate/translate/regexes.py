@@ -14,7 +14,7 @@ def check(pattern: str) -> str | None:
 
 
 def search(pattern: str, text: str) -> bool:
-    """Say whether a pattern that `check` accepts finds something in a text, anywhere (GEP-4359 leaves it unanchored)."""
+    """Say whether a pattern that `check` accepts finds something in a text; it is not anchored."""
     from fastgate.core import regex  # noqa: PLC0415 - see check
 
     return regex.search(pattern, text)

@@ -13,7 +13,7 @@ _NAME_LABEL = "kubernetes.io/metadata.name"
 
 
 def selects(selector: Any, labels: Mapping[str, str]) -> bool:
-    """Evaluate a LabelSelector. None selects nothing, an empty one everything (apimachinery, LabelSelectorAsSelector)."""
+    """Evaluate a LabelSelector. None selects nothing, an empty one everything (LabelSelectorAsSelector)."""
     if selector is None:
         return False
     if any(labels.get(key) != value for key, value in (selector.match_labels or {}).items()):

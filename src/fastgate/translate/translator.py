@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from fastgate.ir import Endpoint, Endpoints, Ir, Listener, Match, Socket, VirtualHost
-from fastgate.translate.attachment import Rejection, attach, parent_ref
+from fastgate.ir import Endpoint, Endpoints, Ir
+from fastgate.translate.assembly import Assembly
 from fastgate.translate.backends import Backends
-from fastgate.translate.conditions import (
-    GROUP,
-    Condition,
-    ParentStatus,
-    RouteStatus,
-    Statuses,
-    fails,
-    holds,
-)
+from fastgate.translate.conditions import Statuses
 from fastgate.translate.gateway_status import class_status, gateway_status, listener_set_status
-from fastgate.translate.gateways import ManagedGateway, collect
+from fastgate.translate.gateways import ManagedClass, ManagedGateway, collect
 from fastgate.translate.grants import Grants
 from fastgate.translate.http_route import KIND, CompiledRoute, compile_route
-from fastgate.translate.precedence import Age, MatchKey, age, hostname_key, ordered
+from fastgate.translate.placement import PlacedRoute, Surroundings, place
 from fastgate.translate.selectors import Namespaces
 
 if TYPE_CHECKING:
     from fastgate.store import Store
+    from fastgate.translate.attachment import Rejection
     from fastgate.translate.listeners import Attachable
+    from fastgate.translate.placement import ParentKey
 
-_Candidate = tuple[MatchKey, Age, int, int, Match]
-_ParentKey = tuple[str, str, str]  # kind, namespace, name
+# What decides the listeners, and what decides where a backendRef leads.
+_LISTENER_KINDS = ("GatewayClass", "Gateway", "ListenerSet", "Namespace", "GatewayParameters")
+_BACKEND_KINDS = ("Service", "EndpointSlice", "Backend", "ReferenceGrant", "BackendTLSPolicy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,204 +41,131 @@ class Translation:
     warnings: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(slots=True)
-class _Cached:
-    """A compiled route and the very object it was compiled from, which keeps that object's identity from reuse."""
-
-    source: Any
-    compiled: CompiledRoute
-
-
-@dataclass(slots=True)
-class _Pass:
-    """State of one pass."""
-
-    backends: Backends
-    namespaces: Namespaces
-    parents: dict[_ParentKey, tuple[list[Attachable], Rejection | None]]
-    hosts: dict[Attachable, dict[str, list[_Candidate]]] = field(default_factory=lambda: defaultdict(dict))
-    clusters: dict[str, None] = field(default_factory=dict)
-
-
 class Translator:
-    """Translates stores, one after the other, and compiles again only the routes that changed.
+    """Translates stores, one after the other, and does again only what a change can reach.
 
-    A translator remembers what it made of each route object. Stores share the objects that did not change, and objects
-    are immutable, so identity tells whether a route changed; whether what it refers to changed is compared by value. The
-    result is a function of the store alone. Not thread-safe.
+    Stores share the objects that did not change, and objects are immutable: identity tells what changed. The result
+    is a function of the store alone, equal to that of a new translator. Not thread-safe.
     """
 
     def __init__(self) -> None:
-        self._routes: dict[int, _Cached] = {}
+        self._listener_objects = _Inputs(_LISTENER_KINDS)
+        self._backend_objects = _Inputs(_BACKEND_KINDS)
+        self._classes: dict[str, ManagedClass] = {}
+        self._gateways: list[ManagedGateway] = []
+        self._surroundings: Surroundings
+        self._backends: Backends
+        self._warnings: list[tuple[str, str]] = []
+        self._routes: dict[int, PlacedRoute] = {}  # by id of the source, which the value keeps alive
+        self._assembly = Assembly()
 
     def translate(self, store: Store) -> Translation:
         """Translate a store. Faults in it become statuses; nothing is raised for them."""
-        namespaces = Namespaces(store)
-        classes, gateways = collect(store, namespaces)
-        state = _Pass(Backends(store, Grants(store)), namespaces, _parents(gateways))
-        routes: dict[tuple[str, str], RouteStatus] = {}
-        remembered: dict[int, _Cached] = {}
-        for source in store.list(KIND):
-            compiled = self._compiled(source, state.backends)
-            remembered[id(source)] = _Cached(source, compiled)
-            status = _attach_route(source, compiled, state)
-            if status.parents:
-                routes[source.metadata.namespace, source.metadata.name] = status
-        self._routes = remembered
+        moved = self._listener_objects.changed(store)
+        if moved:
+            self._collect(store)
+        retargeted = self._backend_objects.changed(store)
+        if retargeted:
+            self._backends = Backends(store, Grants(store))
+        routes = [self._placed(source, moved, retargeted) for source in store.list(KIND)]
+        self._routes = {id(route.source): route for route in routes}
+        for gateway in self._gateways:
+            for listener in gateway.all_listeners:
+                listener.attached = 0
+        clusters: dict[str, None] = {}
+        for route in routes:
+            for listener, _ in route.reached:
+                listener.attached += route.counted
+                if listener.served:
+                    clusters.update(dict.fromkeys(route.compiled.clusters))
+        keys = sorted(clusters)
         ir = Ir(
-            sockets=_sockets(gateways, state.hosts),
-            clusters=tuple(state.backends.cluster(key)[0] for key in sorted(state.clusters)),
+            sockets=self._assembly.sockets(self._gateways, routes),
+            clusters=tuple(self._backends.cluster(key)[0] for key in keys),
         )
-        statuses = Statuses(
-            gateway_classes={name: class_status(managed) for name, managed in sorted(classes.items())},
-            gateways={
-                gateway.name: gateway_status(gateway) for gateway in sorted(gateways, key=lambda each: each.name)
-            },
-            listener_sets={
-                (child.source.metadata.namespace, child.source.metadata.name): listener_set_status(child)
-                for gateway in gateways
-                for child in gateway.sets
-            },
-            http_routes=dict(sorted(routes.items())),
+        warnings = sorted([*self._warnings, *(warning for route in routes for warning in route.warnings)])
+        return Translation(ir, self._endpoints(keys), self._statuses(routes), tuple(warnings))
+
+    def _collect(self, store: Store) -> None:
+        namespaces = Namespaces(store)
+        self._classes, self._gateways = collect(store, namespaces)
+        existing = frozenset(
+            (kind, source.metadata.namespace, source.metadata.name)
+            for kind in ("Gateway", "ListenerSet")
+            for source in store.list(kind)
         )
-        return Translation(ir, _endpoints(state), statuses, _warnings(store, classes))
+        self._surroundings = Surroundings(_parents(self._gateways), existing, namespaces)
+        known = {source.metadata.name for source in store.list("GatewayClass")}
+        self._warnings = [
+            (
+                f"Gateway/{source.metadata.namespace}/{source.metadata.name}",
+                f"GatewayClass {source.spec.gateway_class_name} does not exist",
+            )
+            for source in store.list("Gateway")
+            if source.spec.gateway_class_name not in known
+        ]
 
-    def _compiled(self, source: Any, backends: Backends) -> CompiledRoute:
-        cached = self._routes.get(id(source))
-        if cached is not None and cached.source is source:
-            namespace = source.metadata.namespace
-            references = cached.compiled.references
-            if all(backends.resolve(KIND, namespace, ref) == before for ref, before in references):
-                return cached.compiled
-        return compile_route(source, backends)
+    def _placed(self, source: Any, moved: bool, retargeted: bool) -> PlacedRoute:
+        before = self._routes.get(id(source))
+        if before is None:
+            return place(source, compile_route(source, self._backends), self._surroundings)
+        compiled = before.compiled
+        if retargeted and not self._still_resolved(source, compiled):
+            compiled = compile_route(source, self._backends)
+        if compiled is before.compiled and not moved:
+            return before
+        return place(source, compiled, self._surroundings)
+
+    def _still_resolved(self, source: Any, compiled: CompiledRoute) -> bool:
+        namespace = source.metadata.namespace
+        return all(self._backends.resolve(KIND, namespace, ref) == before for ref, before in compiled.references)
+
+    def _endpoints(self, keys: list[str]) -> Endpoints:
+        clusters: dict[str, tuple[Endpoint, ...]] = {}
+        names: dict[str, tuple[Endpoint, ...]] = {}
+        for key in keys:
+            _, clusters[key], unresolved = self._backends.cluster(key)
+            if unresolved:
+                names[key] = unresolved
+        return Endpoints(clusters, names)
+
+    def _statuses(self, routes: list[PlacedRoute]) -> Statuses:
+        gateways = sorted(self._gateways, key=lambda gateway: gateway.name)
+        sets = sorted((child for gateway in gateways for child in gateway.sets), key=lambda child: child.name)
+        named = sorted(
+            ((route.source.metadata.namespace, route.source.metadata.name), route.status)
+            for route in routes
+            if route.status.parents
+        )
+        return Statuses(
+            gateway_classes={name: class_status(managed) for name, managed in sorted(self._classes.items())},
+            gateways={gateway.name: gateway_status(gateway) for gateway in gateways},
+            listener_sets={child.name: listener_set_status(child) for child in sets},
+            http_routes=dict(named),
+        )
 
 
-def _parents(gateways: list[ManagedGateway]) -> dict[_ParentKey, tuple[list[Attachable], Rejection | None]]:
-    parents: dict[_ParentKey, tuple[list[Attachable], Rejection | None]] = {}
+class _Inputs:
+    """The objects of some kinds that the last store held."""
+
+    def __init__(self, kinds: tuple[str, ...]) -> None:
+        self._kinds = kinds
+        self._objects: list[Any] | None = None
+
+    def changed(self, store: Store) -> bool:
+        """Say whether a store holds other objects than the one before; true for the first."""
+        objects = [source for kind in self._kinds for source in store.list(kind)]
+        before, self._objects = self._objects, objects
+        return before is None or len(before) != len(objects) or not all(map(is_, before, objects))
+
+
+def _parents(gateways: list[ManagedGateway]) -> dict[ParentKey, tuple[list[Attachable], Rejection | None]]:
+    parents: dict[ParentKey, tuple[list[Attachable], Rejection | None]] = {}
     for gateway in gateways:
         parents["Gateway", *gateway.name] = (gateway.listeners, None)
         for child in gateway.sets:
-            metadata = child.source.metadata
             rejection = None
             if child.rejection is not None:
                 rejection = ("NoMatchingParent", f"the ListenerSet is not accepted: {child.rejection[1]}")
-            parents["ListenerSet", metadata.namespace, metadata.name] = (child.listeners, rejection)
+            parents["ListenerSet", *child.name] = (child.listeners, rejection)
     return parents
-
-
-def _attach_route(source: Any, compiled: CompiledRoute, state: _Pass) -> RouteStatus:
-    """Attach a compiled route to its parents' listeners, put its candidates there, and return its status."""
-    metadata = source.metadata
-    namespace: str = metadata.namespace
-    generation: int = metadata.generation or 0
-    reached: dict[Attachable, dict[str, None]] = {}
-    parents = []
-    for spec in source.spec.parent_refs or ():
-        if (GROUP if spec.group is None else spec.group) != GROUP:
-            continue
-        parent = state.parents.get((spec.kind or "Gateway", spec.namespace or namespace, spec.name))
-        if parent is None:
-            continue
-        ref = parent_ref(spec)
-        listeners, rejection = parent
-        if rejection is None:
-            attached, rejection = attach(KIND, namespace, compiled.hostnames, ref, listeners, state.namespaces)
-            for listener, hostnames in attached:
-                reached.setdefault(listener, {}).update(dict.fromkeys(hostnames))
-        parents.append(ParentStatus(ref, (*_accepted(compiled, rejection, generation), compiled.resolved)))
-    if reached:
-        _add_candidates(age(metadata.creation_timestamp, namespace, metadata.name), compiled, reached, state)
-    return RouteStatus(tuple(parents))
-
-
-def _accepted(compiled: CompiledRoute, rejection: Rejection | None, generation: int) -> tuple[Condition, ...]:
-    if rejection is not None:
-        return (fails("Accepted", generation, *rejection),)
-    if not compiled.faults:
-        return (holds("Accepted", generation, message="the route is attached"),)
-    faults = "; ".join(compiled.faults)
-    if not compiled.sound:
-        return (fails("Accepted", generation, "UnsupportedValue", f"no rule is left: {faults}"),)
-    return (
-        holds("Accepted", generation, message="the route is attached"),
-        holds("PartiallyInvalid", generation, "UnsupportedValue", f"Dropped Rule: {faults}"),
-    )
-
-
-def _add_candidates(
-    born: Age, compiled: CompiledRoute, reached: dict[Attachable, dict[str, None]], state: _Pass
-) -> None:
-    """Put a route's candidates on the listeners that it reached.
-
-    A route without a sound rule is not Accepted and not counted, and still answers 500 where its matches can be built:
-    a request must not fall through to another route because the filter that should have guarded it is not served.
-    """
-    candidates = [(key, born, rule, position, match) for key, rule, position, match in compiled.candidates]
-    for listener, hostnames in reached.items():
-        if compiled.sound or not compiled.faults:
-            listener.attached += 1
-        if not listener.served:
-            continue
-        hosts = state.hosts[listener]
-        for hostname in hostnames:
-            hosts.setdefault(hostname, []).extend(candidates)
-        state.clusters.update(dict.fromkeys(compiled.clusters))
-
-
-def _sockets(
-    gateways: list[ManagedGateway], hosts: dict[Attachable, dict[str, list[_Candidate]]]
-) -> tuple[Socket, ...]:
-    sockets = []
-    for gateway in gateways:
-        groups: dict[tuple[str, int], list[Listener]] = defaultdict(list)
-        for listener in gateway.all_listeners:
-            if not listener.sockets:
-                continue
-            candidates = hosts.get(listener, {})
-            compiled = Listener(
-                key=listener.key,
-                gateway="/".join(gateway.name),
-                name=listener.spec.name,
-                hostname=listener.hostname,
-                protocol=listener.spec.protocol,
-                hosts=tuple(
-                    VirtualHost(hostname, ordered(candidates[hostname]))
-                    for hostname in sorted(candidates, key=hostname_key)
-                ),
-            )
-            for socket in listener.sockets:
-                groups[socket].append(compiled)
-        for (address, port), listeners in groups.items():
-            listeners.sort(key=lambda listener: hostname_key(listener.hostname))
-            sockets.append(Socket(address, port, tuple(listeners), gateway.settings))
-    return tuple(sorted(sockets, key=lambda socket: (socket.address, socket.port)))
-
-
-def _endpoints(state: _Pass) -> Endpoints:
-    clusters: dict[str, tuple[Endpoint, ...]] = {}
-    names: dict[str, tuple[Endpoint, ...]] = {}
-    for key in sorted(state.clusters):
-        _, clusters[key], unresolved = state.backends.cluster(key)
-        if unresolved:
-            names[key] = unresolved
-    return Endpoints(clusters, names)
-
-
-def _warnings(store: Store, classes: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Name the references of Gateways and routes to objects that do not exist, where no controller can answer for them."""
-    warnings = []
-    known = {entry.metadata.name for entry in store.list("GatewayClass")} | classes.keys()
-    for gateway in store.list("Gateway"):
-        name = gateway.spec.gateway_class_name
-        if name not in known:
-            place = f"Gateway/{gateway.metadata.namespace}/{gateway.metadata.name}"
-            warnings.append((place, f"GatewayClass {name} does not exist"))
-    for route in store.list(KIND):
-        for ref in route.spec.parent_refs or ():
-            kind, namespace = ref.kind or "Gateway", ref.namespace or route.metadata.namespace
-            if (GROUP if ref.group is None else ref.group) != GROUP or kind not in ("Gateway", "ListenerSet"):
-                continue
-            if store.get(kind, namespace, ref.name) is None:
-                place = f"{KIND}/{route.metadata.namespace}/{route.metadata.name}"
-                warnings.append((place, f"{kind} {namespace}/{ref.name} does not exist"))
-    return tuple(sorted(warnings))

@@ -1,0 +1,92 @@
+"""Placed routes as virtual hosts, listeners and sockets. What has the same parts as before is the same object."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastgate.ir import Listener, Socket, VirtualHost
+from fastgate.translate.precedence import hostname_key, ordered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastgate.translate.gateways import ManagedGateway
+    from fastgate.translate.listeners import Attachable
+    from fastgate.translate.placement import PlacedRoute
+
+_Hosts = dict[str, list["PlacedRoute"]]
+
+
+@dataclass(slots=True)
+class _Assembled:
+    """A listener, and what it was assembled from."""
+
+    parts: _Hosts
+    hosts: dict[str, VirtualHost]
+    listener: Listener
+
+
+class Assembly:
+    """Assembles sockets, pass after pass, and sorts again only the virtual hosts whose routes changed."""
+
+    def __init__(self) -> None:
+        self._assembled: dict[Attachable, _Assembled] = {}
+
+    def sockets(self, gateways: Iterable[ManagedGateway], routes: Iterable[PlacedRoute]) -> tuple[Socket, ...]:
+        """Return the sockets of the Gateways, sorted, each with its listeners and their routes."""
+        parts = _parts(routes)
+        sockets: list[Socket] = []
+        assembled: dict[Attachable, _Assembled] = {}
+        for gateway in gateways:
+            groups: dict[tuple[str, int], list[Listener]] = defaultdict(list)
+            for listener in gateway.all_listeners:
+                if listener.sockets:
+                    entry = assembled[listener] = self._assemble(listener, parts.get(listener, {}))
+                    for socket in listener.sockets:
+                        groups[socket].append(entry.listener)
+            for (address, port), listeners in groups.items():
+                listeners.sort(key=lambda listener: hostname_key(listener.hostname))
+                sockets.append(Socket(address, port, tuple(listeners), gateway.settings))
+        self._assembled = assembled
+        return tuple(sorted(sockets, key=lambda socket: (socket.address, socket.port)))
+
+    def _assemble(self, listener: Attachable, parts: _Hosts) -> _Assembled:
+        before = self._assembled.get(listener)
+        if before is not None and before.parts == parts:
+            return before
+        known = before.hosts if before is not None else {}
+        old = before.parts if before is not None else {}
+        hosts = {
+            hostname: known[hostname] if old.get(hostname) == routes else _virtual_host(hostname, routes)
+            for hostname, routes in parts.items()
+        }
+        compiled = Listener(
+            key=listener.key,
+            gateway="/".join(listener.gateway),
+            name=listener.name,
+            hostname=listener.hostname,
+            protocol=listener.spec.protocol,
+            hosts=tuple(hosts[hostname] for hostname in sorted(hosts, key=hostname_key)),
+        )
+        return _Assembled(parts, hosts, compiled)
+
+
+def _parts(routes: Iterable[PlacedRoute]) -> dict[Attachable, _Hosts]:
+    parts: dict[Attachable, _Hosts] = defaultdict(dict)
+    for route in routes:
+        for listener, hostnames in route.reached:
+            if not listener.served:
+                continue
+            hosts = parts[listener]
+            for hostname in hostnames:
+                if hostname in hosts:
+                    hosts[hostname].append(route)
+                else:
+                    hosts[hostname] = [route]
+    return parts
+
+
+def _virtual_host(hostname: str, routes: list[PlacedRoute]) -> VirtualHost:
+    return VirtualHost(hostname, ordered(candidate for route in routes for candidate in route.candidates))
