@@ -24,9 +24,10 @@ def parent_ref(ref: Any) -> ParentRef:
 def attach(
     kind: str,
     namespace: str,
-    hostnames: Sequence[str],
     ref: ParentRef,
     listeners: Sequence[Attachable],
+    *,
+    hostnames: Sequence[str],
     namespaces: Namespaces,
 ) -> tuple[list[tuple[Attachable, tuple[str, ...]]], Rejection | None]:
     """Attach a route to the listeners of one parent.
@@ -34,9 +35,9 @@ def attach(
     Args:
         kind: the route's kind.
         namespace: the route's namespace.
-        hostnames: the route's hostnames in lower case; ("",) for any.
         ref: the parentRef, of which sectionName and port choose among the listeners.
         listeners: of the parent object itself (a Gateway's ListenerSets are parents of their own).
+        hostnames: the route's hostnames in lower case; ("",) for any.
         namespaces: labels for allowedRoutes selectors.
 
     Returns:

@@ -130,7 +130,10 @@ class _Compiler:
         if faults:
             self._faults.extend(faults)
             return Rule(key, self._key, name, _UNSUPPORTED)
-        return Rule(key, self._key, name, redirect or self._forward(spec, backends), filters)
+        action = redirect or self._forward(spec, backends)
+        if isinstance(action, Forward):
+            self._clusters.update((backend.cluster, None) for backend in action.backends if backend.cluster is not None)
+        return Rule(key, self._key, name, action, filters)
 
     @staticmethod
     def _forward(spec: Any, backends: list[WeightedBackend]) -> Forward | Respond:
@@ -158,7 +161,6 @@ class _Compiler:
                 respond = _UNSUPPORTED if resolution.unserved else _INVALID_BACKEND
                 backends.append(WeightedBackend(weight, None, respond=respond))
                 continue
-            self._clusters[resolution.cluster] = None
             try:
                 filters, redirect = compile_filters(ref.filters, where)
             except Unsupported as verdict:

@@ -69,7 +69,9 @@ def place(source: Any, compiled: CompiledRoute, surroundings: Surroundings) -> P
         ref = parent_ref(spec)
         listeners, rejection = parent
         if rejection is None:
-            attached, rejection = attach(KIND, namespace, compiled.hostnames, ref, listeners, surroundings.namespaces)
+            attached, rejection = attach(
+                KIND, namespace, ref, listeners, hostnames=compiled.hostnames, namespaces=surroundings.namespaces
+            )
             for listener, hostnames in attached:
                 reached.setdefault(listener, {}).update(dict.fromkeys(hostnames))
         parents.append(ParentStatus(ref, (*_accepted(compiled, rejection, generation), compiled.resolved)))
