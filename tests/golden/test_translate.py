@@ -11,14 +11,18 @@ from pathlib import Path
 import pytest
 import yaml
 from golden_render import render
+from resources import store_of
 
 from fastgate.translate import Translator, translate
 
-pytest.importorskip("fastgate.store", exc_type=ImportError)
-from resources import store_of
-
 MARK = "---\n# expected\n"
 BASE = list(yaml.safe_load_all((Path(__file__).parent / "base.yaml").read_text()))
+
+
+@pytest.fixture(autouse=True)
+def matcher_of_patterns(case):
+    if "RegularExpression" in case.read_text():
+        pytest.importorskip("fastgate.core.regex", exc_type=ImportError)
 
 
 def in_order(document):

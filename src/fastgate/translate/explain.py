@@ -14,6 +14,7 @@ from fastgate.ir import Endpoints, Forward, Match, PathKind, Redirect, Respond, 
 from fastgate.translate import regexes
 from fastgate.translate.hostnames import covers
 from fastgate.translate.http_route import normalized_path
+from fastgate.translate.shadows import unreachable_rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -237,3 +238,19 @@ def describe(explanation: Explanation, endpoints: Endpoints) -> str:
     for position, line in enumerate(describe_action(match, endpoints)):
         lines.append(f"{'backend   ' if position == 0 else '          '}{line}")
     return "\n".join(lines)
+
+
+def describe_unreachable(ir: Ir) -> list[str]:
+    """Return a line for each rule that no request can reach, and one for each of its candidates that says why."""
+    lines = []
+    for key, entries in sorted(unreachable_rules(ir).items()):
+        lines.append(f"{key} can never match:")
+        for entry in entries:
+            if isinstance(entry.by, Match):
+                reason = f"{entry.by.rule.key} takes it first ({describe_match(entry.by)})"
+            else:
+                reason = f"requests for {entry.hostname} go to {entry.by}"
+            lines.append(
+                f"    {describe_match(entry.match)}, host {entry.hostname or 'any'}, {entry.listener}: {reason}"
+            )
+    return lines

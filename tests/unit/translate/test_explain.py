@@ -20,7 +20,7 @@ from fastgate.ir import (
     VirtualHost,
     WeightedBackend,
 )
-from fastgate.translate.explain import describe, explain, request_of
+from fastgate.translate.explain import describe, describe_unreachable, explain, request_of
 from fastgate.translate.shadows import shadows, unreachable_rules
 
 CLUSTER = "Service/default/web/80"
@@ -210,3 +210,22 @@ class TestShadows:
         hosts = (host("a.example.com", prefix("/", "exact")), host("*.example.com", prefix("/deep", "wild")))
         assert list(unreachable_rules(ir(listener("narrow", "a.example.com", *hosts)))) == ["HTTPRoute/default/wild/0"]
         assert unreachable_rules(ir(listener("wide", "", *hosts))) == {}
+
+    def test_the_text_says_for_each_candidate_what_is_in_its_way(self):
+        configuration = ir(
+            listener("exact", "a.example.com"),
+            listener(
+                "any",
+                "",
+                host("a.example.com", prefix("/", "lost")),
+                host("", prefix("/a", "first"), prefix("/a", "second")),
+            ),
+        )
+        assert describe_unreachable(configuration) == [
+            "HTTPRoute/default/lost/0 can never match:",
+            "    path under /, host a.example.com, Gateway/default/gw/any: "
+            "requests for a.example.com go to Gateway/default/gw/exact",
+            "HTTPRoute/default/second/0 can never match:",
+            "    path under /a, host any, Gateway/default/gw/any: "
+            "HTTPRoute/default/first/0 takes it first (path under /a)",
+        ]
