@@ -37,7 +37,8 @@ if SANITIZE:
 if COVERAGE:
     COMPILE += ["--coverage", "-O0"]
     LINK += ["--coverage"]
-MACROS: list[tuple[str, str | None]] = [("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else []
+MACROS: list[tuple[str, str | None]] = [("_GNU_SOURCE", None)]
+MACROS += [("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else []
 
 CSRC = Path("csrc")
 ENGINE_SOURCES = sorted(str(p) for p in CSRC.glob("fg_*.c"))
