@@ -64,7 +64,7 @@ struct fg_h1_head {
     struct fg_span reason;
     /* out, both */
     uint8_t minor_version;    /* 0 or 1 */
-    uint8_t framing;          /* enum fg_framing; responses: as if the request were GET, see fg_h1_response_framing */
+    uint8_t framing;          /* enum fg_framing; responses: as if the request were GET */
     uint8_t connection;       /* FG_CONN_* */
     uint8_t path_clean;       /* the path needs no normalisation */
     uint64_t content_length;  /* bytes, or FG_NO_LENGTH */

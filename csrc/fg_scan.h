@@ -14,10 +14,12 @@
 #include <arm_neon.h>
 #endif
 
-enum { FG_CLASS_TOKEN = 1, FG_CLASS_VALUE = 2, FG_CLASS_TARGET = 4, FG_CLASS_HOST = 8, FG_CLASS_UNRESERVED = 16 };
+enum { FG_CLASS_TOKEN = 1, FG_CLASS_VALUE = 2, FG_CLASS_TARGET = 4, FG_CLASS_HOST = 8, FG_CLASS_UNRESERVED = 16,
+       FG_CLASS_PATH = 32, FG_CLASS_UNDERSCORE = 64 };
 
 /* Which classes each byte belongs to; tchar (RFC 9110 section 5.6.2), field-vchar with SP and HTAB (section 5.5), bytes of a
- * request target (visible ASCII but '#'), of a host name, unreserved (RFC 3986 section 2.3). */
+ * request target (visible ASCII but '#'), of a host name, unreserved (RFC 3986 section 2.3), bytes of a path that need no
+ * look (of a target, but not '%', '.', '?' and '\\'), and '_' by itself. */
 extern const uint8_t fg_class[256];
 
 static inline const uint8_t *fg_scan_class(const uint8_t *p, const uint8_t *end, uint8_t cls) {
