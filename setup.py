@@ -64,6 +64,7 @@ EXTENSIONS = [
     extension("http1", [str(CSRC / "fg_scan.c")]),
     extension("client_hello"),
     extension("regex", [str(CSRC / "fg_re2.cc")], ["re2"]),
+    extension("image"),
     extension("snapshot"),
     extension("router"),
     extension("engine", ENGINE_SOURCES),

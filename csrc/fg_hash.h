@@ -21,4 +21,18 @@ static inline uint64_t fg_hash(const void *data, size_t len) {
     return fg_mix(h);
 }
 
+/* Checksum of large blocks, eight bytes at a time; against accidents, not against adversaries. */
+static inline uint64_t fg_checksum(const void *data, size_t len) {
+    const uint8_t *p = data;
+    uint64_t h = 0xcbf29ce484222325ull ^ len, x;
+    for (; len >= 8; p += 8, len -= 8) {
+        __builtin_memcpy(&x, p, 8);
+        h = (h ^ x) * 0x9e3779b97f4a7c15ull;
+        h ^= h >> 32;
+    }
+    for (; len; len--)
+        h = (h ^ *p++) * 0x100000001b3ull;
+    return fg_mix(h);
+}
+
 #endif

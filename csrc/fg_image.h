@@ -1,4 +1,5 @@
-/* The image: what a worker knows of the configuration. Written by core/snapshot.pyx, read by core/router.pyx and the engine.
+/* The image: what a worker knows of the configuration. Written by core/snapshot.pyx, validated by core/image.pyx, read by
+ * core/router.pyx (the tables of fg_table.h) and the engine.
  *
  * One flat, position-independent buffer in a sealed memfd:
  *
@@ -11,7 +12,7 @@
  * relative to the segment's first byte; between segments, the directory's position. All integers are little-endian in
  * the order of this machine (both supported architectures agree); all records are 8-byte aligned.
  *
- * fg_image_check (core/snapshot.pyx) validates every offset once, before the first use. After that readers trust it.
+ * core/image.pyx validates every offset once, before the first use. After that readers trust it.
  */
 #ifndef FG_IMAGE_H
 #define FG_IMAGE_H
@@ -127,6 +128,8 @@ struct fg_img_socket {
     uint32_t port;
     uint32_t trusted_hops;
     struct fg_ref listeners;   /* of fg_img_listener, most specific hostname first */
+    uint32_t hosts_segment;    /* directory position of a FG_SEG_HOSTS whose values are listeners */
+    uint32_t reserved2;
     struct fg_ref via, server, log_format;
     uint8_t underscores, request_id, access_log /* 0 off, 1 json, 2 text */, reserved[5];
     struct fg_img_limits limits;
@@ -158,7 +161,7 @@ struct fg_image {
     const uint8_t *clusters_seg;
     const struct fg_img_cluster *clusters;
     uint32_t nclusters;
-    void *tables;                             /* compiled regexes, by content; owned by router.pyx */
+    void *tables;                             /* compiled regexes; owned by image.pyx */
 };
 
 /* Maps `fd`, validates, builds the side tables. Runs on a helper thread. 0, or -1 with a sentence in `why`. */

@@ -40,3 +40,6 @@ cdef int64_t h1_response(const uint8_t *buf, size_t size, const fg_h1_limits *li
 cdef int64_t h1_trailers(const uint8_t *buf, size_t size, const fg_h1_limits *limits, fg_h1_head *head) noexcept nogil
 cdef int64_t h1_chunk(fg_h1_chunked *c, const uint8_t *buf, size_t size, fg_span *data) noexcept nogil
 cdef int64_t path_normalize(uint8_t *path, size_t size) noexcept nogil
+
+# Token of a field name in any case (enum fg_header), 0 when the table does not have it.
+cdef uint8_t header_token(const uint8_t *name, uint32_t size) noexcept nogil

@@ -123,6 +123,10 @@ cdef inline uint8_t name_token(const uint8_t *p, uint32_t n) noexcept nogil:
     return token if differ == 0 else 0
 
 
+cdef uint8_t header_token(const uint8_t *name, uint32_t size) noexcept nogil:
+    return name_token(name, size) if size else 0
+
+
 # --- pieces of both heads ---------------------------------------------------------------------------------------------------
 
 cdef inline int64_t complete_lines(const uint8_t *buf, size_t size, const fg_h1_limits *limits,

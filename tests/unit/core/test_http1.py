@@ -168,7 +168,10 @@ def test_response():
         (b"HTTP/1.1 200 OK\n", "bad_line_end"),
         (b"HTTP/2.0 200 OK\r\n", "unsupported_version"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", "duplicate_content_length"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "length_with_transfer_encoding"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "length_with_transfer_encoding",
+        ),
         (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "bad_transfer_encoding"),
     ],
 )
@@ -235,7 +238,9 @@ def test_paths(path, out):
     assert verdict(http1.normalize_path, path) == out
 
 
-PATHS = st.lists(st.sampled_from([b"/", b"a", b".", b"..", b"%2e", b"%2F", b"%61", b"~", b"//"])).map(lambda x: b"/" + b"".join(x))
+PATHS = st.lists(st.sampled_from([b"/", b"a", b".", b"..", b"%2e", b"%2F", b"%61", b"~", b"//"])).map(
+    lambda x: b"/" + b"".join(x)
+)
 
 
 @given(PATHS)
@@ -248,8 +253,28 @@ def test_normal_form_is_a_fixed_point(path):
 
 
 PIECES = st.sampled_from(
-    [b"GET ", b"/", b"*", b" HTTP/1.1", b" HTTP/1.0", b"\r\n", b"\n", b"\r", b"Host: a", b"Host", b":", b" ", b"\t", b"x",
-     b"Content-Length: 1", b"Transfer-Encoding: chunked", b"Connection: close, x", b"\x00", b"\xff", b"HTTP/1.1 200 OK"]
+    [
+        b"GET ",
+        b"/",
+        b"*",
+        b" HTTP/1.1",
+        b" HTTP/1.0",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"Host: a",
+        b"Host",
+        b":",
+        b" ",
+        b"\t",
+        b"x",
+        b"Content-Length: 1",
+        b"Transfer-Encoding: chunked",
+        b"Connection: close, x",
+        b"\x00",
+        b"\xff",
+        b"HTTP/1.1 200 OK",
+    ]
 )
 
 

@@ -1,0 +1,3 @@
+"""Types of the compiled module: the loader of images."""
+
+def check(data: bytes) -> str | None: ...

@@ -1,0 +1,458 @@
+"""The loader of images: validates every offset once, then compiles the patterns. Runs in workers and in `Router`.
+
+An image comes from this machine's listener manager or from a file; either may be damaged or of another version, and a
+worker that trusted it would read where it must not. So nothing here follows a reference before it was checked, and
+csrc/fg_image.h promises the readers that they need not check again.
+"""
+
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from fastgate.core.regex cimport re2_free, re2_new
+
+cdef extern from "<sys/mman.h>" nogil:
+    void *mmap(void *addr, size_t size, int prot, int flags, int fd, long offset)
+    int munmap(void *addr, size_t size)
+    enum: PROT_READ, MAP_SHARED
+    void *MAP_FAILED
+
+cdef extern from "<sys/stat.h>" nogil:
+    ctypedef struct stat_t "struct stat":
+        long st_size
+    int fstat(int fd, stat_t *st)
+
+
+# --- references ---------------------------------------------------------------------------------------------------------------
+
+ctypedef struct seg_t:
+    const uint8_t *p
+    uint64_t size
+
+
+cdef inline bint text_ok(seg_t s, fg_ref r) noexcept nogil:
+    return <uint64_t>r.off + r.len <= s.size
+
+
+cdef inline bint array_ok(seg_t s, fg_ref r, size_t record) noexcept nogil:
+    return r.off % 8 == 0 and <uint64_t>r.off + <uint64_t>r.len * record <= s.size
+
+
+cdef inline bint member_ok(fg_ref array, uint32_t off, size_t record) noexcept nogil:
+    """Whether `off` is the start of a record of this array."""
+    return array.off <= off and (off - array.off) % record == 0 and (off - array.off) // record < array.len
+
+
+cdef bint texts_ok(seg_t s, fg_ref array) noexcept nogil:
+    """An array of strings."""
+    cdef uint32_t i
+    if not array_ok(s, array, sizeof(fg_ref)):
+        return False
+    for i in range(array.len):
+        if not text_ok(s, (<const fg_ref *>(s.p + array.off))[i]):
+            return False
+    return True
+
+
+cdef bint pairs_ok(seg_t s, fg_ref array) noexcept nogil:
+    return array.len <= 0x7fffffff and array_ok(s, array, sizeof(fg_img_pair)) and \
+        texts_ok(s, fg_ref(array.off, array.len * 2))
+
+
+cdef bint edits_ok(seg_t s, const fg_img_edits *e) noexcept nogil:
+    return pairs_ok(s, e.set) and pairs_ok(s, e.add) and texts_ok(s, e.remove)
+
+
+cdef bint filters_ok(seg_t s, const fg_img_filters *f) noexcept nogil:
+    return (edits_ok(s, &f.request) and edits_ok(s, &f.response) and text_ok(s, f.hostname) and text_ok(s, f.path)
+            and f.path_kind <= FG_REWRITE_PREFIX)
+
+
+# --- tries ------------------------------------------------------------------------------------------------------------------------
+
+cdef const char *nodes_fault(seg_t s, fg_ref nodes, uint32_t root) noexcept nogil:
+    """Everything about nodes but their values. Links upwards point to earlier nodes, so that following them ends; a step
+    downwards always uses up input."""
+    cdef const fg_node *n
+    cdef const fg_slot *slots
+    cdef uint32_t i, j, at
+    if not array_ok(s, nodes, sizeof(fg_node)) or not member_ok(nodes, root, sizeof(fg_node)):
+        return "nodes"
+    for i in range(nodes.len):
+        at = nodes.off + i * <uint32_t>sizeof(fg_node)
+        n = <const fg_node *>(s.p + at)
+        if not text_ok(s, n.label):
+            return "node label"
+        if n.up and (n.up >= at or not member_ok(nodes, n.up, sizeof(fg_node))):
+            return "node link"
+        if n.children == 0:
+            continue
+        if n.mask == 0:
+            if not member_ok(nodes, n.children, sizeof(fg_node)):
+                return "node child"
+            continue
+        if (n.mask & (n.mask + 1)) != 0 or n.mask >= 0x7fffffff or not array_ok(s, fg_ref(n.children, n.mask + 1), sizeof(fg_slot)):
+            return "node children"
+        slots = <const fg_slot *>(s.p + n.children)
+        at = 0
+        for j in range(n.mask + 1):
+            if slots[j].node == 0:
+                at += 1
+            elif not member_ok(nodes, slots[j].node, sizeof(fg_node)):
+                return "node slot"
+        if at == 0:
+            return "full table"  # a probe would not end
+    return NULL
+
+
+cdef const char *hosts_fault(seg_t s, uint32_t values) noexcept nogil:
+    """A FG_SEG_HOSTS whose values are 1 .. values."""
+    cdef const fg_hosts *h = <const fg_hosts *>s.p
+    cdef const fg_node *n
+    cdef const char *fault
+    cdef uint32_t i
+    if s.size < sizeof(fg_hosts):
+        return "hosts"
+    fault = nodes_fault(s, h.nodes, h.root)
+    if fault != NULL:
+        return fault
+    if h.any > values:
+        return "host value"
+    for i in range(h.nodes.len):
+        n = <const fg_node *>(s.p + h.nodes.off) + i
+        if n.exact > values or n.below > values:
+            return "host value"
+    return NULL
+
+
+cdef bint conditions_ok(seg_t s, fg_ref array, uint32_t names, uint32_t patterns) noexcept nogil:
+    cdef const fg_condition *c
+    cdef uint32_t i
+    if not array_ok(s, array, sizeof(fg_condition)):
+        return False
+    for i in range(array.len):
+        c = <const fg_condition *>(s.p + array.off) + i
+        if c.name >= names or c.pattern > patterns or not text_ok(s, c.value):
+            return False
+    return True
+
+
+cdef bint candidates_ok(seg_t s, uint32_t at, bint patterns) noexcept nogil:
+    """A list of candidates; `patterns` says whether their paths are patterns."""
+    cdef const fg_group *g = <const fg_group *>s.p
+    cdef const fg_candidate *c
+    cdef uint32_t i
+    if at == 0:
+        return True
+    if at % 8 or <uint64_t>at + 8 > s.size:
+        return False
+    if not array_ok(s, fg_ref(at + 8, (<const fg_candidates *>(s.p + at)).count), sizeof(fg_candidate)):
+        return False
+    for i in range((<const fg_candidates *>(s.p + at)).count):
+        c = &(<const fg_candidates *>(s.p + at)).at[i]
+        if not member_ok(g.rules, c.rule, sizeof(fg_img_rule)) or not text_ok(s, c.method):
+            return False
+        if c.pattern > g.patterns.len or (c.pattern != 0) != patterns:
+            return False
+        if not conditions_ok(s, c.headers, g.headers.len, g.patterns.len):
+            return False
+        if not conditions_ok(s, c.queries, g.queries.len, g.patterns.len):
+            return False
+    return True
+
+
+cdef bint names_ok(seg_t s, fg_ref array) noexcept nogil:
+    cdef uint32_t i
+    if not array_ok(s, array, sizeof(fg_name)):
+        return False
+    for i in range(array.len):
+        if not text_ok(s, (<const fg_name *>(s.p + array.off) + i).text):
+            return False
+    return True
+
+
+cdef bint rule_ok(seg_t s, const fg_img_rule *r, uint32_t clusters) noexcept nogil:
+    cdef const fg_img_backend *b
+    cdef uint32_t i
+    if not text_ok(s, r.route) or not text_ok(s, r.name) or not filters_ok(s, &r.filters):
+        return False
+    if r.action > FG_ACTION_RESPOND or not array_ok(s, r.backends, sizeof(fg_img_backend)):
+        return False
+    if not text_ok(s, r.redirect.scheme) or not text_ok(s, r.redirect.hostname) or not text_ok(s, r.redirect.path):
+        return False
+    if r.redirect.path_kind > FG_REWRITE_PREFIX:
+        return False
+    for i in range(r.backends.len):
+        b = <const fg_img_backend *>(s.p + r.backends.off) + i
+        if b.cluster > clusters or not filters_ok(s, &b.filters):
+            return False
+    return True
+
+
+cdef const char *group_fault(seg_t s, uint32_t clusters) noexcept nogil:
+    cdef const fg_group *g = <const fg_group *>s.p
+    cdef const fg_node *n
+    cdef const char *fault
+    cdef uint32_t i
+    if s.size < sizeof(fg_group) or not text_ok(s, g.hostname):
+        return "group"
+    if not names_ok(s, g.headers) or not names_ok(s, g.queries) or not texts_ok(s, g.patterns):
+        return "names"
+    if not array_ok(s, g.rules, sizeof(fg_img_rule)):
+        return "rules"
+    for i in range(g.rules.len):
+        if not rule_ok(s, <const fg_img_rule *>(s.p + g.rules.off) + i, clusters):
+            return "rule"
+    fault = nodes_fault(s, g.nodes, g.root)
+    if fault != NULL:
+        return fault
+    if not candidates_ok(s, g.regexes, True):
+        return "candidates"
+    for i in range(g.nodes.len):
+        n = <const fg_node *>(s.p + g.nodes.off) + i
+        if not candidates_ok(s, n.exact, False) or not candidates_ok(s, n.below, False):
+            return "candidates"
+    return NULL
+
+
+# --- the whole ----------------------------------------------------------------------------------------------------------------------
+
+ctypedef struct top_t:  # at the start of FG_SEG_SOCKETS and FG_SEG_CLUSTERS
+    fg_ref array
+
+
+cdef const char *sockets_fault(const fg_image *image, seg_t s) noexcept nogil:
+    cdef const fg_img_socket *x
+    cdef const fg_img_listener *l
+    cdef uint32_t i, j
+    for i in range(image.nsockets):
+        x = &image.sockets[i]
+        if not text_ok(s, x.address) or not text_ok(s, x.via) or not text_ok(s, x.server) or not text_ok(s, x.log_format):
+            return "socket"
+        if not array_ok(s, x.listeners, sizeof(fg_img_listener)) or x.access_log > 2:
+            return "socket"
+        if x.hosts_segment >= image.nsegments or image.dir[x.hosts_segment].kind != FG_SEG_HOSTS:
+            return "socket"
+        for j in range(x.listeners.len):
+            l = <const fg_img_listener *>(s.p + x.listeners.off) + j
+            if not text_ok(s, l.key_name) or not text_ok(s, l.gateway) or not text_ok(s, l.name):
+                return "listener"
+            if not text_ok(s, l.hostname) or l.hosts_segment >= image.nsegments:
+                return "listener"
+            if image.dir[l.hosts_segment].kind != FG_SEG_HOSTS:
+                return "listener"
+    return NULL
+
+
+cdef bint groups_ok(const fg_image *image, const fg_hosts *h, const uint8_t *base) noexcept nogil:
+    """Whether every value of these hosts names a group."""
+    cdef const fg_node *n
+    cdef uint32_t i
+    if h.any and image.dir[h.any - 1].kind != FG_SEG_GROUP:
+        return False
+    for i in range(h.nodes.len):
+        n = <const fg_node *>(base + h.nodes.off) + i
+        if n.exact and image.dir[n.exact - 1].kind != FG_SEG_GROUP:
+            return False
+        if n.below and image.dir[n.below - 1].kind != FG_SEG_GROUP:
+            return False
+    return True
+
+
+cdef const char *values_fault(const fg_image *image) noexcept nogil:
+    """Values of the two kinds of hosts: positions of listeners, and of groups."""
+    cdef const fg_img_socket *x
+    cdef const fg_img_listener *l
+    cdef const uint8_t *base
+    cdef seg_t s
+    cdef uint32_t i, j
+    for i in range(image.nsockets):
+        x = &image.sockets[i]
+        s = seg_t(image.base + image.dir[x.hosts_segment].offset, image.dir[x.hosts_segment].size)
+        if hosts_fault(s, x.listeners.len) != NULL:
+            return "hosts of a socket"
+        for j in range(x.listeners.len):
+            l = <const fg_img_listener *>(image.sockets_seg + x.listeners.off) + j
+            base = image.base + image.dir[l.hosts_segment].offset
+            if hosts_fault(seg_t(base, image.dir[l.hosts_segment].size), image.nsegments) != NULL:
+                return "hosts of a listener"
+            if not groups_ok(image, <const fg_hosts *>base, base):
+                return "hosts of a listener"
+    return NULL
+
+
+cdef const char *clusters_fault(const fg_image *image, seg_t s) noexcept nogil:
+    cdef uint32_t i
+    for i in range(image.nclusters):
+        if not text_ok(s, image.clusters[i].name) or not text_ok(s, image.clusters[i].health_path):
+            return "cluster"
+    return NULL
+
+
+cdef const char *header_fault(const uint8_t *base, size_t size, fg_image *image) noexcept nogil:
+    """Header and directory; fills image's own fields."""
+    cdef const fg_img_header *h = <const fg_img_header *>base
+    cdef const fg_img_segment *d
+    cdef seg_t s
+    cdef fg_ref top
+    cdef uint32_t i
+    if size < sizeof(fg_img_header) or h.magic != FG_IMAGE_MAGIC:
+        return "not an image"
+    if h.version != FG_IMAGE_VERSION:
+        return "version"
+    if h.size != size or h.nsegments > (size - sizeof(fg_img_header)) // sizeof(fg_img_segment):
+        return "size"
+    if fg_checksum(base + sizeof(fg_img_header), size - sizeof(fg_img_header)) != h.checksum:
+        return "checksum"
+    image.base = base
+    image.size = size
+    image.generation = h.generation
+    image.nsegments = h.nsegments
+    image.dir = <const fg_img_segment *>(base + sizeof(fg_img_header))
+    for i in range(h.nsegments):
+        d = &image.dir[i]
+        if d.offset % 64 or d.offset > size or d.size > size - d.offset or d.kind < FG_SEG_SOCKETS or d.kind > FG_SEG_GROUP:
+            return "directory"
+        if d.kind > FG_SEG_CLUSTERS:
+            continue
+        if d.size < sizeof(top_t):
+            return "directory"
+        s = seg_t(base + d.offset, d.size)
+        top = (<const top_t *>s.p).array
+        if d.kind == FG_SEG_SOCKETS:
+            if image.sockets_seg != NULL or not array_ok(s, top, sizeof(fg_img_socket)):
+                return "sockets"
+            image.sockets_seg = s.p
+            image.sockets = <const fg_img_socket *>(s.p + top.off)
+            image.nsockets = top.len
+        else:
+            if image.clusters_seg != NULL or not array_ok(s, top, sizeof(fg_img_cluster)):
+                return "clusters"
+            image.clusters_seg = s.p
+            image.clusters = <const fg_img_cluster *>(s.p + top.off)
+            image.nclusters = top.len
+    if image.sockets_seg == NULL or image.clusters_seg == NULL:
+        return "directory"
+    return NULL
+
+
+cdef const char *image_fault(const uint8_t *base, size_t size, fg_image *image) noexcept nogil:
+    cdef const char *fault = header_fault(base, size, image)
+    cdef const fg_img_segment *d
+    cdef seg_t s
+    cdef uint32_t i
+    for i in range(image.nsegments if fault == NULL else 0):
+        d = &image.dir[i]
+        s = seg_t(base + d.offset, d.size)
+        if d.kind == FG_SEG_SOCKETS:
+            fault = sockets_fault(image, s)
+        elif d.kind == FG_SEG_CLUSTERS:
+            fault = clusters_fault(image, s)
+        elif d.kind == FG_SEG_GROUP:
+            fault = group_fault(s, image.nclusters)
+        if fault != NULL:
+            return fault
+    return values_fault(image) if fault == NULL else fault
+
+
+cdef int compile_patterns(fg_image *image, image_tables *t, char *why, size_t why_size) noexcept nogil:
+    """Compiles the patterns of every group."""
+    cdef const fg_group *g
+    cdef const uint8_t *seg
+    cdef const fg_ref *r
+    cdef char text[160]
+    cdef uint32_t i, j, n = 0
+    t.first = <uint32_t *>calloc(image.nsegments + 1, sizeof(uint32_t))
+    if t.first == NULL:
+        return -1
+    for i in range(image.nsegments):
+        t.first[i] = n
+        if image.dir[i].kind == FG_SEG_GROUP:
+            n += (<const fg_group *>(image.base + image.dir[i].offset)).patterns.len
+    t.patterns = <fg_re2 **>calloc(n + 1, sizeof(fg_re2 *))
+    if t.patterns == NULL:
+        return -1
+    for i in range(image.nsegments):
+        if image.dir[i].kind != FG_SEG_GROUP:
+            continue
+        seg = image.base + image.dir[i].offset
+        g = <const fg_group *>seg
+        for j in range(g.patterns.len):
+            r = <const fg_ref *>(seg + g.patterns.off) + j
+            t.patterns[t.npatterns] = re2_new(seg + r.off, r.len, text, sizeof(text))
+            if t.patterns[t.npatterns] == NULL:
+                snprintf(why, why_size, "pattern %.*s: %s", <int>(r.len if r.len < 60 else 60), <const char *>seg + r.off, text)
+                return -1
+            t.npatterns += 1
+    return 0
+
+
+cdef int image_check(const uint8_t *base, size_t size, fg_image *image, char *why, size_t why_size) noexcept nogil:
+    """Validates the image at `base` (8-byte aligned, owned by the caller for as long as the image is used) and builds its
+    side tables. 0, or -1 with a sentence."""
+    cdef const char *fault
+    cdef image_tables *t
+    memset(image, 0, sizeof(fg_image))
+    fault = image_fault(base, size, image)
+    if fault != NULL:
+        snprintf(why, why_size, "the image is damaged or of another version: %s", fault)
+        return -1
+    t = <image_tables *>calloc(1, sizeof(image_tables))
+    image.tables = t
+    snprintf(why, why_size, "out of memory")
+    if t == NULL:
+        return -1
+    if compile_patterns(image, t, why, why_size) < 0:
+        image_close(image)
+        return -1
+    return 0
+
+
+cdef int image_open(int fd, fg_image *image, char *why, size_t why_size) noexcept nogil:
+    """Maps a descriptor and checks what is there. fg_image_open_fn of csrc/fg_image.h."""
+    cdef stat_t st
+    cdef void *base
+    if fstat(fd, &st) < 0 or st.st_size <= 0:
+        snprintf(why, why_size, "the image's descriptor cannot be read")
+        return -1
+    base = mmap(NULL, st.st_size, PROT_READ, MAP_SHARED, fd, 0)
+    if base == MAP_FAILED:
+        snprintf(why, why_size, "the image cannot be mapped")
+        return -1
+    if image_check(<const uint8_t *>base, st.st_size, image, why, why_size) < 0:
+        munmap(base, st.st_size)
+        return -1
+    (<image_tables *>image.tables).mapped = True
+    return 0
+
+
+cdef void image_close(fg_image *image) noexcept nogil:
+    """Undoes image_open or image_check; also after a failure of either."""
+    cdef image_tables *t = <image_tables *>image.tables
+    cdef uint32_t i
+    if t == NULL:
+        return
+    for i in range(t.npatterns):
+        re2_free(t.patterns[i])
+    free(t.patterns)
+    free(t.first)
+    if t.mapped:
+        munmap(<void *>image.base, image.size)
+    free(t)
+    image.tables = NULL
+
+
+def check(bytes data):
+    """Return why a loader refuses these bytes as an image, or None when it accepts them."""
+    cdef fg_image image
+    cdef char why[256]
+    cdef bytearray aligned = bytearray(len(data) + 8)
+    cdef uint8_t *p = <uint8_t *><char *>aligned
+    p += (8 - <size_t>p % 8) % 8
+    cdef size_t i
+    for i in range(<size_t>len(data)):
+        p[i] = (<const uint8_t *>data)[i]
+    if image_check(p, len(data), &image, why, sizeof(why)) < 0:
+        return why.decode("latin-1")
+    image_close(&image)
+    return None

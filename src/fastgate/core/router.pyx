@@ -1,0 +1,526 @@
+"""The matcher: from (socket, host, path, method, headers, query) to a rule, over the tables of csrc/fg_table.h.
+
+Precedence was decided by the translator: candidates stand in their final order, and the tries only skip those that cannot
+match. Order of a virtual host: the exact path, patterns, prefixes from the longest; of a listener: the host, wildcards from the
+longest, any host. A request belongs to its most specific listener and to no other (listener isolation).
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memchr, memcmp, memcpy, memset
+
+from fastgate.core.http1 cimport fg_field, header_token, path_normalize
+from fastgate.core.image cimport (
+    fg_candidate, fg_candidates, fg_condition, fg_group, fg_hosts, fg_img_listener, fg_img_rule, fg_img_socket,
+    fg_name, fg_node, fg_part_hash, fg_ref, fg_slot, image_check, image_close, image_tables,
+)
+from fastgate.core.regex cimport fg_re2, re2_search
+
+cdef extern from "fg_http1.h" nogil:
+    """
+    /* Fields that the engine does not forward count as absent when they say who the client is or have an underscore; others
+     * that it drops (hop-by-hop) may still decide a match. */
+    static const unsigned char router_client[] = {0,
+    #define X(token, name, flags) ((flags) & FG_HDR_CLIENT) != 0,
+        FG_HEADERS(X)
+    #undef X
+    };
+    static inline int router_absent(const struct fg_field *f) {
+        return (f->flags & FG_FIELD_DROP) && ((f->flags & FG_FIELD_UNDERSCORE) || router_client[f->token]);
+    }
+    """
+    bint router_absent(const fg_field *f)
+    enum: FG_FIELD_UNDERSCORE
+
+
+# --- tries --------------------------------------------------------------------------------------------------------------------
+
+cdef inline uint32_t child(const uint8_t *seg, const fg_node *n, const uint8_t *part, size_t size, uint32_t seed) noexcept nogil:
+    """Offset of the child that the part may lead to, 0 when there is none; the caller compares the edge."""
+    cdef uint32_t hash_, at
+    cdef const fg_slot *slots
+    if n.mask == 0:
+        return n.children
+    hash_ = fg_part_hash(part, size, seed)
+    slots = <const fg_slot *>(seg + n.children)
+    at = hash_ & n.mask
+    while slots[at].node and slots[at].hash != hash_:
+        at = (at + 1) & n.mask
+    return slots[at].node
+
+
+ctypedef struct hosts_cursor:
+    const uint8_t *seg
+    uint32_t exact, node, any  # what is still to be given out, in this order; `node` by way of `below`
+
+
+cdef void hosts_find(const uint8_t *seg, const uint8_t *host, uint32_t size, hosts_cursor *c) noexcept nogil:
+    """Values for a host, the most specific first: take them with hosts_next."""
+    cdef const fg_hosts *h = <const fg_hosts *>seg
+    cdef const fg_node *n
+    cdef const fg_node *to
+    cdef uint32_t at = h.root, end = size, start, next_
+    c.seg = seg
+    c.any = h.any
+    c.exact = 0
+    while True:
+        n = <const fg_node *>(seg + at)
+        if n.children == 0 or size == 0:
+            break
+        start = end
+        while start and host[start - 1] != c'.':
+            start -= 1
+        next_ = child(seg, n, host + start, end - start, h.seed)
+        if next_ == 0:
+            break
+        to = <const fg_node *>(seg + next_)
+        if to.label.len > end or memcmp(host + end - to.label.len, seg + to.label.off, to.label.len) != 0:
+            break
+        end -= to.label.len
+        if end and host[end - 1] != c'.':
+            break
+        at = next_
+        if end == 0:
+            c.exact = to.exact
+            c.node = to.up
+            return
+        end -= 1
+    n = <const fg_node *>(seg + at)
+    c.node = at if n.below else n.up
+
+
+cdef uint32_t hosts_next(hosts_cursor *c) noexcept nogil:
+    """The next value, 0 at the end."""
+    cdef const fg_node *n
+    cdef uint32_t value
+    if c.exact:
+        value = c.exact
+        c.exact = 0
+        return value
+    if c.node:
+        n = <const fg_node *>(c.seg + c.node)
+        c.node = n.up
+        return n.below
+    value = c.any
+    c.any = 0
+    return value
+
+
+cdef uint32_t path_find(const uint8_t *seg, const fg_group *g, const uint8_t *path, uint32_t size, bint *whole) noexcept nogil:
+    """The deepest node on the path; `whole` when it stands for all of it."""
+    cdef const fg_node *n
+    cdef const fg_node *to
+    cdef const uint8_t *slash
+    cdef uint32_t at = g.root, pos = 1, part, next_
+    whole[0] = False
+    while True:
+        n = <const fg_node *>(seg + at)
+        if n.children == 0:
+            return at
+        part = 0
+        if n.mask:
+            slash = <const uint8_t *>memchr(path + pos, c'/', size - pos)
+            part = <uint32_t>(slash - path - pos) if slash != NULL else size - pos
+        next_ = child(seg, n, path + pos, part, g.seed)
+        if next_ == 0:
+            return at
+        to = <const fg_node *>(seg + next_)
+        if to.label.len > size - pos or memcmp(path + pos, seg + to.label.off, to.label.len) != 0:
+            return at
+        pos += to.label.len
+        if pos == size:
+            whole[0] = True
+            return next_
+        if path[pos] != c'/':
+            return at
+        pos += 1
+        at = next_
+
+
+# --- conditions -----------------------------------------------------------------------------------------------------------------
+
+cdef enum:
+    CACHED = 32      # names whose values are looked up once per request
+    SCRATCH = 8192   # bytes for joined and decoded values
+
+ctypedef struct value_t:
+    const uint8_t *p  # NULL: absent
+    uint32_t size
+
+ctypedef struct context_t:
+    const fg_match_query *q
+    const uint8_t *seg
+    const fg_group *g
+    fg_re2 **patterns
+    uint32_t known_headers, known_queries  # bits
+    uint32_t used                          # of scratch
+    value_t headers[CACHED]
+    value_t queries[CACHED]
+    uint8_t scratch[SCRATCH]
+
+
+cdef inline bint same_name(const uint8_t *a, const uint8_t *lower, size_t n) noexcept nogil:
+    cdef size_t i
+    cdef uint8_t c
+    for i in range(n):
+        c = a[i]
+        if (c | 0x20 if c'A' <= c <= c'Z' else c) != lower[i]:
+            return False
+    return True
+
+
+cdef inline bint is_field(const fg_match_query *q, const fg_field *f, const uint8_t *name, const fg_name *n) noexcept nogil:
+    if n.token:
+        return f.token == n.token
+    return f.token == 0 and f.name_len == n.text.len and same_name(q.base + f.name, name, n.text.len)
+
+
+cdef value_t header_value(context_t *x, const fg_name *n) noexcept nogil:
+    """The field's value; those of several field lines are joined by ", " (RFC 9110 section 5.3)."""
+    cdef const fg_match_query *q = x.q
+    cdef const uint8_t *name = x.seg + n.text.off
+    cdef const fg_field *f
+    cdef value_t v
+    cdef uint32_t i, start = 0
+    cdef bint joined = False
+    v.p = NULL
+    v.size = 0
+    for i in range(q.nfields):
+        f = &q.fields[i]
+        if not is_field(q, f, name, n) or router_absent(f):
+            continue
+        if v.p == NULL:
+            v.p = q.base + f.value
+            v.size = f.value_len
+            continue
+        if not joined:
+            start = x.used
+            if v.size > SCRATCH - x.used:
+                v.p = NULL
+                return v
+            memcpy(x.scratch + x.used, v.p, v.size)
+            x.used += v.size
+            joined = True
+        if f.value_len + 2 > SCRATCH - x.used:
+            v.p = NULL
+            return v
+        memcpy(x.scratch + x.used, b", ", 2)
+        memcpy(x.scratch + x.used + 2, q.base + f.value, f.value_len)
+        x.used += f.value_len + 2
+        v.p = x.scratch + start
+        v.size = x.used - start
+    return v
+
+
+cdef inline int hex_digit(uint8_t c) noexcept nogil:
+    if c'0' <= c <= c'9':
+        return c - c'0'
+    c |= 0x20
+    return c - c'a' + 10 if c'a' <= c <= c'f' else -1
+
+
+cdef uint32_t percent_decode(const uint8_t *p, uint32_t size, uint8_t *out) noexcept nogil:
+    """Decode escapes, faulty ones stay; returns the length, never more than `size`."""
+    cdef uint32_t i = 0, n = 0
+    cdef int high, low
+    while i < size:
+        if p[i] == c'%' and i + 2 < size:
+            high = hex_digit(p[i + 1])
+            low = hex_digit(p[i + 2])
+            if high >= 0 and low >= 0:
+                out[n] = <uint8_t>(high << 4 | low)
+                n += 1
+                i += 3
+                continue
+        out[n] = p[i]
+        n += 1
+        i += 1
+    return n
+
+
+cdef value_t decoded(context_t *x, const uint8_t *p, uint32_t size, bint keep) noexcept nogil:
+    """The bytes without escapes, in place or in the scratch; p NULL when there is no room. `keep` keeps the scratch."""
+    cdef value_t v
+    v.p = p
+    v.size = size
+    if size == 0 or memchr(p, c'%', size) == NULL:
+        return v
+    v.p = NULL
+    if size <= SCRATCH - x.used:
+        v.p = x.scratch + x.used
+        v.size = percent_decode(p, size, x.scratch + x.used)
+        if keep:
+            x.used += v.size
+    return v
+
+
+cdef value_t query_value(context_t *x, const fg_name *n) noexcept nogil:
+    """The value of the first parameter of this name, escapes decoded; a key without '=' has an empty value."""
+    cdef const uint8_t *p = x.q.query
+    cdef const uint8_t *end = p + x.q.query_len
+    cdef const uint8_t *stop
+    cdef const uint8_t *equals
+    cdef value_t v
+    while p < end:
+        stop = <const uint8_t *>memchr(p, c'&', end - p)
+        if stop == NULL:
+            stop = end
+        equals = <const uint8_t *>memchr(p, c'=', stop - p)
+        if equals == NULL:
+            equals = stop
+        v = decoded(x, p, <uint32_t>(equals - p), False)
+        if v.p != NULL and v.size == n.text.len and memcmp(v.p, x.seg + n.text.off, v.size) == 0:
+            if equals == stop:
+                v.p = stop
+                v.size = 0
+                return v
+            return decoded(x, equals + 1, <uint32_t>(stop - equals - 1), True)
+        p = stop + 1
+    v.p = NULL
+    v.size = 0
+    return v
+
+
+cdef value_t condition_value(context_t *x, uint32_t name, bint header) noexcept nogil:
+    cdef const fg_name *n = <const fg_name *>(x.seg + (x.g.headers.off if header else x.g.queries.off)) + name
+    if name >= CACHED:
+        return header_value(x, n) if header else query_value(x, n)
+    if header:
+        if not x.known_headers >> name & 1:
+            x.headers[name] = header_value(x, n)
+            x.known_headers |= <uint32_t>1 << name
+        return x.headers[name]
+    if not x.known_queries >> name & 1:
+        x.queries[name] = query_value(x, n)
+        x.known_queries |= <uint32_t>1 << name
+    return x.queries[name]
+
+
+cdef bint conditions_hold(context_t *x, fg_ref array, bint header) noexcept nogil:
+    cdef const fg_condition *c = <const fg_condition *>(x.seg + array.off)
+    cdef value_t v
+    cdef uint32_t i
+    for i in range(array.len):
+        v = condition_value(x, c[i].name, header)
+        if v.p == NULL:
+            return False
+        if c[i].pattern:
+            if not re2_search(x.patterns[c[i].pattern - 1], v.p, v.size):
+                return False
+        elif v.size != c[i].value.len or memcmp(v.p, x.seg + c[i].value.off, v.size) != 0:
+            return False
+    return True
+
+
+cdef const fg_img_rule *first_that_holds(context_t *x, uint32_t list_) noexcept nogil:
+    """The first candidate of the list whose every condition holds."""
+    cdef const fg_candidates *all_ = <const fg_candidates *>(x.seg + list_)
+    cdef const fg_candidate *c
+    cdef uint32_t i
+    for i in range(all_.count):
+        c = &all_.at[i]
+        if c.method.len and (c.method.len != x.q.method_len or
+                             memcmp(x.q.method, x.seg + c.method.off, c.method.len) != 0):
+            continue
+        if c.headers.len and not conditions_hold(x, c.headers, True):
+            continue
+        if c.queries.len and not conditions_hold(x, c.queries, False):
+            continue
+        if c.pattern and not re2_search(x.patterns[c.pattern - 1], x.q.path, x.q.path_len):
+            continue
+        return <const fg_img_rule *>(x.seg + c.rule)
+    return NULL
+
+
+# --- the whole ------------------------------------------------------------------------------------------------------------------------
+
+cdef bint group_match(const fg_image *image, uint32_t segment, const fg_match_query *q, fg_match_result *result) noexcept nogil:
+    """Whether the virtual host in this directory position has a rule for the request."""
+    cdef const image_tables *tables = <const image_tables *>image.tables
+    cdef context_t x
+    cdef const fg_node *n
+    cdef const fg_img_rule *rule = NULL
+    cdef bint whole
+    cdef uint32_t at
+    x.q = q
+    x.seg = image.base + image.dir[segment].offset
+    x.g = <const fg_group *>x.seg
+    x.patterns = tables.patterns + tables.first[segment]
+    x.known_headers = x.known_queries = x.used = 0
+    if q.path_len == 0 or q.path[0] != c'/':
+        return False
+    at = path_find(x.seg, x.g, q.path, q.path_len, &whole)
+    n = <const fg_node *>(x.seg + at)
+    result.prefix_len = q.path_len
+    if whole and n.exact:
+        rule = first_that_holds(&x, n.exact)
+    if rule == NULL and x.g.regexes:
+        rule = first_that_holds(&x, x.g.regexes)
+    if rule == NULL:
+        if n.below == 0:
+            at = n.up
+        while at:
+            n = <const fg_node *>(x.seg + at)
+            rule = first_that_holds(&x, n.below)
+            if rule != NULL:
+                result.prefix_len = n.depth
+                break
+            at = n.up
+    if rule == NULL:
+        return False
+    result.rule = rule
+    result.seg = x.seg
+    result.hostname.p = x.seg + x.g.hostname.off
+    result.hostname.len = x.g.hostname.len
+    return True
+
+
+cdef void match(const fg_image *image, uint32_t socket, const fg_match_query *query, fg_match_result *result) noexcept nogil:
+    """Contract: fg_match_fn of csrc/fg_image.h."""
+    cdef const fg_img_socket *s = &image.sockets[socket]
+    cdef hosts_cursor cursor
+    cdef uint32_t value
+    memset(result, 0, sizeof(fg_match_result))
+    hosts_find(image.base + image.dir[s.hosts_segment].offset, query.host, query.host_len, &cursor)
+    value = hosts_next(&cursor)
+    if value == 0:
+        return
+    result.listener = <const fg_img_listener *>(image.sockets_seg + s.listeners.off) + (value - 1)
+    hosts_find(image.base + image.dir[result.listener.hosts_segment].offset, query.host, query.host_len, &cursor)
+    while True:
+        value = hosts_next(&cursor)
+        if value == 0 or group_match(image, value - 1, query, result):
+            return
+
+
+# --- the Python interface -----------------------------------------------------------------------------------------------------------
+
+cdef class Batch:
+    """Requests laid out for `Table.match_many`: (method, host, path, query, ((name, value), ...)), all bytes."""
+
+    cdef fg_match_query *queries
+    cdef fg_field *fields
+    cdef readonly size_t size
+    cdef list keep
+
+    def __cinit__(self, requests):
+        requests = list(requests)
+        cdef size_t i = 0, nfields = sum(len(r[4]) for r in requests)
+        cdef fg_field *f
+        cdef fg_match_query *q
+        cdef bytearray block
+        cdef uint8_t *base
+        self.size = len(requests)
+        self.queries = <fg_match_query *>calloc(self.size + 1, sizeof(fg_match_query))
+        self.fields = <fg_field *>calloc(nfields + 1, sizeof(fg_field))
+        self.keep = []
+        if self.queries == NULL or self.fields == NULL:
+            raise MemoryError()
+        f = self.fields
+        for method, host, path, query, headers in requests:
+            q = &self.queries[i]
+            parts = [host, path, query, method, *(text for header in headers for text in header)]
+            block = bytearray(b"".join(parts) + bytes(1))
+            self.keep.append(block)
+            base = <uint8_t *><char *>block
+            q.base = base
+            q.host_len, q.path_len, q.query_len, q.method_len = len(host), len(path), len(query), len(method)
+            q.host = base
+            q.path = q.host + q.host_len
+            q.query = q.path + q.path_len
+            q.method = q.query + q.query_len
+            q.fields = f
+            q.nfields = <uint32_t>len(headers)
+            at = len(host) + len(path) + len(query) + len(method)
+            for name, value in headers:
+                f.name = at
+                f.name_len = len(name)
+                f.value = at + len(name)
+                f.value_len = len(value)
+                f.token = header_token(base + f.name, f.name_len)
+                f.flags = FG_FIELD_UNDERSCORE if b"_" in name else 0
+                at += len(name) + len(value)
+                f += 1
+            i += 1
+
+    def __dealloc__(self):
+        free(self.queries)
+        free(self.fields)
+
+
+cdef class Table:
+    """An image in this process, for matching. Immutable; every method may be called from any thread."""
+
+    cdef fg_image image
+    cdef bytearray room
+
+    def __cinit__(self, bytes data):
+        cdef char why[256]
+        cdef size_t size = len(data)
+        self.room = bytearray(size + 64)
+        cdef uint8_t *p = <uint8_t *><char *>self.room
+        p += (64 - <size_t>p % 64) % 64
+        memcpy(p, <const char *>data, size)
+        if image_check(p, size, &self.image, why, sizeof(why)) < 0:
+            raise ValueError(why.decode("latin-1"))
+
+    def __dealloc__(self):
+        image_close(&self.image)
+
+    @property
+    def sockets(self):
+        """(address, port) of every socket; the position is what `match` takes."""
+        cdef const fg_img_socket *s
+        out = []
+        for i in range(self.image.nsockets):
+            s = &self.image.sockets[i]
+            out.append((text(self.image.sockets_seg, s.address), s.port))
+        return out
+
+    def match(self, uint32_t socket, Batch request):
+        """Match a batch of one: None when no rule matches, else (listener, hostname, route, index of the rule, its name,
+        bytes of the path that a prefix matched)."""
+        cdef fg_match_result r
+        if socket >= self.image.nsockets or request.size != 1:
+            raise IndexError("no such socket, or not one request")
+        with nogil:
+            match(&self.image, socket, request.queries, &r)
+        if r.rule == NULL:
+            return None
+        return (text(self.image.sockets_seg, r.listener.key_name), (<const char *>r.hostname.p)[:r.hostname.len].decode("latin-1"),
+                text(r.seg, r.rule.route), r.rule.index, text(r.seg, r.rule.name), r.prefix_len)
+
+    def match_many(self, uint32_t socket, Batch requests, unsigned int rounds=1, bint normalize=False):
+        """Match a batch `rounds` times without the GIL; returns how many of its requests have a rule. `normalize` brings
+        every path into normal form first, as the gateway does."""
+        cdef fg_match_result r
+        cdef fg_match_query *q
+        cdef size_t i, found = 0
+        cdef int64_t n
+        cdef unsigned int turn
+        cdef uint8_t path[4096]
+        cdef fg_match_query copy
+        if socket >= self.image.nsockets:
+            raise IndexError("no such socket")
+        with nogil:
+            for turn in range(rounds):
+                found = 0
+                for i in range(requests.size):
+                    q = &requests.queries[i]
+                    if normalize and q.path_len <= sizeof(path):
+                        copy = q[0]
+                        memcpy(path, q.path, q.path_len)
+                        n = path_normalize(path, q.path_len)
+                        if n < 0:
+                            continue
+                        copy.path = path
+                        copy.path_len = <uint32_t>n
+                        match(&self.image, socket, &copy, &r)
+                    else:
+                        match(&self.image, socket, q, &r)
+                    found += r.rule != NULL
+        return found
+
+
+cdef str text(const uint8_t *seg, fg_ref r):
+    return (<const char *>seg + r.off)[:r.len].decode("latin-1")

@@ -1,0 +1,681 @@
+"""Writes the image (csrc/fg_image.h, csrc/fg_table.h) and the endpoint table from the IR.
+
+A `Builder` keeps the segments of virtual hosts that did not change: it is told so by the translator, which hands over the
+same object again.
+"""
+
+import fcntl
+import hashlib
+import os
+import socket
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memset
+
+from fastgate import ir
+from fastgate.core.image cimport (
+    FG_ACTION_FORWARD, FG_ACTION_REDIRECT, FG_ACTION_RESPOND, FG_ENDPOINTS_MAGIC, FG_IMAGE_MAGIC, FG_IMAGE_VERSION,
+    FG_REWRITE_FULL, FG_REWRITE_NONE, FG_REWRITE_PREFIX, FG_SEG_CLUSTERS, FG_SEG_GROUP, FG_SEG_HOSTS, FG_SEG_SOCKETS,
+    FG_UPSTREAM_H2C, FG_UPSTREAM_HTTP1, FG_UPSTREAM_WEBSOCKET, fg_candidate, fg_candidates, fg_checksum, fg_condition,
+    fg_ep_cluster, fg_ep_endpoint, fg_ep_header, fg_group, fg_hash, fg_hosts, fg_img_backend, fg_img_cluster,
+    fg_img_edits, fg_img_filters, fg_img_header, fg_img_limits, fg_img_listener, fg_img_pair, fg_img_redirect,
+    fg_img_rule, fg_img_segment, fg_img_socket, fg_name, fg_node, fg_part_hash, fg_ref, fg_slot,
+)
+from fastgate.core.http1 cimport header_token
+
+cdef extern from "fg_reasons.h" nogil:
+    """
+    #include "fg_reasons.h"
+    static const struct { const char *name; int status; const char *text; } snapshot_reasons[] = {
+    #define X(NAME, name, status, side, retryable, text) {name, status, text},
+        FG_REASONS(X)
+    #undef X
+    };
+    """
+    ctypedef struct reason_t:
+        const char *name
+        int status
+        const char *text
+    const reason_t snapshot_reasons[]
+    enum: FG_R_COUNT
+
+
+def key(text):
+    """Return the 64-bit key of a name, as csrc/fg_hash.h computes it."""
+    cdef bytes data = text.encode()
+    return fg_hash(<const char *>data, len(data))
+
+
+def reasons():
+    """Every reason of the access log: (name, status, text), in the order of csrc/fg_reasons.h."""
+    return [(snapshot_reasons[i].name.decode(), snapshot_reasons[i].status, snapshot_reasons[i].text.decode())
+            for i in range(FG_R_COUNT)]
+
+
+_REASONS = {name: number for number, (name, _, _) in enumerate(reasons())}
+_PROTOCOLS = {ir.Protocol.HTTP1: FG_UPSTREAM_HTTP1, ir.Protocol.H2C: FG_UPSTREAM_H2C,
+              ir.Protocol.WEBSOCKET: FG_UPSTREAM_WEBSOCKET}
+_ACCESS_LOGS = {ir.AccessLog.OFF: 0, ir.AccessLog.JSON: 1, ir.AccessLog.TEXT: 2}
+
+
+# --- one segment ------------------------------------------------------------------------------------------------------------
+
+cdef class _Segment:
+    """A growing block of records and strings. Offsets stay good when it grows; pointers do not."""
+
+    cdef uint8_t *p
+    cdef size_t size, capacity
+    cdef dict texts
+
+    def __cinit__(self):
+        self.texts = {}
+
+    def __dealloc__(self):
+        free(self.p)
+
+    cdef uint32_t room(self, size_t n) except? 0xffffff:
+        """Append n zero bytes, 8-byte aligned; returns their offset."""
+        cdef size_t at = (self.size + 7) & ~<size_t>7
+        cdef size_t capacity
+        cdef uint8_t *p
+        if at + n > 0xffffff00:
+            raise OverflowError("a segment of the image would be larger than 4 GiB")
+        if at + n > self.capacity:
+            capacity = (at + n) * 2 if at + n > 128 else 256
+            p = <uint8_t *>realloc(self.p, capacity)
+            if p == NULL:
+                raise MemoryError()
+            self.p = p
+            self.capacity = capacity
+        memset(self.p + self.size, 0, at + n - self.size)
+        self.size = at + n
+        return <uint32_t>at
+
+    cdef fg_ref text(self, object s) except *:
+        """Append a string once; values that HTTP carries are bytes, that is Latin-1."""
+        cdef fg_ref r
+        cdef bytes data
+        found = self.texts.get(s)
+        if found is None:
+            try:
+                data = s.encode("latin-1")
+            except UnicodeEncodeError:
+                data = s.encode()
+            r.len = <uint32_t>len(data)
+            r.off = self.room(len(data)) if data else 0
+            memcpy(self.p + r.off, <const char *>data, r.len)
+            self.texts[s] = (r.off, r.len)
+        else:
+            r.off, r.len = found
+        return r
+
+    cdef bytes done(self):
+        return <bytes>(<char *>self.p)[:self.size]
+
+
+cdef fg_ref _array(_Segment seg, object items, size_t record) except *:
+    cdef fg_ref r
+    r.len = <uint32_t>len(items)
+    r.off = seg.room(record * r.len) if r.len else 0
+    return r
+
+
+# --- tries ------------------------------------------------------------------------------------------------------------------
+
+class _Part:
+    """A node before edges are joined."""
+
+    __slots__ = ("below", "children", "exact")
+
+    def __init__(self):
+        self.children = {}
+        self.exact = None
+        self.below = None
+
+
+def _descend(node, parts):
+    for part in parts:
+        child = node.children.get(part)
+        if child is None:
+            child = node.children[part] = _Part()
+        node = child
+    return node
+
+
+def _joined(root):
+    """Nodes after joining edges without a choice, parents first: (part, first part, parts of the edge, up, depth, children)."""
+    nodes = []
+    stack = [(root, [], -1, -1, 0)]
+    while stack:
+        node, edge, parent, up, depth = stack.pop()
+        number = len(nodes)
+        children = []
+        nodes.append((node, edge, up, depth, children))
+        if parent >= 0:
+            nodes[parent][4].append((edge[0], number))
+        if node.below is not None:
+            up = number
+        for part, child in node.children.items():
+            parts = [part]
+            while child.exact is None and child.below is None and len(child.children) == 1:
+                part, child = next(iter(child.children.items()))
+                parts.append(part)
+            stack.append((child, parts, number, up, depth + sum(map(len, parts)) + len(parts)))
+    return nodes
+
+
+cdef uint32_t _fill(_Segment seg, list tables, uint32_t seed) except? 0xffffffff:
+    """Fill the tables of children with this seed; returns the longest probe."""
+    cdef uint32_t off, mask, hash_, at, probe, worst = 0, node
+    cdef fg_slot *slots
+    cdef bytes part
+    for off, mask, children in tables:
+        slots = <fg_slot *>(seg.p + off)
+        memset(slots, 0, sizeof(fg_slot) * (<size_t>mask + 1))
+        for part, node in children:
+            hash_ = fg_part_hash(<const uint8_t *><const char *>part, len(part), seed)
+            at = hash_ & mask
+            probe = 0
+            while slots[at].node:
+                at = (at + 1) & mask
+                probe += 1
+            slots[at].hash = hash_
+            slots[at].node = node
+            worst = max(worst, probe)
+    return worst
+
+
+cdef enum:
+    LONG_PROBE = 48
+    SEEDS = 8
+
+
+cdef tuple _trie(_Segment seg, object root, bytes separator, bint from_right):
+    """Write a trie. Returns (array of nodes, seed, [(offset of node, _Part)]); the caller sets the values."""
+    cdef list nodes = _joined(root)
+    cdef fg_ref array = _array(seg, nodes, sizeof(fg_node))
+    cdef fg_ref label
+    cdef fg_node *n
+    cdef uint32_t at, children_at, mask, seed
+    cdef list tables = [], places = []
+    for number, (part, edge, up, depth, children) in enumerate(nodes):
+        at = array.off + <uint32_t>(number * sizeof(fg_node))
+        places.append((at, part))
+        label = seg.text(separator.join(reversed(edge) if from_right else edge).decode("latin-1"))
+        children_at = mask = 0
+        offsets = [(first, array.off + <uint32_t>(child * sizeof(fg_node))) for first, child in children]
+        if len(offsets) == 1:
+            children_at = offsets[0][1]
+        elif offsets:
+            mask = (1 << (2 * len(offsets) - 1).bit_length()) - 1
+            children_at = seg.room(sizeof(fg_slot) * (<size_t>mask + 1))
+            tables.append((children_at, mask, offsets))
+        n = <fg_node *>(seg.p + at)
+        n.label = label
+        n.children = children_at
+        n.mask = mask
+        n.up = array.off + <uint32_t>(up * sizeof(fg_node)) if up >= 0 else 0
+        n.depth = depth
+    seed = 0
+    while _fill(seg, tables, seed) > LONG_PROBE and seed < SEEDS:
+        seed += 1
+    return (array.off, array.len), seed, places
+
+
+cdef bytes _hosts(list entries):
+    """FG_SEG_HOSTS of (hostname, value)."""
+    cdef _Segment seg = _Segment()
+    cdef uint32_t top = seg.room(sizeof(fg_hosts))
+    cdef fg_hosts *h
+    cdef uint32_t any_ = 0, at
+    root = _Part()
+    for hostname, value in entries:
+        if hostname == "":
+            any_ = value
+        elif hostname.startswith("*."):
+            _descend(root, reversed(hostname[2:].encode().split(b"."))).below = value
+        else:
+            _descend(root, reversed(hostname.encode().split(b"."))).exact = value
+    array, seed, places = _trie(seg, root, b".", True)
+    for at, part in places:
+        (<fg_node *>(seg.p + at)).exact = part.exact or 0
+        (<fg_node *>(seg.p + at)).below = part.below or 0
+    h = <fg_hosts *>(seg.p + top)
+    h.root = array[0]
+    h.any = any_
+    h.seed = seed
+    h.nodes.off, h.nodes.len = array
+    return seg.done()
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------------
+
+cdef fg_ref _pairs(_Segment seg, object items) except *:
+    cdef fg_ref array = _array(seg, items, sizeof(fg_img_pair))
+    cdef fg_ref name, value
+    for i, (n, v) in enumerate(items):
+        name = seg.text(n)
+        value = seg.text(v)
+        (<fg_img_pair *>(seg.p + array.off) + <size_t>i).name = name
+        (<fg_img_pair *>(seg.p + array.off) + <size_t>i).value = value
+    return array
+
+
+cdef fg_ref _texts(_Segment seg, object items) except *:
+    cdef fg_ref array = _array(seg, items, sizeof(fg_ref))
+    cdef fg_ref text
+    for i, item in enumerate(items):
+        text = seg.text(item)
+        (<fg_ref *>(seg.p + array.off))[<size_t>i] = text
+    return array
+
+
+cdef fg_img_edits _edits(_Segment seg, object edits) except *:
+    cdef fg_img_edits out
+    out.set = _pairs(seg, edits.set)
+    out.add = _pairs(seg, edits.add)
+    out.remove = _texts(seg, edits.remove)
+    return out
+
+
+cdef uint32_t _path_kind(object path) except? 255:
+    if path is None:
+        return FG_REWRITE_NONE
+    return FG_REWRITE_PREFIX if path.kind is ir.PathKind.PREFIX else FG_REWRITE_FULL
+
+
+_NO_FILTERS = ir.Filters()
+
+
+cdef fg_img_filters _filters(_Segment seg, object filters) except *:
+    cdef fg_img_filters out
+    memset(&out, 0, sizeof(out))
+    if filters == _NO_FILTERS:
+        out.empty = 1
+        return out
+    out.request = _edits(seg, filters.request)
+    out.response = _edits(seg, filters.response)
+    out.hostname = seg.text(filters.hostname or "")
+    out.path = seg.text(filters.path.value if filters.path else "")
+    out.path_kind = _path_kind(filters.path)
+    return out
+
+
+cdef fg_ref _backends(_Segment seg, object backends, list patches) except *:
+    cdef fg_ref array = _array(seg, backends, sizeof(fg_img_backend))
+    cdef fg_img_backend out
+    cdef size_t at
+    for i, b in enumerate(backends):
+        memset(&out, 0, sizeof(out))
+        out.weight = b.weight
+        if b.respond is not None:
+            out.status = b.respond.status
+            out.reason = _REASONS[b.respond.reason]
+        out.filters = _filters(seg, b.filters)
+        at = array.off + <size_t>i * sizeof(fg_img_backend)
+        (<fg_img_backend *>(seg.p + at))[0] = out
+        if b.cluster is not None:
+            patches.append((at, b.cluster))
+    return array
+
+
+cdef fg_img_rule _rule(_Segment seg, object rule, list patches) except *:
+    cdef fg_img_rule out
+    memset(&out, 0, sizeof(out))
+    action = rule.action
+    out.key = key(rule.key)
+    out.route_key = key(rule.route)
+    out.route = seg.text(rule.route)
+    out.name = seg.text(rule.name)
+    last = rule.key.rpartition("/")[2]
+    out.index = int(last) if last.isdecimal() else 0
+    out.filters = _filters(seg, rule.filters)
+    if isinstance(action, ir.Forward):
+        out.action = FG_ACTION_FORWARD
+        out.request_timeout = action.request_timeout
+        out.backend_timeout = action.backend_timeout
+        out.total_weight = sum(b.weight for b in action.backends)
+        out.backends = _backends(seg, action.backends, patches)
+    elif isinstance(action, ir.Redirect):
+        out.action = FG_ACTION_REDIRECT
+        out.status = action.status
+        out.redirect.scheme = seg.text(action.scheme or "")
+        out.redirect.hostname = seg.text(action.hostname or "")
+        out.redirect.path = seg.text(action.path.value if action.path else "")
+        out.redirect.path_kind = <uint8_t>_path_kind(action.path)
+        out.redirect.port = action.port or 0
+        out.redirect.status = action.status
+    else:
+        out.action = FG_ACTION_RESPOND
+        out.status = action.status
+        out.reason = _REASONS[action.reason]
+    return out
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------------
+
+class _Index:
+    """Positions of distinct values in the order of their first appearance."""
+
+    def __init__(self):
+        self.at = {}
+
+    def __call__(self, value):
+        return self.at.setdefault(value, len(self.at))
+
+
+cdef fg_ref _conditions(_Segment seg, object conditions, object names, object patterns) except *:
+    cdef fg_ref array = _array(seg, conditions, sizeof(fg_condition))
+    cdef fg_condition out
+    for i, c in enumerate(conditions):
+        memset(&out, 0, sizeof(out))
+        out.name = names(c.name)
+        if c.kind is ir.ValueKind.REGEX:
+            out.pattern = patterns(c.value) + 1
+        else:
+            out.value = seg.text(c.value)
+        (<fg_condition *>(seg.p + array.off) + <size_t>i)[0] = out
+    return array
+
+
+cdef uint32_t _candidates(_Segment seg, list matches, dict rules, object headers, object queries, object patterns) except? 1:
+    """A list of candidates; `rules` leads from the rule's key to its offset."""
+    cdef uint32_t top
+    cdef fg_candidate out
+    if not matches:
+        return 0
+    top = seg.room(8 + sizeof(fg_candidate) * len(matches))
+    (<fg_candidates *>(seg.p + top)).count = <uint32_t>len(matches)
+    for i, m in enumerate(matches):
+        memset(&out, 0, sizeof(out))
+        out.rule = rules[m.rule.key]
+        if m.path.kind is ir.PathKind.REGEX:
+            out.pattern = patterns(m.path.value) + 1
+        out.method = seg.text(m.method)
+        out.headers = _conditions(seg, m.headers, headers, patterns)
+        out.queries = _conditions(seg, m.query, queries, patterns)
+        (<fg_candidate *>(seg.p + top + 8) + <size_t>i)[0] = out
+    return top
+
+
+cdef fg_ref _names(_Segment seg, object index, bint headers) except *:
+    cdef fg_ref array = _array(seg, index.at, sizeof(fg_name))
+    cdef fg_name out
+    cdef bytes data
+    for i, name in enumerate(index.at):
+        memset(&out, 0, sizeof(out))
+        out.text = seg.text(name)
+        data = name.encode("latin-1", "replace")
+        out.token = header_token(<const uint8_t *><const char *>data, <uint32_t>len(data)) if headers else 0
+        (<fg_name *>(seg.p + array.off) + <size_t>i)[0] = out
+    return array
+
+
+cdef object _path_trie(object vhost):
+    """The virtual host's paths as a trie of _Part, and its matches by pattern."""
+    root = _Part()
+    regexes = []
+    for m in vhost.matches:
+        if m.path.kind is ir.PathKind.REGEX:
+            regexes.append(m)
+            continue
+        path = m.path.value.encode("latin-1", "replace")
+        part = _descend(root, path[1:].split(b"/")) if path else root
+        if m.path.kind is ir.PathKind.EXACT:
+            if part.exact is None:
+                part.exact = []
+            part.exact.append(m)
+        else:
+            if part.below is None:
+                part.below = []
+            part.below.append(m)
+    return root, regexes
+
+
+cdef tuple _group(object vhost):
+    """FG_SEG_GROUP of a virtual host: (bytes, [(offset of a backend, its cluster)])."""
+    cdef _Segment seg = _Segment()
+    cdef uint32_t top = seg.room(sizeof(fg_group)), at, exact, below, regex_candidates
+    cdef fg_group out
+    cdef fg_img_rule rule
+    cdef list patches = []
+    cdef dict rules = {}, offsets = {}
+    headers, queries, patterns = _Index(), _Index(), _Index()
+    memset(&out, 0, sizeof(out))
+    root, regexes = _path_trie(vhost)
+    array, seed, places = _trie(seg, root, b"/", False)
+    for m in vhost.matches:
+        rules.setdefault(m.rule.key, m.rule)
+    out.rules = _array(seg, rules, sizeof(fg_img_rule))
+    for i, name in enumerate(rules):
+        offsets[name] = out.rules.off + <uint32_t>(i * sizeof(fg_img_rule))
+    for at, part in places:
+        exact = _candidates(seg, part.exact, offsets, headers, queries, patterns) if part.exact else 0
+        below = _candidates(seg, part.below, offsets, headers, queries, patterns) if part.below else 0
+        (<fg_node *>(seg.p + at)).exact = exact
+        (<fg_node *>(seg.p + at)).below = below
+    regex_candidates = _candidates(seg, regexes, offsets, headers, queries, patterns)
+    for name, r in rules.items():
+        rule = _rule(seg, r, patches)
+        at = offsets[name]
+        (<fg_img_rule *>(seg.p + at))[0] = rule
+    out.hostname = seg.text(vhost.hostname)
+    out.root = array[0]
+    out.seed = seed
+    out.regexes = regex_candidates
+    out.headers = _names(seg, headers, True)
+    out.queries = _names(seg, queries, False)
+    out.patterns = _texts(seg, list(patterns.at))
+    out.nodes.off, out.nodes.len = array
+    (<fg_group *>(seg.p + top))[0] = out
+    return seg.done(), patches
+
+
+# --- sockets and clusters -----------------------------------------------------------------------------------------------------
+
+cdef void _limits(fg_img_limits *out, object x) except *:
+    out.request_line, out.head_bytes, out.head_fields = x.request_line, x.head_bytes, x.head_fields
+    out.response_head_bytes, out.body_bytes = x.response_head_bytes, x.body_bytes
+    out.first_byte_timeout, out.head_timeout, out.idle_timeout = x.first_byte_timeout, x.head_timeout, x.idle_timeout
+    out.body_min_rate, out.connect_timeout, out.response_timeout = x.body_min_rate, x.connect_timeout, x.response_timeout
+    out.upstream_idle_timeout, out.tunnel_idle_timeout = x.upstream_idle_timeout, x.tunnel_idle_timeout
+    out.keepalive_requests, out.connections = x.keepalive_requests, x.connections
+    out.upstream_connections, out.interim_responses = x.upstream_connections, x.interim_responses
+
+
+cdef fg_img_socket _socket(_Segment seg, object s, uint32_t hosts, object listener_hosts) except *:
+    """`hosts` and `listener_hosts` are directory positions."""
+    cdef fg_img_socket out
+    cdef fg_img_listener listener
+    settings = s.settings
+    memset(&out, 0, sizeof(out))
+    out.key = key(s.key)
+    out.address = seg.text(s.address)
+    out.port = s.port
+    out.trusted_hops = settings.trusted_hops
+    out.hosts_segment = hosts
+    out.via = seg.text(settings.via)
+    out.server = seg.text(settings.server)
+    out.log_format = seg.text(settings.access_log_format)
+    out.underscores = settings.underscores
+    out.request_id = settings.request_id
+    out.access_log = _ACCESS_LOGS[settings.access_log]
+    _limits(&out.limits, settings.limits)
+    out.listeners = _array(seg, s.listeners, sizeof(fg_img_listener))
+    for i, l in enumerate(s.listeners):
+        memset(&listener, 0, sizeof(listener))
+        listener.key = key(l.key)
+        listener.key_name = seg.text(l.key)
+        listener.gateway = seg.text(l.gateway)
+        listener.name = seg.text(l.name)
+        listener.hostname = seg.text(l.hostname)
+        listener.hosts_segment = listener_hosts[i]
+        (<fg_img_listener *>(seg.p + out.listeners.off) + <size_t>i)[0] = listener
+    return out
+
+
+cdef bytes _clusters(object clusters):
+    cdef _Segment seg = _Segment()
+    cdef uint32_t top = seg.room(sizeof(fg_ref))
+    cdef fg_ref array = _array(seg, clusters, sizeof(fg_img_cluster))
+    cdef fg_img_cluster out
+    (<fg_ref *>(seg.p + top))[0] = array
+    for i, c in enumerate(clusters):
+        memset(&out, 0, sizeof(out))
+        out.key = key(c.key)
+        out.name = seg.text(c.key)
+        out.protocol = _PROTOCOLS[c.protocol]
+        if c.health_check is not None:
+            out.health_path = seg.text(c.health_check.path)
+            out.health_interval = c.health_check.interval
+            out.health_timeout = c.health_check.timeout
+            out.health_healthy = c.health_check.healthy
+            out.health_unhealthy = c.health_check.unhealthy
+        (<fg_img_cluster *>(seg.p + array.off) + <size_t>i)[0] = out
+    return seg.done()
+
+
+cdef bytes _image(list segments, uint64_t generation):
+    """Header, directory, segments: a list of (kind, content, digest, [(offset, cluster position)])."""
+    cdef size_t at = sizeof(fg_img_header) + sizeof(fg_img_segment) * len(segments)
+    cdef list offsets = []
+    for segment in segments:
+        at = (at + 63) & ~<size_t>63
+        offsets.append(at)
+        at += len(segment[1])
+    at = (at + 7) & ~<size_t>7
+    cdef bytearray out = bytearray(at)
+    cdef uint8_t *p = <uint8_t *><char *>out
+    cdef fg_img_header *h = <fg_img_header *>p
+    cdef fg_img_segment *d = <fg_img_segment *>(p + sizeof(fg_img_header))
+    cdef bytes content, digest
+    cdef size_t where
+    cdef uint64_t position
+    for i, (kind, content, digest, patches) in enumerate(segments):
+        where = offsets[i]
+        memcpy(p + where, <const char *>content, len(content))
+        for off, position in patches:
+            (<fg_img_backend *>(p + where + <size_t>off)).cluster = position
+        memcpy(d[<size_t>i].hash, <const char *>digest, 16)
+        d[<size_t>i].offset = where
+        d[<size_t>i].size = <uint32_t>len(content)
+        d[<size_t>i].kind = kind
+    h.magic = FG_IMAGE_MAGIC
+    h.version = FG_IMAGE_VERSION
+    h.nsegments = <uint32_t>len(segments)
+    h.size = at
+    h.generation = generation
+    h.checksum = fg_checksum(p + sizeof(fg_img_header), at - sizeof(fg_img_header))
+    return bytes(out)
+
+
+cdef bytes _digest(bytes content):
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+class Builder:
+    """Builds images one after another, and keeps the segments of virtual hosts that come again as the same object."""
+
+    def __init__(self):
+        self._groups = {}  # id of the virtual host: (the virtual host, content, digest, patches)
+
+    def build(self, config, generation):
+        """Return the image of an `ir.Ir`. It raises KeyError when a rule names a cluster that the Ir does not have."""
+        clusters = {c.key: number + 1 for number, c in enumerate(config.clusters)}
+        seg_sockets = _Segment()
+        segments = [None, (FG_SEG_CLUSTERS, content := _clusters(config.clusters), _digest(content), ())]
+        kept, positions = {}, {}
+
+        def group(vhost):
+            position = positions.get(id(vhost))
+            if position is None:
+                entry = self._groups.get(id(vhost))
+                if entry is None:
+                    content, patches = _group(vhost)
+                    entry = (vhost, content, _digest(content), patches)
+                kept[id(vhost)] = entry
+                _, content, digest, patches = entry
+                segments.append((FG_SEG_GROUP, content, digest, [(off, clusters[name]) for off, name in patches]))
+                position = positions[id(vhost)] = len(segments)
+            return position
+
+        def hosts(entries):
+            content = _hosts(entries)
+            segments.append((FG_SEG_HOSTS, content, _digest(content), ()))
+            return len(segments) - 1
+
+        places = []
+        for s in config.sockets:
+            of_socket = hosts([(l.hostname, number + 1) for number, l in enumerate(s.listeners)])
+            of_listeners = [hosts([(v.hostname, group(v)) for v in l.hosts]) for l in s.listeners]
+            places.append((of_socket, of_listeners))
+        content = _sockets(seg_sockets, config.sockets, places)
+        segments[0] = (FG_SEG_SOCKETS, content, _digest(content), ())
+        image = _image(segments, generation)
+        self._groups = kept
+        return image
+
+
+cdef bytes _sockets(_Segment seg, object sockets, list places):
+    cdef uint32_t top = seg.room(sizeof(fg_ref))
+    cdef fg_ref array = _array(seg, sockets, sizeof(fg_img_socket))
+    cdef fg_img_socket out
+    (<fg_ref *>(seg.p + top))[0] = array
+    for i, s in enumerate(sockets):
+        out = _socket(seg, s, places[i][0], places[i][1])
+        (<fg_img_socket *>(seg.p + array.off) + <size_t>i)[0] = out
+    return seg.done()
+
+
+def build(config, generation=1):
+    """Return the image of an `ir.Ir`, without keeping anything."""
+    return Builder().build(config, generation)
+
+
+def build_endpoints(clusters, version):
+    """Return the endpoint table of a mapping from cluster key to `ir.Endpoint`s whose addresses are IP literals."""
+    by_key = sorted((key(name), endpoints) for name, endpoints in clusters.items())
+    cdef size_t total = sum(len(e) for _, e in by_key)
+    cdef size_t size = sizeof(fg_ep_header) + sizeof(fg_ep_cluster) * len(by_key) + sizeof(fg_ep_endpoint) * total
+    cdef bytearray out = bytearray(size)
+    cdef uint8_t *p = <uint8_t *><char *>out
+    cdef fg_ep_header *h = <fg_ep_header *>p
+    cdef fg_ep_cluster *c = <fg_ep_cluster *>(p + sizeof(fg_ep_header))
+    cdef fg_ep_endpoint *e = <fg_ep_endpoint *>(p + sizeof(fg_ep_header) + sizeof(fg_ep_cluster) * len(by_key))
+    cdef uint32_t at = 0
+    cdef bytes packed
+    for number, endpoints in by_key:
+        c.key = number
+        c.first = at
+        c.count = <uint32_t>len(endpoints)
+        c += 1
+        for x in endpoints:
+            e.family = 6 if ":" in x.address else 4
+            packed = socket.inet_pton(socket.AF_INET6 if e.family == 6 else socket.AF_INET, x.address)
+            memcpy(e.address, <const char *>packed, len(packed))
+            e.port = x.port
+            e.weight = x.weight
+            e += 1
+            at += 1
+    h.magic = FG_ENDPOINTS_MAGIC
+    h.version = version
+    h.size = size
+    h.nclusters = <uint32_t>len(by_key)
+    h.nendpoints = at
+    h.checksum = fg_checksum(p + sizeof(fg_ep_header), size - sizeof(fg_ep_header))
+    return bytes(out)
+
+
+def seal(data, name):
+    """Return the descriptor of a memfd that holds `data` and that nobody can change any more; CLOEXEC; the caller closes it."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view):]
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

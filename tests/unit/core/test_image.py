@@ -1,0 +1,103 @@
+"""The loader refuses what is damaged, before it follows any reference."""
+
+import random
+import struct
+
+from fastgate import ir
+from fastgate.core import image
+from fastgate.core.router import Batch, Table
+from fastgate.core.snapshot import Builder, build, key
+from tables import hosts_of, match
+
+
+def example():
+    backends = (
+        ir.WeightedBackend(1, "c1", ir.Filters(hostname="h", path=ir.PathRewrite(ir.PathKind.PREFIX, "/y"))),
+        ir.WeightedBackend(2, None, respond=ir.Respond(500, "invalid_backend")),
+    )
+    edits = ir.HeaderEdits((("X-A", "1"),), (("X-B", "2"),), ("x-c",))
+    forward = ir.Rule(
+        "HTTPRoute/ns/f/0", "HTTPRoute/ns/f", "name", ir.Forward(backends, 5, 6), ir.Filters(edits, edits)
+    )
+    redirect = ir.Rule("HTTPRoute/ns/f/1", "HTTPRoute/ns/f", "", ir.Redirect(302, "https", "b", 8443))
+    s = hosts_of(
+        **{
+            "a.example": [
+                match(0, f"/p{n}", headers=[ir.ValueMatch("x-a", ir.ValueKind.REGEX, "b+")]) for n in range(9)
+            ],
+            "*.example": [ir.Match(ir.PathMatch(ir.PathKind.PREFIX, ""), "", (), (), forward)],
+            "": [ir.Match(ir.PathMatch(ir.PathKind.EXACT, "/r"), "", (), (), redirect)],
+        }
+    )
+    return ir.Ir((s,), (ir.Cluster("c0"), ir.Cluster("c1", health_check=ir.HealthCheck("/h"))))
+
+
+def with_checksum(data):
+    """The image with the checksum that its bytes ask for: what is left are faults of structure."""
+    h, k, m = 0xCBF29CE484222325 ^ (len(data) - 64), 0x9E3779B97F4A7C15, 2**64 - 1
+    for (x,) in struct.iter_unpack("<Q", data[64:]):
+        h = ((h ^ x) * k) & m
+        h ^= h >> 32
+    mix = 0xE9846AF9B1A615D
+    h ^= h >> 32
+    h = h * mix & m
+    h ^= h >> 32
+    h = h * mix & m
+    h ^= h >> 28
+    return data[: 32 - 8] + struct.pack("<Q", h) + data[32:]
+
+
+def test_every_change_of_a_byte_is_seen():
+    data = build(example(), 7)
+    assert image.check(data) is None
+    for at in range(0, len(data), 3):
+        if 32 <= at < 64:
+            continue  # generation and room for later
+        damaged = bytearray(data)
+        damaged[at] ^= 0x41
+        assert image.check(bytes(damaged)) is not None, at
+
+
+def test_every_truncation_is_seen():
+    data = build(example())
+    for size in range(0, len(data), 7):
+        assert image.check(data[:size]) is not None
+
+
+def test_damage_under_a_good_checksum_never_reaches_a_reader():
+    data = build(example())
+    assert with_checksum(data) == data
+    draw = random.Random(1)
+    accepted = 0
+    requests = [
+        (b"GET", host, path, b"x=y", ((b"x-a", b"bb"),))
+        for host in (b"a.example", b"c.example", b"")
+        for path in (b"/p1", b"/r", b"/")
+    ]
+    for _ in range(4000):
+        damaged = bytearray(data)
+        at = draw.randrange(64, len(data) - 8)
+        if draw.random() < 0.5:
+            damaged[at] = draw.randrange(256)
+        else:
+            struct.pack_into("<I", damaged, at & ~3, draw.choice([0, 1, 8, 64, len(data), 2**31, 2**32 - 8, 2**32 - 1]))
+        candidate = with_checksum(bytes(damaged))
+        if image.check(candidate) is None:
+            accepted += 1
+            table = Table(candidate)
+            for request in requests if table.sockets else ():
+                table.match(0, Batch([request]))
+    assert 0 < accepted < 4000
+
+
+def test_a_builder_keeps_what_came_again():
+    builder, config = Builder(), example()
+    first = builder.build(config, 1)
+    assert builder.build(config, 1) == first == build(config, 1)
+    moved = ir.Ir(config.sockets, config.clusters[::-1])
+    assert builder.build(moved, 1) == build(moved, 1) != first
+
+
+def test_key_is_stable():
+    assert key("") == key("") != key("a")
+    assert key(":80") == 0 or key(":80").bit_length() <= 64
