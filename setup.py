@@ -62,7 +62,7 @@ def extension(name: str, sources: list[str] | None = None, libraries: list[str] 
 
 EXTENSIONS = [
     extension("http1", [str(CSRC / "fg_scan.c")]),
-    extension("client_hello"),
+    extension("client_hello", [str(CSRC / "fg_scan.c")]),
     extension("regex", [str(CSRC / "fg_re2.cc")], ["re2"]),
     extension("image"),
     extension("snapshot"),

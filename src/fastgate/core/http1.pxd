@@ -43,3 +43,6 @@ cdef int64_t path_normalize(uint8_t *path, size_t size) noexcept nogil
 
 # Token of a field name in any case (enum fg_header), 0 when the table does not have it.
 cdef uint8_t header_token(const uint8_t *name, uint32_t size) noexcept nogil
+
+# The exception for an error code of any parser.
+cdef object parse_error(int64_t code)

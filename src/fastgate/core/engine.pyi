@@ -1,0 +1,21 @@
+"""Types of the compiled module: the engine and its statistics."""
+
+from collections.abc import Buffer
+from typing import TypeAlias
+
+_Series: TypeAlias = tuple[str, str, list[int], list[int], int, int, int]
+
+def run(
+    control_fd: int,
+    stats_fd: int,
+    log_fd: int,
+    *,
+    worker: int = 0,
+    workers: int = 1,
+    orphan_timeout: int = 60000,
+    memory_limit: int = 0,
+) -> int: ...
+def stats_size() -> int: ...
+def counters() -> list[tuple[str, str, str]]: ...
+def latency_bounds() -> list[int]: ...
+def read_stats(slab: Buffer) -> tuple[int, dict[str, int], list[int], list[_Series]]: ...
