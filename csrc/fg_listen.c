@@ -1,6 +1,7 @@
 /* Listening sockets: level-triggered; accepting pauses when descriptors or memory run out, and a timer resumes it. */
 #include "fg_worker.h"
 
+#include <fcntl.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -85,6 +86,7 @@ int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd) {
     struct fg_listen *l = calloc(1, sizeof *l);
     if (l == NULL)
         return -1;
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); /* of the open file: whoever made it may have left it blocking */
     l->e = e;
     l->io.fd = fd;
     l->io.run = listen_run;
