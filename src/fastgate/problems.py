@@ -1,0 +1,49 @@
+"""What is wrong with a configuration, and where: the one form of every message about a user's files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Severity(Enum):
+    """Whether a problem keeps an object from being served."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault.
+
+    Attributes:
+        message: a sentence without its final period.
+        file: path as the user gave it, "" when the configuration did not come from a file.
+        line: 1-based, 0 when it is not known.
+        column: 1-based, 0 when it is not known.
+        object: `Kind/namespace/name`, "" when it is not known.
+        field: path of the field, such as `spec.rules[0].matches[1].path`; "" for the whole object.
+        severity: whether the object is refused.
+    """
+
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    object: str = ""
+    field: str = ""
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        """Return `file:line:column: error: Kind/namespace/name: field: message`, without what is not known."""
+        place = ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)]) if self.file else ""
+        return ": ".join(filter(None, [place, self.severity.value, self.object, self.field, self.message]))
+
+
+def field_path(parts: tuple[str | int, ...]) -> str:
+    """Return `spec.rules[0].name` for ("spec", "rules", 0, "name")."""
+    out = ""
+    for part in parts:
+        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else part
+    return out

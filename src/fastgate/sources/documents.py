@@ -1,0 +1,235 @@
+"""YAML text to documents, as the API server's clients read it: YAML 1.1 scalars, no duplicate keys, nothing that explodes.
+
+Built from libyaml's events rather than by PyYAML's constructors: those turn dates into objects, let a repeated key win
+silently, recurse as deep as the text nests, and take twice the time.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_BYTES = 64 * 1024 * 1024  # of one file
+MAX_NODES = 10_000_000  # of one file, aliases expanded
+MAX_DEPTH = 100
+
+Path = tuple[str | int, ...]
+Mark = tuple[int, int]  # line and column, 1-based
+
+_CONSTANTS: dict[str, object] = dict.fromkeys(("", "~", "null", "Null", "NULL"))
+_CONSTANTS |= dict.fromkeys(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"), True)
+_CONSTANTS |= dict.fromkeys(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"), False)
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)")
+_OTHER_INTEGER = re.compile(r"([-+]?)0(x[0-9a-fA-F_]+|b[01_]+|o?[0-7_]+)")
+_FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?")
+_MAY_BE_NUMBER = frozenset("0123456789+-.")
+
+
+class YamlError(Exception):
+    """The text is not YAML that can be read. `mark` is where, (0, 0) when that is not known."""
+
+    def __init__(self, message: str, mark: Mark = (0, 0)) -> None:
+        """Keep the place beside the sentence."""
+        super().__init__(message)
+        self.mark = mark
+
+
+@dataclass(slots=True)
+class Document:
+    """One document of a file: its value, the line it starts at, and, when asked for, where each field stands."""
+
+    value: Any
+    line: int
+    marks: dict[Path, Mark] = field(default_factory=dict)
+
+    def mark(self, path: Path) -> Mark:
+        """Return where a field stands, or the nearest field around it that is there."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.marks:
+                return self.marks[path[:length]]
+        return (self.line, 1)
+
+
+def scalar(text: str) -> Any:
+    """Return the value of a plain scalar (YAML 1.1, without its dates and sexagesimal numbers)."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if text[0] not in _MAY_BE_NUMBER:
+        return text
+    if _INTEGER.fullmatch(text):
+        return int(text.replace("_", ""))
+    if (m := _OTHER_INTEGER.fullmatch(text)) is not None:
+        digits, base = m[2].replace("_", ""), 8
+        if digits[0] in "xbo":
+            base = {"x": 16, "b": 2, "o": 8}[digits[0]]
+            digits = digits[1:]
+        return int(m[1] + digits, base) if digits else text
+    if _FLOAT.fullmatch(text) and any(c in text for c in ".eE"):
+        return float(text.replace("_", ""))
+    return text
+
+
+class _Builder:
+    """Builds documents from events with a stack of open collections, never by recursion."""
+
+    def __init__(self, text: str, *, with_marks: bool) -> None:
+        self.text = text
+        self.loader: Any = None
+        self.with_marks = with_marks
+        self.nodes = 0
+
+    def documents(self) -> Iterator[Document]:
+        try:
+            self.loader = yaml.CSafeLoader(self.text)
+            while (event := self.loader.get_event()) is not None:
+                if isinstance(event, yaml.DocumentStartEvent):
+                    yield self.document(event.start_mark.line + 1)
+        except yaml.MarkedYAMLError as e:
+            mark = e.problem_mark or e.context_mark
+            place = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+            raise YamlError(" ".join(filter(None, [e.context, e.problem])) or "not YAML", place) from None
+        except yaml.YAMLError as e:
+            raise YamlError(str(e).replace("\n", " ")) from None
+        except (UnicodeError, ValueError) as e:  # a lone surrogate, a number with too many digits
+            raise YamlError(f"not YAML: {e}") from None
+        finally:
+            if self.loader is not None:
+                self.loader.dispose()
+
+    def count(self, nodes: int, event: Any) -> None:
+        self.nodes += nodes
+        if self.nodes > MAX_NODES:
+            raise YamlError(f"the file has more than {MAX_NODES} nodes, aliases expanded", _mark(event))
+
+    def document(self, line: int) -> Document:
+        out = Document(None, line)
+        anchors: dict[str, tuple[Any, int]] = {}  # value, nodes in it
+        stack: list[_Open] = []
+        while True:
+            event = self.loader.get_event()
+            kind = type(event)
+            if kind is yaml.ScalarEvent:
+                plain = event.implicit[0] and event.tag is None
+                value = scalar(event.value) if plain else _tagged(event)
+                size = 1
+            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+                if len(stack) == MAX_DEPTH:
+                    raise YamlError(f"more than {MAX_DEPTH} collections inside one another", _mark(event))
+                if self.with_marks:
+                    out.marks.setdefault(_path(stack), _mark(event))
+                stack.append(_Open({} if kind is yaml.MappingStartEvent else [], event.anchor, self.nodes))
+                continue
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                done = stack.pop()
+                value, size = done.value, self.nodes - done.before + 1
+                if done.anchor is not None:
+                    anchors[done.anchor] = (value, size)
+            elif kind is yaml.AliasEvent:
+                if event.anchor not in anchors:
+                    raise YamlError(f"alias *{event.anchor} has no anchor before it", _mark(event))
+                value, size = anchors[event.anchor]
+                self.count(size, event)
+            elif kind is yaml.DocumentEndEvent:
+                return out
+            if kind is yaml.ScalarEvent:
+                if event.anchor is not None:
+                    anchors[event.anchor] = (value, 1)
+                self.count(1, event)
+            if not stack:
+                out.value = value
+                if self.with_marks:
+                    out.marks.setdefault((), _mark(event))
+                continue
+            stack[-1].take(value, event)
+            if self.with_marks and kind is not yaml.MappingEndEvent and kind is not yaml.SequenceEndEvent:
+                out.marks[_path(stack, back=True)] = _mark(event)
+
+
+class _Open:
+    """A collection that is being read."""
+
+    __slots__ = ("anchor", "before", "key", "merged", "value", "waits")
+
+    def __init__(self, value: Any, anchor: str | None, before: int) -> None:
+        self.value = value
+        self.anchor = anchor
+        self.before = before
+        self.key: Any = None
+        self.waits = False  # for the value of `key`
+        self.merged: set[str] = set()  # keys that came by "<<" and may be given here
+
+    def take(self, item: Any, event: Any) -> None:
+        if type(self.value) is list:
+            self.value.append(item)
+        elif self.waits:
+            self.waits = False
+            if self.key == "<<":
+                self.merge(item, event)
+            else:
+                self.value[self.key] = item
+        else:
+            if type(item) is bool:  # JSON has string keys only
+                item = "true" if item else "false"
+            elif type(item) is not str:
+                if isinstance(item, dict | list) or item is None:
+                    raise YamlError("a key must be a string", _mark(event))
+                item = str(item)
+            if item in self.value:
+                if item not in self.merged:
+                    raise YamlError(f"key {item!r} is given twice", _mark(event))
+                self.merged.discard(item)
+            self.key = item
+            self.waits = True
+
+    def merge(self, item: Any, event: Any) -> None:
+        for source in item if isinstance(item, list) else [item]:
+            if not isinstance(source, dict):
+                raise YamlError("only mappings can be merged", _mark(event))
+            for key, value in source.items():
+                if key not in self.value:
+                    self.value[key] = value
+                    self.merged.add(key)
+
+
+def _path(stack: list[_Open], *, back: bool = False) -> Path:
+    """The path of the value that comes next, or, with `back`, of the one that was just taken."""
+    out: list[str | int] = []
+    for n, level in enumerate(stack):
+        if type(level.value) is list:
+            out.append(len(level.value) - (1 if back and n == len(stack) - 1 else 0))
+        else:
+            out.append(level.key if level.key is not None else "")
+    return tuple(out)
+
+
+def _mark(event: Any) -> Mark:
+    return (event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _tagged(event: Any) -> Any:
+    """A quoted scalar, or one with a tag."""
+    tag = event.tag
+    if tag in (None, "!", "tag:yaml.org,2002:str"):
+        return event.value
+    if tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"):
+        return scalar(event.value)
+    raise YamlError(f"tag {tag} is not supported", _mark(event))
+
+
+def parse(text: str, *, with_marks: bool = False) -> list[Document]:
+    """Parse YAML (of which JSON is a part) into its documents; empty ones are left out.
+
+    Args:
+        text: the file.
+        with_marks: also keep where each field stands, at twice the cost.
+
+    Raises:
+        YamlError: it is not YAML, has a duplicate key, or is too deep or too large with its aliases expanded.
+    """
+    return [d for d in _Builder(text, with_marks=with_marks).documents() if d.value is not None]

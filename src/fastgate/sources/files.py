@@ -1,0 +1,179 @@
+"""Files and directories of YAML to documents, again and again, without losing what was good.
+
+A file that cannot be read or parsed keeps the documents it had. One that is gone or empty does so for `GRACE` seconds, for
+editors and `kubectl cp` empty or replace a file before they fill it; a ConfigMap's directory swaps a symbolic link.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastgate.problems import Problem, Severity
+from fastgate.sources.documents import MAX_BYTES, Document, YamlError, parse
+from fastgate.sources.objects import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastgate.sources.objects import Fields
+
+GRACE = 2.0  # seconds
+SUFFIXES = frozenset((".yaml", ".yml", ".json"))
+
+_SEPARATOR = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
+_NEEDS_THE_WHOLE = re.compile(r"^(?:%|\.\.\.)", re.MULTILINE)  # directives, and documents that end themselves
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """Text that holds whole documents, and what it means."""
+
+    text: str
+    documents: list[Document]
+
+
+@dataclass(slots=True)
+class _File:
+    """A file as it was read last."""
+
+    path: Path
+    signature: tuple[int, ...] = ()
+    chunks: list[tuple[int, _Chunk]] = field(default_factory=list)  # by the line before the chunk's first
+    problem: Problem | None = None
+    missing_since: float | None = None
+
+
+class Files:
+    """Reads paths into sources of documents. Chunks of text that did not change keep their document objects."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        """Read these files, and the files directly in these directories whose names end in .yaml, .yml or .json."""
+        self.paths = paths
+        self._files: dict[Path, _File] = {}
+        self._chunks: dict[str, _Chunk] = {}
+
+    def read(self, now: float | None = None) -> tuple[list[Source], list[Problem]]:
+        """Read what changed since the last call. Returns every document, in the order of the paths, and what is wrong."""
+        now = time.monotonic() if now is None else now
+        problems: list[Problem] = []
+        present = dict.fromkeys(self._listed(problems))
+        files: dict[Path, _File] = {}
+        for path in [*present, *(p for p in self._files if p not in present)]:
+            file = self._files.get(path) or _File(path)
+            self._refresh(file, now)
+            if file.missing_since is not None and now - file.missing_since >= GRACE:
+                if path in self.paths:
+                    problems.append(Problem("the file is gone; its objects are no longer served", str(path)))
+                continue
+            if file.problem is not None:
+                problems.append(file.problem)
+            files[path] = file
+        self._files = files
+        self._chunks = {chunk.text: chunk for file in files.values() for _, chunk in file.chunks}
+        return [source for file in files.values() for source in _sources(file)], problems
+
+    def pending(self) -> bool:
+        """Whether a file is missing or empty and its time is not over: read again after GRACE."""
+        return any(file.missing_since is not None for file in self._files.values())
+
+    def _listed(self, problems: list[Problem]) -> Iterator[Path]:
+        for path in self.paths:
+            if path.is_dir():
+                yield from sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and not p.name.startswith(".") and p.is_file())
+            elif path.exists() or path in self._files:
+                yield path
+            else:
+                problems.append(Problem("no such file or directory", str(path)))
+
+    def _refresh(self, file: _File, now: float) -> None:
+        try:
+            stat = file.path.stat()
+            signature = (stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_dev)
+            if signature == file.signature:
+                return
+            if stat.st_size > MAX_BYTES:
+                file.signature = signature
+                file.problem = Problem(f"the file is larger than {MAX_BYTES >> 20} MiB", str(file.path))
+                return
+            text = file.path.read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as e:
+            file.signature = signature
+            file.problem = Problem(f"not UTF-8: byte {e.start} cannot be decoded", str(file.path))
+            return
+        except OSError as e:
+            if file.missing_since is None:
+                file.missing_since = now
+            file.signature = ()
+            if not file.chunks and file.path in self.paths:
+                file.problem = Problem(f"cannot be read: {e.strerror}", str(file.path))
+            return
+        if not text.strip() and file.chunks:
+            file.missing_since = now if file.missing_since is None else file.missing_since
+            return
+        file.missing_since = None
+        file.signature = signature
+        self._parse(file, text)
+
+    def _parse(self, file: _File, text: str) -> None:
+        chunks: list[tuple[int, _Chunk]] = []
+        for line, part in _split(text):
+            try:
+                chunk = self._chunks.get(part) or _Chunk(part, parse(part))
+            except YamlError as e:
+                at, column = e.mark
+                file.problem = Problem(str(e), str(file.path), line + at if at else 0, column)
+                return
+            chunks.append((line, chunk))
+        file.chunks = chunks
+        file.problem = None
+
+
+def _split(text: str) -> Iterator[tuple[int, str]]:
+    """Cut a text before its `---` lines: (lines before the part, the part)."""
+    if _NEEDS_THE_WHOLE.search(text):
+        yield 0, text
+        return
+    start = line = 0
+    for match in _SEPARATOR.finditer(text):
+        if match.start() > start:
+            part = text[start : match.start()]
+            yield line, part
+            line += part.count("\n")
+            start = match.start()
+    yield line, text[start:]
+
+
+def _sources(file: _File) -> Iterator[Source]:
+    for line, chunk in file.chunks:
+        for n, document in enumerate(chunk.documents):
+            yield Source(document.value, str(file.path), file.path.parent, _Marks(chunk.text, n, line))
+
+
+class _Marks:
+    """Where the fields of a document stand: read again, with marks, when somebody asks."""
+
+    def __init__(self, text: str, number: int, line: int) -> None:
+        self._text = text
+        self._number = number
+        self._line = line
+        self._document: Document | None = None
+
+    def __call__(self, path: Fields) -> tuple[int, int]:
+        if self._document is None:
+            self._document = parse(self._text, with_marks=True)[self._number]
+        line, column = self._document.mark(path)
+        return line + self._line, column
+
+
+def warn(problem: Problem) -> Problem:
+    """Return the problem as a warning."""
+    return Problem(problem.message, problem.file, problem.line, problem.column, problem.object, problem.field, Severity.WARNING)
+
+
+def documents_of(text: str) -> list[Any]:
+    """Return the documents of a text that is not in a file; YamlError when it is not YAML."""
+    return [d.value for d in parse(text)]
