@@ -45,6 +45,12 @@ static void answer(struct fg_control *c, uint32_t type, uint64_t key, const char
     (void)!send(c->io.fd, &m, sizeof m, MSG_NOSIGNAL); /* a manager that is gone is noticed by the read */
 }
 
+static void answer_slot(struct fg_control *c, uint32_t type, const struct fg_control_message *to) {
+    struct fg_control_message m = {.type = type, .key = to->key, .slot = to->slot};
+    if (c->io.fd >= 0)
+        (void)!send(c->io.fd, &m, sizeof m, MSG_NOSIGNAL);
+}
+
 void fg_control_drained(struct fg_engine *e) {
     answer(e->control, FG_CTL_DRAINED, 0, NULL);
 }
@@ -143,12 +149,12 @@ static void handle(struct fg_control *c, const struct fg_control_message *m, int
     case FG_CTL_LISTEN:
         if (fd >= 0 && fg_listen_add(e, m->key, m->slot, fd) == 0) {
             fd = -1;
-            answer(c, FG_CTL_LISTENING, m->key, NULL);
+            answer_slot(c, FG_CTL_LISTENING, m);
         }
         break;
     case FG_CTL_UNLISTEN:
         fg_listen_remove(e, m->key, m->slot);
-        answer(c, FG_CTL_UNLISTENED, m->key, NULL);
+        answer_slot(c, FG_CTL_UNLISTENED, m);
         break;
     case FG_CTL_PREPARE:
         if (fd >= 0)

@@ -15,7 +15,7 @@ CLUSTER_SCOPED = frozenset(("GatewayClass", "Namespace"))
 class Store:
     """Resources of one moment. Two stores share the objects that did not change between them."""
 
-    def __init__(self, resources: Mapping[Key, Any] = {}) -> None:  # noqa: B006 - it is copied
+    def __init__(self, resources: Mapping[Key, Any] = {}) -> None:
         """Hold these resources; the kinds' order of iteration is that of the mapping."""
         self._resources = dict(resources)
         self._by_kind: dict[str, list[Any]] = {}

@@ -169,13 +169,13 @@ class _FileReferenceError(Exception):
         self.where = where
 
 
-def _expanded(document: Any, at: Fields = ()) -> Iterable[tuple[Any, Fields]]:
+def _expanded(document: Any) -> Iterable[tuple[Any, Fields]]:
     """The objects of a document: itself, or the items of a List (v1 List, or any kind that ends so and has items)."""
     if isinstance(document, dict) and str(document.get("kind", "")).endswith("List") and isinstance(document.get("items"), list):
         for n, item in enumerate(document["items"]):
-            yield from _expanded(item, (*at, "items", n)) if not at else [(item, (*at, "items", n))]
+            yield item, ("items", n)
     else:
-        yield document, at
+        yield document, ()
 
 
 def _key(document: Any, refuse: Callable[..., None]) -> Key | None:

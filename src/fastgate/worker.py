@@ -1,0 +1,33 @@
+"""A worker process: takes its descriptors from the command line and runs the engine on its main thread.
+
+It imports the compiled modules and nothing else of fastgate: no models, no YAML.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+
+from fastgate.core import engine
+
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_NAME = 15
+
+
+def main(arguments: list[str]) -> int:
+    """Run one worker. Arguments: control, statistics and log descriptor, number, count, orphan timeout (ms), memory (bytes)."""
+    control, stats, log, number, count, orphan_timeout, memory = map(int, arguments)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    libc.prctl(_PR_SET_NAME, b"fastgate-worker", 0, 0, 0)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    for number_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number_, signal.SIG_IGN)  # the manager acts on them; terminals and systemd send them to all
+    return engine.run(
+        control, stats, log, worker=number, workers=count, orphan_timeout=orphan_timeout, memory_limit=memory
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
