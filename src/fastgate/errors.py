@@ -1,6 +1,13 @@
-"""What fastgate raises. Everything derives from `Error`; nothing here imports another module."""
+"""What fastgate raises. Everything derives from `Error`."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastgate.problems import Problem
 
 
 class Error(Exception):
@@ -20,3 +27,20 @@ class ParseError(Error):
         super().__init__(text)
         self.code = code
         self.status = status
+
+
+class ConfigurationError(Error):
+    """A configuration was refused, or a part of it was.
+
+    Attributes:
+        problems: what is wrong, each with its place.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Keep the problems; the message has one line for each."""
+        super().__init__("\n".join(map(str, problems)) or "the configuration was refused")
+        self.problems = tuple(problems)
+
+
+class StoppedError(Error):
+    """The gateway was stopped, or not started yet."""

@@ -8,14 +8,13 @@ its predecessor, whose connections were waiting in the accept queue meanwhile.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import structlog
 
 from fastgate.control import Gone, Message, Type
 from fastgate.core import snapshot
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from fastgate.ir import Endpoint, Ir
 
-log = structlog.get_logger("fastgate.listener_manager")
+log = logging.getLogger(__name__)
 
 STUCK = 5.0  # seconds without a turn of the loop, after which a worker is killed
 HAND_OVER = 0.5  # seconds after which a sibling accepts for a worker that is gone
@@ -291,7 +290,7 @@ class ListenerManager:
 
     async def _replace(self, dead: Worker) -> None:
         number = dead.number
-        log.warning("worker died", worker=number, how=await dead.runner.ended())
+        log.warning("worker %d died: %s", number, await dead.runner.ended())
         self.statistics.detach(number)
         if len(self._deaths) > 2 * self._options.workers:
             await asyncio.sleep(min(MAX_BACK_OFF, 0.1 * 2 ** min(len(self._deaths), 10)))
@@ -306,12 +305,12 @@ class ListenerManager:
                 await self._listen([worker])
                 await self._call_in(number)
         except (Gone, WorkerError, TimeoutError) as e:
-            log.warning("replacement failed", worker=number, error=str(e) or "it died")
+            log.warning("worker %d could not be replaced: %s", number, str(e) or "it died")
             if worker.alive:
                 worker.runner.kill()
             return  # its own end brings the next attempt
         self.replaced += 1
-        log.info("worker replaced", worker=number, pid=worker.hello.result())
+        log.info("worker %d replaced by process %d", number, worker.hello.result())
 
     def _recent_deaths(self) -> int:
         return sum(t >= self._committed_at and t - self._committed_at < ROLL_BACK_WINDOW for t in self._deaths)
@@ -321,7 +320,7 @@ class ListenerManager:
             before = self._before
             if before is None or before.config is None:
                 return
-            log.error("configuration rolled back", generation=self._now.generation, to=before.generation)
+            log.error("workers die over generation %d: back to %d", self._now.generation, before.generation)
             self._deaths.clear()
             with suppress(ApplyError):
                 await self._publish(before.config, before.image)
@@ -364,7 +363,7 @@ class ListenerManager:
             for worker in self._live():
                 beat = self.statistics.heartbeat(worker.number)
                 if beat and time.clock_gettime(time.CLOCK_MONOTONIC) - beat > STUCK:
-                    log.error("worker is stuck", worker=worker.number)
+                    log.error("worker %d has been stuck for %.0f s and is killed", worker.number, STUCK)
                     worker.runner.kill()
 
 

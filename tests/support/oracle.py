@@ -37,7 +37,7 @@ def value_holds(condition: ir.ValueMatch, value: bytes | None) -> bool:
 
 def header(headers: Iterable[tuple[bytes, bytes]], name: str) -> bytes | None:
     values = [value for n, value in headers if n.lower() == name.encode()]
-    return b", ".join(values) if values else None
+    return b",".join(values) if values else None
 
 
 def parameter(query: bytes, name: str) -> bytes | None:

@@ -176,7 +176,7 @@ cdef inline bint is_field(const fg_match_query *q, const fg_field *f, const uint
 
 
 cdef value_t header_value(context_t *x, const fg_name *n) noexcept nogil:
-    """The field's value; those of several field lines are joined by ", " (RFC 9110 section 5.3)."""
+    """The field's value; those of several field lines are joined by "," (RFC 9110 section 5.3)."""
     cdef const fg_match_query *q = x.q
     cdef const uint8_t *name = x.seg + n.text.off
     cdef const fg_field *f
@@ -201,12 +201,12 @@ cdef value_t header_value(context_t *x, const fg_name *n) noexcept nogil:
             memcpy(x.scratch + x.used, v.p, v.size)
             x.used += v.size
             joined = True
-        if f.value_len + 2 > SCRATCH - x.used:
+        if f.value_len + 1 > SCRATCH - x.used:
             v.p = NULL
             return v
-        memcpy(x.scratch + x.used, b", ", 2)
-        memcpy(x.scratch + x.used + 2, q.base + f.value, f.value_len)
-        x.used += f.value_len + 2
+        x.scratch[x.used] = c','
+        memcpy(x.scratch + x.used + 1, q.base + f.value, f.value_len)
+        x.used += f.value_len + 1
         v.p = x.scratch + start
         v.size = x.used - start
     return v

@@ -21,7 +21,7 @@ NAME_LABEL = "kubernetes.io/metadata.name"
 IMPLICIT_CLASS = {
     "apiVersion": "gateway.networking.k8s.io/v1",
     "kind": "GatewayClass",
-    "metadata": {"name": "fastgate"},
+    "metadata": {"name": "fastgate", "generation": 1},
     "spec": {"controllerName": "fastgate.dev/gateway-controller"},
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from fastgate.ir import Endpoints, Forward, Match, PathKind, Redirect, Respond, ValueKind, ValueMatch
 from fastgate.translate import regexes
@@ -74,7 +74,7 @@ def request_of(method: str, url: str, headers: Sequence[tuple[str, str]] = ()) -
     query: dict[str, str] = {}
     for item in filter(None, parts.query.split("&")):
         name, _, value = item.partition("=")
-        query.setdefault(name, value)
+        query.setdefault(unquote(name, "latin-1"), unquote(value, "latin-1"))
     return Request(
         method=method,
         host=(host or "").rstrip("."),

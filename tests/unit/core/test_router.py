@@ -92,7 +92,7 @@ def test_values():
         **{
             "": [
                 match(0, "", method="POST"),
-                match(1, "", headers=[ir.ValueMatch("x-a", exact, "1, 2")]),
+                match(1, "", headers=[ir.ValueMatch("x-a", exact, "1,2")]),
                 match(2, "", headers=[ir.ValueMatch("x-a", regex, "^1"), ir.ValueMatch("user-agent", exact, "u")]),
                 match(3, "", query=[ir.ValueMatch("q", exact, "a b")]),
                 match(4, "", query=[ir.ValueMatch("q", exact, "")]),

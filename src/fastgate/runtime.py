@@ -1,0 +1,117 @@
+"""From documents to traffic: validates, translates and hands over to the listener manager, again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fastgate.errors import ConfigurationError
+from fastgate.listener_manager import ApplyError
+from fastgate.problems import Problem, Severity
+from fastgate.resolver import INTERVAL, Resolver, merged
+from fastgate.sources.objects import Loaded, Objects
+from fastgate.translate import Translation, Translator
+from fastgate.translate.conditions import Statuses
+from fastgate.translate.programmed import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastgate.ir import AccessLog
+    from fastgate.listener_manager import ListenerManager
+    from fastgate.sources.objects import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of one configuration.
+
+    Attributes:
+        applied: whether it is served now; if not, what was served before still is.
+        generation: of the image that is served.
+        problems: everything that is wrong with it, and warnings.
+        statuses: of its objects, with what became of the sockets.
+    """
+
+    applied: bool
+    generation: int
+    problems: tuple[Problem, ...]
+    statuses: Statuses
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that keep an object from being served."""
+        return tuple(p for p in self.problems if p.severity is Severity.ERROR)
+
+
+class Runtime:
+    """Applies sets of documents to a listener manager."""
+
+    def __init__(self, manager: ListenerManager, *, strict: bool = False, access_log: AccessLog | None = None) -> None:
+        """Use this manager. `strict` refuses a set with an error in it; `access_log` overrides what Gateways ask for."""
+        self.manager = manager
+        self.strict = strict
+        self.access_log = access_log
+        self.loaded: Loaded | None = None
+        self.translation: Translation | None = None
+        self.report = Report(applied=False, generation=0, problems=(), statuses=Statuses())
+        self.reloads = {"success": 0, "failure": 0}
+        self._objects = Objects()
+        self._translator = Translator()
+        self._resolver = Resolver()
+        self._lock = asyncio.Lock()
+
+    async def apply(self, sources: Iterable[Source], problems: Iterable[Problem] = ()) -> Report:
+        """Serve these documents. Faults are in the report; nothing is raised for them.
+
+        Args:
+            sources: all documents.
+            problems: what was wrong before they became documents.
+        """
+        async with self._lock:
+            loaded = await asyncio.to_thread(self._objects.load, sources)
+            found = [*problems, *loaded.problems]
+            if self.strict and any(p.severity is Severity.ERROR for p in found):
+                return self._refused(found)
+            translation = await asyncio.to_thread(self._translator.translate, loaded.store)
+            translation = self._overridden(translation)
+            found += [Problem(message, object=name, severity=Severity.WARNING) for name, message in translation.warnings]
+            addresses = await self._resolver.resolve(translation.endpoints.names)
+            try:
+                await self.manager.apply(translation.ir, merged(translation.endpoints.clusters, addresses))
+            except ApplyError as e:
+                return self._refused([*found, Problem(f"the workers refused the configuration: {e}")])
+            self.loaded, self.translation = loaded, translation
+            statuses = resolve(translation.statuses, self.manager.fates)
+            self.reloads["success"] += 1
+            self.report = Report(applied=True, generation=self.manager.generation, problems=tuple(found), statuses=statuses)
+            return self.report
+
+    async def keep_resolving(self) -> None:
+        """Look DNS names up again and again, and publish what changed."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            async with self._lock:
+                if self.translation is not None and self.translation.endpoints.names:
+                    addresses = await self._resolver.resolve(self.translation.endpoints.names)
+                    await self.manager.publish_endpoints(merged(self.translation.endpoints.clusters, addresses))
+
+    def _refused(self, problems: list[Problem]) -> Report:
+        self.reloads["failure"] += 1
+        served = self.report
+        return Report(applied=False, generation=served.generation, problems=tuple(problems), statuses=served.statuses)
+
+    def _overridden(self, translation: Translation) -> Translation:
+        """The translation with the access log that the command line asks for."""
+        if self.access_log is None:
+            return translation
+        sockets = tuple(replace(s, settings=replace(s.settings, access_log=self.access_log)) for s in translation.ir.sockets)
+        return replace(translation, ir=replace(translation.ir, sockets=sockets))
+
+
+def check(report: Report) -> Report:
+    """Return the report, or raise ConfigurationError when it was not applied or has errors."""
+    if report.errors or not report.applied:
+        raise ConfigurationError(report.errors)
+    return report
