@@ -168,6 +168,11 @@ class ListenerManager:
         """Process ids of the workers that reported."""
         return [w.hello.result() for w in self._live() if w.hello.done() and not w.hello.exception()]
 
+    @property
+    def missing(self) -> int:
+        """Workers that are not there."""
+        return self._options.workers - len(self._live())
+
     async def apply(self, config: Ir, endpoints: Table) -> None:
         """Serve a configuration. Sockets that cannot be bound are in `fates`; the others are served.
 

@@ -1,0 +1,83 @@
+"""Prometheus text exposition (format 0.0.4) of what the workers count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastgate.core import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from fastgate.statistics import Totals
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+_INTERNAL = frozenset(("heartbeat_ms", "longest_turn_ns"))
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}" if labels else ""
+
+
+def _family(name: str, kind: str, text: str, samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Iterable[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} {kind}"
+    for suffix, labels, value in samples:
+        yield f"{name}{suffix}{_labels(labels)} {value}"
+
+
+def exposition(totals: Totals, reloads: Mapping[str, int], *, ready: bool, replaced: int) -> str:
+    """Return all metrics as text. Cardinality is bounded by the engine's table of series."""
+    lines: list[str] = []
+    lines += _family("fastgate_ready", "gauge", "Whether the configuration is served.", [("", {}, int(ready))])
+    lines += _family(
+        "fastgate_reloads_total", "counter", "Configurations that were applied or refused.",
+        [("", {"result": result}, count) for result, count in reloads.items()],
+    )  # fmt: skip
+    lines += _family("fastgate_workers_replaced_total", "counter", "Workers that died and were replaced.", [("", {}, replaced)])
+    for name, kind, text in engine.counters():
+        if name in _INTERNAL or name not in totals.counters:
+            continue
+        full = f"fastgate_{name}" + ("_total" if kind == "counter" else "")
+        lines += _family(full, kind, text[0].upper() + text[1:] + ".", [("", {}, totals.counters[name])])
+    lines += _family(
+        "fastgate_ended_total", "counter", "Exchanges and connections that ended for a reason.",
+        [("", {"reason": reason}, count) for reason, count in sorted(totals.reasons.items())],
+    )  # fmt: skip
+    lines += _series(totals)
+    return "\n".join(lines) + "\n"
+
+
+def _series(totals: Totals) -> Iterable[str]:
+    named = [({"listener": l or "none", "route": r or "none"}, s) for (l, r), s in sorted(totals.series.items())]
+    yield from _family(
+        "fastgate_requests_by_route_total", "counter", "Requests by listener, route and class of the status.",
+        [
+            ("", {**labels, "code": _CLASSES[n]}, count)
+            for labels, series in named
+            for n, count in enumerate(series.status_class)
+            if count
+        ],
+    )  # fmt: skip
+    samples: list[tuple[str, Mapping[str, str], float]] = []
+    bounds = [f"{bound / 1e6:g}" for bound in engine.latency_bounds()] + ["+Inf"]
+    for labels, series in named:
+        total = 0
+        for bound, count in zip(bounds, series.latency, strict=True):
+            total += count
+            samples.append(("_bucket", {**labels, "le": bound}, total))
+        samples.append(("_sum", labels, series.latency_sum / 1e6))
+        samples.append(("_count", labels, total))
+    yield from _family(
+        "fastgate_request_duration_seconds", "histogram", "From the request's head to the response's last byte.", samples
+    )
+    for direction in ("received", "sent"):
+        yield from _family(
+            f"fastgate_body_{direction}_bytes_total", "counter", f"Bytes of bodies {direction}, by listener and route.",
+            [("", labels, getattr(series, direction)) for labels, series in named],
+        )  # fmt: skip

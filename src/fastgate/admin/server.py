@@ -1,0 +1,120 @@
+"""The admin listener: a small HTTP server of the manager's own, on loopback unless told otherwise.
+
+It answers GET and HEAD, closes every connection after one answer, and takes only requests whose Host is the address it
+listens on or a loopback name, without a foreign Origin: a web page must not read it through a browser (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+from typing import TYPE_CHECKING, Any
+
+from fastgate.admin import metrics, views
+from fastgate.core import http1
+from fastgate.errors import ParseError
+
+if TYPE_CHECKING:
+    from fastgate.message import Request
+    from fastgate.runtime import Runtime
+
+TIMEOUT = 10.0  # seconds for a request to arrive and its answer to leave
+_REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+
+Answer = tuple[int, str, str]  # status, content type, body
+
+
+class AdminServer:
+    """Serves /healthz, /readyz, /metrics, /status and /config of a runtime."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Show this runtime; `start` listens."""
+        self._runtime = runtime
+        self._server: asyncio.Server | None = None
+        self._host = ""
+        self.draining = False
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen, and return the address that is bound. OSError when it cannot be."""
+        self._host = host
+        self._server = await asyncio.start_server(self._serve, host, port, limit=32768)
+        address = self._server.sockets[0].getsockname()
+        return address[0], address[1]
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                try:
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    request = http1.parse_request(head)
+                    assert request is not None  # noqa: S101 - the head is whole
+                    answer = self._answer(request)
+                    body_too = request.method != b"HEAD"
+                except ParseError as e:
+                    answer, body_too = (400, "text/plain", f"{e}\n"), True
+                status, content_type, body = answer
+                data = body.encode()
+                writer.write(
+                    f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\nContent-Length: {len(data)}\r\n"
+                    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n".encode()
+                    + (data if body_too else b"")
+                )
+                await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # the client's affair
+        finally:
+            writer.close()
+
+    def _answer(self, request: Request) -> Answer:
+        if request.method not in (b"GET", b"HEAD"):
+            return 405, "text/plain", "only GET and HEAD\n"
+        path = request.path.decode("latin-1")
+        if path not in ("/healthz", "/readyz") and not self._invited(request):
+            return 403, "text/plain", "Host or Origin is not of this listener\n"
+        match path:
+            case "/healthz":
+                return 200, "text/plain", "ok\n"
+            case "/readyz":
+                is_ready, why = views.ready(self._runtime, draining=self.draining)
+                return (200 if is_ready else 503), "text/plain", f"{why}\n"
+            case "/metrics":
+                return 200, metrics.CONTENT_TYPE, self._metrics()
+            case "/status":
+                return _json(views.status(self._runtime))
+            case "/config":
+                return _json(views.configuration(self._runtime))
+            case _:
+                return 404, "text/plain", "/healthz /readyz /metrics /status /config\n"
+
+    def _metrics(self) -> str:
+        manager = self._runtime.manager
+        is_ready, _ = views.ready(self._runtime, draining=self.draining)
+        return metrics.exposition(manager.statistics.totals(), self._runtime.reloads, ready=is_ready, replaced=manager.replaced)
+
+    def _invited(self, request: Request) -> bool:
+        """Whether Host names this listener by its address or a loopback name, and no foreign page sent the request."""
+        fields = {name.lower(): value for name, value in request.fields}
+        if b"origin" in fields and not _is_own(fields[b"origin"].partition(b"://")[2].rsplit(b":", 1)[0].decode("latin-1"), self._host):
+            return False
+        return _is_own(request.host.decode("latin-1"), self._host)
+
+
+def _is_own(host: str, listening: str) -> bool:
+    host = host.strip("[]").lower()
+    if host in ("localhost", listening):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or listening in ("0.0.0.0", "::")  # noqa: S104 - the operator asked for it
+
+
+def _json(value: dict[str, Any]) -> Answer:
+    return 200, "application/json", json.dumps(value, indent=2) + "\n"

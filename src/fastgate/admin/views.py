@@ -1,0 +1,91 @@
+"""What the admin listener shows: health, readiness, metrics, status and configuration, of one runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from fastgate.translate.conditions import to_json
+
+if TYPE_CHECKING:
+    from fastgate.runtime import Runtime
+
+REDACTED = "[redacted]"
+_SECRET_HEADERS = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"))
+
+
+def ready(runtime: Runtime, *, draining: bool) -> tuple[bool, str]:
+    """Say whether the configuration is live, and if not, why."""
+    if draining:
+        return False, "draining"
+    if not runtime.manager.generation:
+        return False, "no configuration is served yet"
+    missing = runtime.manager.missing
+    if missing:
+        return False, f"{missing} of the workers are being replaced"
+    return True, "ready"
+
+
+def status(runtime: Runtime) -> dict[str, Any]:
+    """Return what is served: generation, sockets as bound, and the status of every object."""
+    statuses = runtime.report.statuses
+    objects: dict[str, Any] = {f"GatewayClass/{n}": to_json(s) for n, s in statuses.gateway_classes.items()}
+    for kind, found in (
+        ("Gateway", statuses.gateways), ("ListenerSet", statuses.listener_sets), ("HTTPRoute", statuses.http_routes),
+    ):  # fmt: skip
+        objects |= {f"{kind}/{namespace}/{name}": to_json(s) for (namespace, name), s in found.items()}
+    return {
+        "generation": runtime.manager.generation,
+        "workers": runtime.manager.pids,
+        "sockets": sockets(runtime),
+        "objects": objects,
+        "problems": [str(problem) for problem in runtime.report.problems],
+    }
+
+
+def sockets(runtime: Runtime) -> list[dict[str, Any]]:
+    """Return every listener with the address that is really bound, or the error that keeps it from being so."""
+    if runtime.translation is None:
+        return []
+    bound, fates = runtime.manager.bound, runtime.manager.fates
+    out = []
+    for socket in runtime.translation.ir.sockets:
+        host, port = bound.get(socket.key, (socket.address, socket.port))
+        fate = fates.get(socket.key)
+        out += [
+            {
+                "gateway": listener.gateway,
+                "listener": listener.name,
+                "protocol": listener.protocol,
+                "hostname": listener.hostname,
+                "port": socket.port,
+                "address": f"[{host}]:{port}" if ":" in host else f"{host or '*'}:{port}",
+                "routes": len({match.rule.route for vhost in listener.hosts for match in vhost.matches}),
+                "error": fate.error if fate is not None else None,
+            }
+            for listener in socket.listeners
+        ]
+    return out
+
+
+def configuration(runtime: Runtime) -> dict[str, Any]:
+    """Return the translated configuration and the endpoints, without what may be a credential."""
+    translation = runtime.translation
+    if translation is None:
+        return {}
+    return {"ir": _plain(translation.ir), "endpoints": _plain(translation.endpoints)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        if len(value) == 2 and isinstance(value[0], str) and value[0].lower() in _SECRET_HEADERS:  # noqa: PLR2004 - a pair
+            return [value[0], REDACTED]
+        return [_plain(item) for item in value]
+    return value

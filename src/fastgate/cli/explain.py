@@ -1,0 +1,65 @@
+"""`fastgate explain`: where a request goes, and why it does not go elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated
+
+import typer
+
+from fastgate.cli.output import print_problems
+from fastgate.sources.files import Files
+from fastgate.sources.objects import Objects
+from fastgate.translate import explain as explanations
+from fastgate.translate import translate
+
+
+def explain(
+    method: Annotated[str | None, typer.Argument(help="Method of the request, such as GET.")] = None,
+    url: Annotated[str | None, typer.Argument(help="Absolute URL of the request; its port chooses the listener.")] = None,
+    *,
+    files: Annotated[list[Path], typer.Option("--file", "-f", help="File or directory of YAML; may be given again.")],
+    headers: Annotated[list[str] | None, typer.Option("--header", "-H", help="Field as `name: value`; may be given again.")] = None,
+) -> None:
+    """Say which listener, route, rule, match and backend take a request, and why each better-placed candidate does not.
+
+    Also lists the rules that can never match; without METHOD and URL, only those. Exits 1 when nothing takes the request.
+
+    Example: fastgate explain -f routes/ GET https://shop.example.com/cart -H 'x-user: 1'
+    """
+    sources, problems = Files(files).read()
+    loaded = Objects().load(sources)
+    print_problems([*problems, *loaded.problems])
+    translation = translate(loaded.store)
+    unreachable = explanations.describe_unreachable(translation.ir)
+    found = True
+    if method is not None:
+        request = _request(method, url, headers or [])
+        answers = explanations.explain(translation.ir, request)
+        if not answers:
+            print(f"no listener serves port {request.port}")
+        print("\n\n".join(explanations.describe(answer, translation.endpoints) for answer in answers))
+        found = any(answer.match is not None for answer in answers)
+        if unreachable:
+            print()
+    print("\n".join(unreachable))
+    raise typer.Exit(0 if found else 1)
+
+
+def _request(method: str, url: str | None, headers: list[str]) -> explanations.Request:
+    if url is None:
+        print("fastgate explain: METHOD needs a URL", file=sys.stderr)
+        raise typer.Exit(2)
+    fields = []
+    for header in headers:
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip():
+            print(f"fastgate explain: {header!r} is not `name: value`", file=sys.stderr)
+            raise typer.Exit(2)
+        fields.append((name.strip(), value.strip()))
+    try:
+        return explanations.request_of(method, url, fields)
+    except ValueError as e:
+        print(f"fastgate explain: {e}", file=sys.stderr)
+        raise typer.Exit(2) from None

@@ -1,0 +1,81 @@
+"""`fastgate status`: what the running gateway serves."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from typing import Annotated, Any
+
+import typer
+
+from fastgate.cli.output import paint, print_table
+
+
+def status(
+    *,
+    admin: Annotated[
+        str, typer.Option(help="Admin address of the gateway.", envvar="FASTGATE_ADMIN", metavar="HOST:PORT")
+    ] = "127.0.0.1:9901",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Show the Gateways, listeners and routes of the running gateway: conditions, addresses, attached routes.
+
+    Exits 1 when an object is not as it should be, 2 when no gateway answers.
+
+    Example: fastgate status --admin 127.0.0.1:9901
+    """
+    document = _fetch(admin)
+    if as_json:
+        print(json.dumps(document, indent=2))
+        raise typer.Exit
+    print(f"generation {document['generation']}, {len(document['workers'])} workers")
+    print()
+    print_table(
+        ["GATEWAY", "LISTENER", "HOSTNAME", "PORT", "ADDRESS", "ROUTES"],
+        [
+            [s["gateway"], s["listener"], s["hostname"] or "*", str(s["port"]), s["error"] or s["address"], str(s["routes"])]
+            for s in document["sockets"]
+        ],
+    )
+    print()
+    faults = 0
+    rows = []
+    for name, found in document["objects"].items():
+        for where, condition in _conditions(name, found):
+            bad = _is_bad(condition)
+            faults += bad
+            state = f"{condition['type']}={condition['status']}"
+            rows.append([where, paint(state, "31", sys.stdout) if bad else state, condition["reason"], condition["message"] if bad else ""])
+    print_table(["OBJECT", "CONDITION", "REASON", "MESSAGE"], rows)
+    for problem in document["problems"]:
+        print(problem, file=sys.stderr)
+    raise typer.Exit(1 if faults else 0)
+
+
+def _fetch(admin: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(f"http://{admin}/status", timeout=5) as answer:  # noqa: S310 - always http
+            document: dict[str, Any] = json.load(answer)
+            return document
+    except (urllib.error.URLError, OSError, ValueError) as e:
+        reason = getattr(e, "reason", e)
+        print(f"fastgate status: no gateway answers at {admin}: {reason}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def _conditions(name: str, found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    out = [(name, condition) for condition in found.get("conditions", [])]
+    for listener in found.get("listeners", []):
+        out += [(f"{name}/{listener['name']}", condition) for condition in listener["conditions"]]
+    for parent in found.get("parents", []):
+        ref = parent["parentRef"]
+        to = "/".join(filter(None, [ref.get("namespace"), ref["name"], ref.get("sectionName")]))
+        out += [(f"{name} -> {to}", condition) for condition in parent["conditions"]]
+    return out
+
+
+def _is_bad(condition: dict[str, Any]) -> bool:
+    negative = condition["type"] in ("Conflicted", "PartiallyInvalid", "OverlappingTLSConfig", "InsecureFrontendValidationMode")
+    return bool(condition["status"] == ("True" if negative else "False"))

@@ -1,0 +1,79 @@
+"""`fastgate validate`: every fault of a configuration at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated
+
+import typer
+
+from fastgate.cli.output import counted, print_problems
+from fastgate.problems import Problem, Severity
+from fastgate.sources.files import Files
+from fastgate.sources.objects import Objects
+from fastgate.translate import Translation, translate
+from fastgate.translate.conditions import condition_of
+
+
+def validate(
+    paths: Annotated[list[Path], typer.Argument(help="Files and directories of YAML or JSON.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print problems as JSON, one object a line.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+) -> None:
+    """Check files without serving them.
+
+    Prints every problem with its file, line, column and field; exits 1 when there is an error.
+
+    Example: fastgate validate gateway.yaml routes/
+    """
+    sources, problems = Files(paths).read()
+    loaded = Objects().load(sources)
+    problems += loaded.problems
+    problems += findings(translate(loaded.store))
+    problems.sort(key=lambda p: (p.file, p.line, p.column))
+    errors = sum(p.severity is Severity.ERROR or strict for p in problems)
+    if as_json:
+        for p in problems:
+            print(json.dumps({
+                "severity": p.severity.value, "file": p.file, "line": p.line, "column": p.column, "object": p.object,
+                "field": p.field, "message": p.message,
+            }))  # fmt: skip
+    else:
+        print_problems(problems)
+        warnings = len(problems) - errors
+        summary = f"{counted(len(loaded.store), 'object')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
+        print(summary, file=sys.stderr)
+    raise typer.Exit(1 if errors else 0)
+
+
+def findings(translation: Translation) -> list[Problem]:
+    """Return what statuses and warnings of a translation say against its objects, as warnings."""
+    out = [Problem(message, object=name, severity=Severity.WARNING) for name, message in translation.warnings]
+    statuses = translation.statuses
+    for (namespace, name), status in statuses.http_routes.items():
+        for parent in status.parents:
+            out += [
+                Problem(f"{c.type} is {c.status} ({c.reason}): {c.message}", object=f"HTTPRoute/{namespace}/{name}",
+                        severity=Severity.WARNING)
+                for c in parent.conditions
+                if (c.status == "False") == (c.type in ("Accepted", "ResolvedRefs")) and c.status != "Unknown"
+            ]  # fmt: skip
+    for kind, objects in (("Gateway", statuses.gateways), ("ListenerSet", statuses.listener_sets)):
+        for (namespace, name), owner in objects.items():
+            place = f"{kind}/{namespace}/{name}"
+            accepted = condition_of(owner.conditions, "Accepted")
+            if accepted is not None and accepted.status == "False":
+                out.append(Problem(f"Accepted is False ({accepted.reason}): {accepted.message}", object=place,
+                                   severity=Severity.WARNING))  # fmt: skip
+            for listener in owner.listeners:
+                out += [
+                    Problem(f"{c.type} is {c.status} ({c.reason}): {c.message}", object=f"{place}/{listener.name}",
+                            severity=Severity.WARNING)
+                    for c in listener.conditions
+                    if (c.type in ("Accepted", "ResolvedRefs") and c.status == "False")
+                    or (c.type == "Conflicted" and c.status == "True")
+                ]  # fmt: skip
+    return out
