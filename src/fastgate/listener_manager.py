@@ -92,7 +92,8 @@ class ListenerManager:
         self._tasks: set[asyncio.Task[None]] = set()
         self._deaths: list[float] = []
         self._committed_at = 0.0
-        self._numbers = 0  # of generations and endpoint versions, both only ever grow
+        self._generations = 0  # both numbers only ever grow
+        self._versions = 0
         self._stopping = False
         self._loans: dict[tuple[str, int], int] = {}  # (socket key, slot): the worker that accepts in its owner's place
         self.statistics = Statistics(workers)
@@ -204,17 +205,17 @@ class ListenerManager:
     async def _set_endpoints(self, endpoints: Table) -> None:
         if self._now.version and endpoints == self._now.endpoints:
             return
-        self._numbers += 1
-        fd = snapshot.seal(snapshot.build_endpoints(endpoints, self._numbers), "fastgate-endpoints")
+        self._versions += 1
+        fd = snapshot.seal(snapshot.build_endpoints(endpoints, self._versions), "fastgate-endpoints")
         old, self._now.endpoints_fd = self._now.endpoints_fd, fd
-        self._now.endpoints, self._now.version = endpoints, self._numbers
-        await _all(w.ask(Message(Type.ENDPOINTS, self._numbers), Type.ENDPOINTS_SET, fd) for w in self._live())
+        self._now.endpoints, self._now.version = endpoints, self._versions
+        await _all(w.ask(Message(Type.ENDPOINTS, self._versions), Type.ENDPOINTS_SET, fd) for w in self._live())
         if old >= 0:
             os.close(old)
 
     async def _publish(self, config: Ir, image: bytes | None = None) -> None:
-        self._numbers += 1
-        generation = self._numbers
+        self._generations += 1
+        generation = self._generations
         image = self._builder.build(config, generation) if image is None else snapshot.with_generation(image, generation)
         fd = snapshot.seal(image, "fastgate-image")
         workers = list(self._live())

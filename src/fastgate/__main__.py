@@ -1,0 +1,5 @@
+"""`python -m fastgate`."""
+
+from fastgate.cli import main
+
+main()

@@ -1,0 +1,94 @@
+"""`fastgate run`: serve files."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated
+
+import typer
+
+from fastgate import settings
+from fastgate.ir import AccessLog  # noqa: TC001 - typer reads the annotations
+
+
+def _ports(text: str) -> dict[int, int]:
+    try:
+        return settings.port_map(text)
+    except ValueError as e:
+        raise typer.BadParameter(str(e)) from None
+
+
+def _port_text(text: str) -> str:
+    _ports(text)
+    return text
+
+
+def _admin(text: str) -> str:
+    try:
+        settings.host_port(text)
+    except ValueError as e:
+        raise typer.BadParameter(str(e)) from None
+    return text
+
+
+def run(  # noqa: PLR0913 - one parameter for each option
+    paths: Annotated[list[Path], typer.Argument(help="Files and directories of YAML or JSON; reloaded when they change.")],
+    *,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, envvar="FASTGATE_WORKERS", help="Worker processes. [default: CPUs that may be used]")
+    ] = None,
+    port_map: Annotated[
+        str, typer.Option(envvar="FASTGATE_PORT_MAP", metavar="80=8080,...", callback=_port_text,
+                          help="Bind other ports than the listeners name.")
+    ] = "",
+    access_log: Annotated[
+        AccessLog | None, typer.Option(envvar="FASTGATE_ACCESS_LOG", help="Form of access logs, whatever Gateways ask for.")
+    ] = None,
+    access_log_file: Annotated[
+        Path | None, typer.Option(envvar="FASTGATE_ACCESS_LOG_FILE", help="Append access logs here; SIGUSR1 opens it again. [default: stdout]")
+    ] = None,
+    admin: Annotated[
+        str, typer.Option(envvar="FASTGATE_ADMIN", metavar="HOST:PORT|off", callback=_admin, help="Health, metrics, status.")
+    ] = "127.0.0.1:9901",
+    strict: Annotated[bool, typer.Option("--strict", envvar="FASTGATE_STRICT", help="Refuse a set of files with an error in it.")] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", envvar="FASTGATE_KEEP_GOING", help="Start although objects are refused or ports taken.")
+    ] = False,
+    drain_delay: Annotated[
+        float, typer.Option(min=0, envvar="FASTGATE_DRAIN_DELAY", help="Seconds to accept on after SIGTERM, unready.")
+    ] = 0.0,
+    drain_timeout: Annotated[
+        float, typer.Option(min=0, envvar="FASTGATE_DRAIN_TIMEOUT", help="Seconds for open requests and tunnels to finish.")
+    ] = 60.0,
+    orphan_timeout: Annotated[
+        float, typer.Option(min=0, envvar="FASTGATE_ORPHAN_TIMEOUT", help="Seconds that workers serve on without their manager.")
+    ] = 60.0,
+    memory_limit: Annotated[
+        int, typer.Option(min=0, envvar="FASTGATE_MEMORY_LIMIT", metavar="MIB", help="Connection memory of a worker; 0: no limit.")
+    ] = 0,
+) -> None:
+    """Serve Gateway API resources from files, and reload them when they change.
+
+    Signals: TERM and INT drain (twice: end at once), HUP reloads, USR1 opens the access log file again.
+
+    Example: fastgate run gateway.yaml routes/ --port-map 80=8080
+    """
+    from fastgate.standalone import Standalone  # noqa: PLC0415 - only this command needs the engine
+
+    server = Standalone(
+        paths,
+        workers=workers or settings.default_workers(),
+        ports=_ports(port_map),
+        access_log=access_log,
+        access_log_file=access_log_file,
+        admin=settings.host_port(admin),
+        strict=strict,
+        keep_going=keep_going,
+        drain_delay=drain_delay,
+        drain_timeout=drain_timeout,
+        orphan_timeout=int(orphan_timeout * 1000),
+        memory_limit=memory_limit << 20,
+    )
+    sys.exit(asyncio.run(server.run()))
