@@ -122,7 +122,9 @@ class Gateway:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop, after a drain when the block ended well."""
         self.stop() if kind is None else self.stop(drain=0)
 

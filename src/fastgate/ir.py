@@ -151,7 +151,8 @@ class VirtualHost:
 @dataclass(frozen=True, slots=True)
 class Listener:
     """A listener of a Gateway or ListenerSet. Only the most specific listener of a socket sees a request (isolation);
-    within it the virtual hosts are tried from the most specific one down until a match is found."""
+    within it the virtual hosts are tried from the most specific one down until a match is found.
+    """
 
     key: str  # "Gateway/namespace/name/listener" or "ListenerSet/..."
     gateway: str  # "namespace/name"
@@ -261,7 +262,8 @@ class Ir:
 @dataclass(frozen=True, slots=True)
 class Endpoints:
     """The part that churns, published on its own: endpoints by cluster key, sorted. A cluster without ready endpoints
-    has an empty tuple. `names` lists DNS names that have to be resolved, by cluster."""
+    has an empty tuple. `names` lists DNS names that have to be resolved, by cluster.
+    """
 
     clusters: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)
     names: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)

@@ -216,7 +216,9 @@ class ListenerManager:
     async def _publish(self, config: Ir, image: bytes | None = None) -> None:
         self._generations += 1
         generation = self._generations
-        image = self._builder.build(config, generation) if image is None else snapshot.with_generation(image, generation)
+        image = (
+            self._builder.build(config, generation) if image is None else snapshot.with_generation(image, generation)
+        )
         fd = snapshot.seal(image, "fastgate-image")
         workers = list(self._live())
         try:
@@ -242,7 +244,9 @@ class ListenerManager:
             group = self._groups.get(s.key)
             if group is None:
                 try:
-                    group = self._groups[s.key] = bind(s.address, self._ports.get(s.port, s.port), self._options.workers)
+                    group = self._groups[s.key] = bind(
+                        s.address, self._ports.get(s.port, s.port), self._options.workers
+                    )
                 except BindError as e:
                     fates[s.key] = Bound(error=str(e))
                     continue

@@ -34,9 +34,7 @@ class Resolver:
         found = await asyncio.gather(*(self._addresses(name) for name in sorted(wanted)))
         self._known = dict(zip(sorted(wanted), found, strict=True))
         return {
-            cluster: tuple(
-                sorted(replace(e, address=address) for e in endpoints for address in self._known[e.address])
-            )
+            cluster: tuple(sorted(replace(e, address=address) for e in endpoints for address in self._known[e.address]))
             for cluster, endpoints in names.items()
         }
 

@@ -76,7 +76,9 @@ class Runtime:
                 return self._refused(found)
             translation = await asyncio.to_thread(self._translator.translate, loaded.store)
             translation = self._overridden(translation)
-            found += [Problem(message, object=name, severity=Severity.WARNING) for name, message in translation.warnings]
+            found += [
+                Problem(message, object=name, severity=Severity.WARNING) for name, message in translation.warnings
+            ]
             addresses = await self._resolver.resolve(translation.endpoints.names)
             try:
                 await self.manager.apply(translation.ir, merged(translation.endpoints.clusters, addresses))
@@ -85,7 +87,9 @@ class Runtime:
             self.loaded, self.translation = loaded, translation
             statuses = resolve(translation.statuses, self.manager.fates)
             self.reloads["success"] += 1
-            self.report = Report(applied=True, generation=self.manager.generation, problems=tuple(found), statuses=statuses)
+            self.report = Report(
+                applied=True, generation=self.manager.generation, problems=tuple(found), statuses=statuses
+            )
             return self.report
 
     async def keep_resolving(self) -> None:
@@ -106,7 +110,9 @@ class Runtime:
         """The translation with the access log that the command line asks for."""
         if self.access_log is None:
             return translation
-        sockets = tuple(replace(s, settings=replace(s.settings, access_log=self.access_log)) for s in translation.ir.sockets)
+        sockets = tuple(
+            replace(s, settings=replace(s.settings, access_log=self.access_log)) for s in translation.ir.sockets
+        )
         return replace(translation, ir=replace(translation.ir, sockets=sockets))
 
 

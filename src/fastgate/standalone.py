@@ -31,7 +31,7 @@ log = logging.getLogger("fastgate")
 class Standalone:
     """`fastgate run`."""
 
-    def __init__(  # noqa: PLR0913 - the command's options
+    def __init__(
         self,
         paths: list[Path],
         *,
@@ -99,7 +99,9 @@ class Standalone:
             return 1
         self._show()
         _notify("READY=1")
-        tasks = [asyncio.ensure_future(work) for work in (self._reload(), self._watch(), self._runtime.keep_resolving())]
+        tasks = [
+            asyncio.ensure_future(work) for work in (self._reload(), self._watch(), self._runtime.keep_resolving())
+        ]
         ended = asyncio.ensure_future(self._ending.wait())
         done, _ = await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -161,12 +163,22 @@ class Standalone:
             return
         self._shown = served
         rows = [
-            [s["gateway"], s["listener"], s["protocol"], s["hostname"] or "*", s["error"] or s["address"], str(s["routes"])]
+            [
+                s["gateway"],
+                s["listener"],
+                s["protocol"],
+                s["hostname"] or "*",
+                s["error"] or s["address"],
+                str(s["routes"]),
+            ]
             for s in served
         ]
         print_table(["GATEWAY", "LISTENER", "PROTOCOL", "HOSTNAME", "ADDRESS", "ROUTES"], rows, sys.stderr)
         if not rows:
-            print("no listener is served: the files have no Gateway of class fastgate with a valid listener", file=sys.stderr)
+            print(
+                "no listener is served: the files have no Gateway of class fastgate with a valid listener",
+                file=sys.stderr,
+            )
 
     # --- around it --------------------------------------------------------------------------------------------------------------
 

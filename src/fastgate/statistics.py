@@ -57,7 +57,13 @@ class Totals:
 
 _KINDS = {name: kind for name, kind, _ in engine.counters()}
 _REASONS = [name for name, _, _ in snapshot.reasons()]
-_GAUGES = {"heartbeat_ms": min, "generation": min, "endpoints_version": min, "generations_live": max, "longest_turn_ns": max}
+_GAUGES = {
+    "heartbeat_ms": min,
+    "generation": min,
+    "endpoints_version": min,
+    "generations_live": max,
+    "longest_turn_ns": max,
+}
 
 
 class Statistics:
@@ -87,7 +93,9 @@ class Statistics:
         """Return the sums over all workers, dead ones included."""
         out = Totals(dict(self._base.counters), dict(self._base.reasons))
         for key, series in self._base.series.items():
-            out.series[key] = Series(list(series.status_class), list(series.latency), series.latency_sum, series.received, series.sent)
+            out.series[key] = Series(
+                list(series.status_class), list(series.latency), series.latency_sum, series.received, series.sent
+            )
         for slab in self._slabs:
             if slab is not None:
                 out.add(slab)

@@ -51,7 +51,7 @@ class Process:
         """Start the interpreter isolated from the current directory."""
         command = [sys.executable, "-P", "-m", "fastgate.worker", *arguments]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("NOTIFY_")}
-        self._process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, env=environment)  # noqa: S603
+        self._process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, env=environment)
 
     def kill(self) -> None:
         """Kill it; its manager hears of it as of any other death."""
@@ -83,7 +83,9 @@ class Thread:
 class Worker:
     """A running worker. Every method belongs to the event loop it was started on."""
 
-    def __init__(self, number: int, options: Options, log_fd: int, gone: Callable[[Worker], None], *, thread: bool) -> None:
+    def __init__(
+        self, number: int, options: Options, log_fd: int, gone: Callable[[Worker], None], *, thread: bool
+    ) -> None:
         """Start it; `gone` is called once, when its control channel ends."""
         self.number = number
         self.hello = asyncio.get_running_loop().create_future()

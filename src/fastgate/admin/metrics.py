@@ -39,7 +39,9 @@ def exposition(totals: Totals, reloads: Mapping[str, int], *, ready: bool, repla
         "fastgate_reloads_total", "counter", "Configurations that were applied or refused.",
         [("", {"result": result}, count) for result, count in reloads.items()],
     )  # fmt: skip
-    lines += _family("fastgate_workers_replaced_total", "counter", "Workers that died and were replaced.", [("", {}, replaced)])
+    lines += _family(
+        "fastgate_workers_replaced_total", "counter", "Workers that died and were replaced.", [("", {}, replaced)]
+    )
     for name, kind, text in engine.counters():
         if name in _INTERNAL or name not in totals.counters:
             continue
@@ -74,7 +76,10 @@ def _series(totals: Totals) -> Iterable[str]:
         samples.append(("_sum", labels, series.latency_sum / 1e6))
         samples.append(("_count", labels, total))
     yield from _family(
-        "fastgate_request_duration_seconds", "histogram", "From the request's head to the response's last byte.", samples
+        "fastgate_request_duration_seconds",
+        "histogram",
+        "From the request's head to the response's last byte.",
+        samples,
     )
     for direction in ("received", "sent"):
         yield from _family(

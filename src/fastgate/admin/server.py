@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from fastgate.runtime import Runtime
 
 TIMEOUT = 10.0  # seconds for a request to arrive and its answer to leave
-_REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    503: "Service Unavailable",
+}
 
 Answer = tuple[int, str, str]  # status, content type, body
 
@@ -95,12 +102,16 @@ class AdminServer:
     def _metrics(self) -> str:
         manager = self._runtime.manager
         is_ready, _ = views.ready(self._runtime, draining=self.draining)
-        return metrics.exposition(manager.statistics.totals(), self._runtime.reloads, ready=is_ready, replaced=manager.replaced)
+        return metrics.exposition(
+            manager.statistics.totals(), self._runtime.reloads, ready=is_ready, replaced=manager.replaced
+        )
 
     def _invited(self, request: Request) -> bool:
         """Whether Host names this listener by its address or a loopback name, and no foreign page sent the request."""
         fields = {name.lower(): value for name, value in request.fields}
-        if b"origin" in fields and not _is_own(fields[b"origin"].partition(b"://")[2].rsplit(b":", 1)[0].decode("latin-1"), self._host):
+        if b"origin" in fields and not _is_own(
+            fields[b"origin"].partition(b"://")[2].rsplit(b":", 1)[0].decode("latin-1"), self._host
+        ):
             return False
         return _is_own(request.host.decode("latin-1"), self._host)
 

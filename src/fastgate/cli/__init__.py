@@ -24,7 +24,7 @@ app.command("status")(status.status)
 
 
 @app.callback(invoke_without_command=True)
-def version(*, version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:  # noqa: FBT003
+def version(*, version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     """Serve Gateway API resources, look at them, and ask why a request goes where it goes."""
     if version:
         from fastgate import __version__  # noqa: PLC0415 - reads the installed metadata

@@ -17,10 +17,14 @@ from fastgate.translate import translate
 
 def explain(
     method: Annotated[str | None, typer.Argument(help="Method of the request, such as GET.")] = None,
-    url: Annotated[str | None, typer.Argument(help="Absolute URL of the request; its port chooses the listener.")] = None,
+    url: Annotated[
+        str | None, typer.Argument(help="Absolute URL of the request; its port chooses the listener.")
+    ] = None,
     *,
     files: Annotated[list[Path], typer.Option("--file", "-f", help="File or directory of YAML; may be given again.")],
-    headers: Annotated[list[str] | None, typer.Option("--header", "-H", help="Field as `name: value`; may be given again.")] = None,
+    headers: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="Field as `name: value`; may be given again.")
+    ] = None,
 ) -> None:
     """Say which listener, route, rule, match and backend take a request, and why each better-placed candidate does not.
 

@@ -33,40 +33,69 @@ def _admin(text: str) -> str:
     return text
 
 
-def run(  # noqa: PLR0913 - one parameter for each option
-    paths: Annotated[list[Path], typer.Argument(help="Files and directories of YAML or JSON; reloaded when they change.")],
+def run(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files and directories of YAML or JSON; reloaded when they change.")
+    ],
     *,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=1024, envvar="FASTGATE_WORKERS", help="Worker processes. [default: CPUs that may be used]")
+        int | None,
+        typer.Option(
+            min=1, max=1024, envvar="FASTGATE_WORKERS", help="Worker processes. [default: CPUs that may be used]"
+        ),
     ] = None,
     port_map: Annotated[
-        str, typer.Option(envvar="FASTGATE_PORT_MAP", metavar="80=8080,...", callback=_port_text,
-                          help="Bind other ports than the listeners name.")
+        str,
+        typer.Option(
+            envvar="FASTGATE_PORT_MAP",
+            metavar="80=8080,...",
+            callback=_port_text,
+            help="Bind other ports than the listeners name.",
+        ),
     ] = "",
     access_log: Annotated[
-        AccessLog | None, typer.Option(envvar="FASTGATE_ACCESS_LOG", help="Form of access logs, whatever Gateways ask for.")
+        AccessLog | None,
+        typer.Option(envvar="FASTGATE_ACCESS_LOG", help="Form of access logs, whatever Gateways ask for."),
     ] = None,
     access_log_file: Annotated[
-        Path | None, typer.Option(envvar="FASTGATE_ACCESS_LOG_FILE", help="Append access logs here; SIGUSR1 opens it again. [default: stdout]")
+        Path | None,
+        typer.Option(
+            envvar="FASTGATE_ACCESS_LOG_FILE", help="Append access logs here; SIGUSR1 opens it again. [default: stdout]"
+        ),
     ] = None,
     admin: Annotated[
-        str, typer.Option(envvar="FASTGATE_ADMIN", metavar="HOST:PORT|off", callback=_admin, help="Health, metrics, status.")
+        str,
+        typer.Option(
+            envvar="FASTGATE_ADMIN", metavar="HOST:PORT|off", callback=_admin, help="Health, metrics, status."
+        ),
     ] = "127.0.0.1:9901",
-    strict: Annotated[bool, typer.Option("--strict", envvar="FASTGATE_STRICT", help="Refuse a set of files with an error in it.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", envvar="FASTGATE_STRICT", help="Refuse a set of files with an error in it.")
+    ] = False,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", envvar="FASTGATE_KEEP_GOING", help="Start although objects are refused or ports taken.")
+        bool,
+        typer.Option(
+            "--keep-going", envvar="FASTGATE_KEEP_GOING", help="Start although objects are refused or ports taken."
+        ),
     ] = False,
     drain_delay: Annotated[
         float, typer.Option(min=0, envvar="FASTGATE_DRAIN_DELAY", help="Seconds to accept on after SIGTERM, unready.")
     ] = 0.0,
     drain_timeout: Annotated[
-        float, typer.Option(min=0, envvar="FASTGATE_DRAIN_TIMEOUT", help="Seconds for open requests and tunnels to finish.")
+        float,
+        typer.Option(min=0, envvar="FASTGATE_DRAIN_TIMEOUT", help="Seconds for open requests and tunnels to finish."),
     ] = 60.0,
     orphan_timeout: Annotated[
-        float, typer.Option(min=0, envvar="FASTGATE_ORPHAN_TIMEOUT", help="Seconds that workers serve on without their manager.")
+        float,
+        typer.Option(
+            min=0, envvar="FASTGATE_ORPHAN_TIMEOUT", help="Seconds that workers serve on without their manager."
+        ),
     ] = 60.0,
     memory_limit: Annotated[
-        int, typer.Option(min=0, envvar="FASTGATE_MEMORY_LIMIT", metavar="MIB", help="Connection memory of a worker; 0: no limit.")
+        int,
+        typer.Option(
+            min=0, envvar="FASTGATE_MEMORY_LIMIT", metavar="MIB", help="Connection memory of a worker; 0: no limit."
+        ),
     ] = 0,
 ) -> None:
     """Serve Gateway API resources from files, and reload them when they change.

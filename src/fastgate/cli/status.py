@@ -35,7 +35,14 @@ def status(
     print_table(
         ["GATEWAY", "LISTENER", "HOSTNAME", "PORT", "ADDRESS", "ROUTES"],
         [
-            [s["gateway"], s["listener"], s["hostname"] or "*", str(s["port"]), s["error"] or s["address"], str(s["routes"])]
+            [
+                s["gateway"],
+                s["listener"],
+                s["hostname"] or "*",
+                str(s["port"]),
+                s["error"] or s["address"],
+                str(s["routes"]),
+            ]
             for s in document["sockets"]
         ],
     )
@@ -47,7 +54,14 @@ def status(
             bad = _is_bad(condition)
             faults += bad
             state = f"{condition['type']}={condition['status']}"
-            rows.append([where, paint(state, "31", sys.stdout) if bad else state, condition["reason"], condition["message"] if bad else ""])
+            rows.append(
+                [
+                    where,
+                    paint(state, "31", sys.stdout) if bad else state,
+                    condition["reason"],
+                    condition["message"] if bad else "",
+                ]
+            )
     print_table(["OBJECT", "CONDITION", "REASON", "MESSAGE"], rows)
     for problem in document["problems"]:
         print(problem, file=sys.stderr)
@@ -56,7 +70,7 @@ def status(
 
 def _fetch(admin: str) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(f"http://{admin}/status", timeout=5) as answer:  # noqa: S310 - always http
+        with urllib.request.urlopen(f"http://{admin}/status", timeout=5) as answer:
             document: dict[str, Any] = json.load(answer)
             return document
     except (urllib.error.URLError, OSError, ValueError) as e:
@@ -77,5 +91,10 @@ def _conditions(name: str, found: dict[str, Any]) -> list[tuple[str, dict[str, A
 
 
 def _is_bad(condition: dict[str, Any]) -> bool:
-    negative = condition["type"] in ("Conflicted", "PartiallyInvalid", "OverlappingTLSConfig", "InsecureFrontendValidationMode")
+    negative = condition["type"] in (
+        "Conflicted",
+        "PartiallyInvalid",
+        "OverlappingTLSConfig",
+        "InsecureFrontendValidationMode",
+    )
     return bool(condition["status"] == ("True" if negative else "False"))

@@ -83,7 +83,9 @@ class Files:
     def _listed(self, problems: list[Problem]) -> Iterator[Path]:
         for path in self.paths:
             if path.is_dir():
-                yield from sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and not p.name.startswith(".") and p.is_file())
+                yield from sorted(
+                    p for p in path.iterdir() if p.suffix in SUFFIXES and not p.name.startswith(".") and p.is_file()
+                )
             elif path.exists() or path in self._files:
                 yield path
             else:
@@ -171,7 +173,9 @@ class _Marks:
 
 def warn(problem: Problem) -> Problem:
     """Return the problem as a warning."""
-    return Problem(problem.message, problem.file, problem.line, problem.column, problem.object, problem.field, Severity.WARNING)
+    return Problem(
+        problem.message, problem.file, problem.line, problem.column, problem.object, problem.field, Severity.WARNING
+    )
 
 
 def documents_of(text: str) -> list[Any]:

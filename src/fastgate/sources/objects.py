@@ -159,7 +159,11 @@ class Objects:
                 continue
             document = IMPLICIT_CLASS
             if key[0] == "Namespace":
-                document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": key[2], "labels": {NAME_LABEL: key[2]}}}
+                document = {
+                    "apiVersion": "v1",
+                    "kind": "Namespace",
+                    "metadata": {"name": key[2], "labels": {NAME_LABEL: key[2]}},
+                }
             run.taken[key] = _Entry(None, api.parse(document), 1)
 
 
@@ -171,7 +175,11 @@ class _FileReferenceError(Exception):
 
 def _expanded(document: Any) -> Iterable[tuple[Any, Fields]]:
     """The objects of a document: itself, or the items of a List (v1 List, or any kind that ends so and has items)."""
-    if isinstance(document, dict) and str(document.get("kind", "")).endswith("List") and isinstance(document.get("items"), list):
+    if (
+        isinstance(document, dict)
+        and str(document.get("kind", "")).endswith("List")
+        and isinstance(document.get("items"), list)
+    ):
         for n, item in enumerate(document["items"]):
             yield item, ("items", n)
     else:
@@ -193,7 +201,9 @@ def _key(document: Any, refuse: Callable[..., None]) -> Key | None:
         return None
     name = metadata.get("name")
     if not isinstance(name, str) or not name:
-        refuse("metadata.name is missing or not a string", ("metadata", "name") if "name" in metadata else ("metadata",))
+        refuse(
+            "metadata.name is missing or not a string", ("metadata", "name") if "name" in metadata else ("metadata",)
+        )
         return None
     namespace = metadata.get("namespace") or "default"
     if not isinstance(namespace, str):
@@ -203,7 +213,9 @@ def _key(document: Any, refuse: Callable[..., None]) -> Key | None:
 
 
 def _named(value: Any) -> str:
-    return {list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}.get(type(value), "nothing")
+    return {list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}.get(
+        type(value), "nothing"
+    )
 
 
 def _content(document: Any) -> Any:

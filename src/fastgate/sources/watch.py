@@ -22,7 +22,13 @@ async def changes(paths: list[Path], stop: asyncio.Event) -> AsyncIterator[None]
     """
     directories = {directory.resolve() for path in paths for directory in _around(path) if directory.is_dir()}
     async for _ in awatch(
-        *directories, step=SETTLE, debounce=400, stop_event=stop, recursive=False, rust_timeout=60_000, yield_on_timeout=False
+        *directories,
+        step=SETTLE,
+        debounce=400,
+        stop_event=stop,
+        recursive=False,
+        rust_timeout=60_000,
+        yield_on_timeout=False,
     ):
         yield
 

@@ -3,6 +3,7 @@
 import ssl
 
 import pytest
+
 from fastgate.core.client_hello import parse_client_hello
 from fastgate.errors import ParseError
 

@@ -1,10 +1,11 @@
 """The HTTP/1 parsers through their Python interface: every fault by name, and no verdict that depends on the cuts."""
 
 import pytest
-from fastgate.core import http1
-from fastgate.errors import ParseError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fastgate.core import http1
+from fastgate.errors import ParseError
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: example.com:8080\r\nX-A:  1 \t\r\nx-b:\r\n\r\n"
 

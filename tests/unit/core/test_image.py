@@ -3,11 +3,12 @@
 import random
 import struct
 
+from tables import hosts_of, match
+
 from fastgate import ir
 from fastgate.core import image
 from fastgate.core.router import Batch, Table
 from fastgate.core.snapshot import Builder, build, key
-from tables import hosts_of, match
 
 
 def example():

@@ -1,12 +1,13 @@
 """The matcher against the linear oracle, on tables that Hypothesis draws and on hostile ones."""
 
 import oracle
-from fastgate import ir
-from fastgate.core.router import Batch, Table
-from fastgate.core.snapshot import build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import hosts_of, in_order, listener, match, socket
+
+from fastgate import ir
+from fastgate.core.router import Batch, Table
+from fastgate.core.snapshot import build
 
 
 def ask(s, *requests):
