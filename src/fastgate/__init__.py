@@ -1,7 +1,7 @@
 """fastgate: the Kubernetes Gateway API as a Python package, with a compiled data plane.
 
-What `__all__` names is public and follows semantic versioning. Names are imported when they are first used, so that a worker
-process, which needs none of them, starts without models and YAML.
+What `__all__` names is public and follows semantic versioning. Names are imported when they are first used, so that a
+worker process, which needs none of them, starts without models and YAML.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class Gateway:
         self._thread: threading.Thread | None = None
         self._runtime: Runtime | None = None
 
-    # --- life ---------------------------------------------------------------------------------------------------------------
+    # --- life --------------------------------------------------------------------------------------------------------
 
     def start(self) -> Report:
         """Bind, start the workers and serve.
@@ -105,7 +105,7 @@ class Gateway:
             raise
 
     def stop(self, drain: float = 10.0) -> bool:
-        """Finish what is open for at most `drain` seconds, then end. Returns whether everything finished; again: True."""
+        """Finish what is open for at most `drain` seconds, then end. Returns whether everything did."""
         if self._loop is None or self._thread is None:
             return True
         finished = True
@@ -139,7 +139,7 @@ class Gateway:
         """Stop without blocking the caller's event loop."""
         await asyncio.to_thread(self.stop, 10.0 if kind is None else 0.0)
 
-    # --- use ----------------------------------------------------------------------------------------------------------------
+    # --- use ---------------------------------------------------------------------------------------------------------
 
     def apply(self, resources: str | Path | Iterable[Mapping[str, Any] | Path]) -> Report:
         """Serve other resources. Refused objects keep their previous version and are in the report's problems."""
@@ -185,7 +185,7 @@ class Gateway:
         """Return what the workers have counted."""
         return self._running().manager.statistics.totals()
 
-    # --- on the manager's event loop --------------------------------------------------------------------------------------------
+    # --- on the manager's event loop ---------------------------------------------------------------------------------
 
     async def _start(self) -> Report:
         manager = ListenerManager(**self._manager_options)

@@ -83,7 +83,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Respond:
-    """A local answer. `reason` is a token of the access log: no_route, no_backends, invalid_backend, unsupported, ..."""
+    """A local answer. `reason` is a token of the access log: no_route, no_backends, invalid_backend, ..."""
 
     status: int
     reason: str
@@ -120,7 +120,7 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of a route: what is done once a match was found. `key` is unique within the Ir and stable over reloads."""
+    """One rule of a route: what is done once a match was found. `key` is unique in the Ir, and stable."""
 
     key: str  # "HTTPRoute/namespace/name/index"
     route: str  # "HTTPRoute/namespace/name"
@@ -150,8 +150,9 @@ class VirtualHost:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listener of a Gateway or ListenerSet. Only the most specific listener of a socket sees a request (isolation);
-    within it the virtual hosts are tried from the most specific one down until a match is found.
+    """A listener of a Gateway or ListenerSet.
+
+    Only the most specific listener of a socket sees a request (isolation); within it the virtual hosts are tried from the most specific one down until a match is found.
     """
 
     key: str  # "Gateway/namespace/name/listener" or "ListenerSet/..."
@@ -209,7 +210,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """One (address, port) that is bound, and whose listeners share it. `address` "" binds every address, both families."""
+    """One (address, port) that is bound, and whose listeners share it. `address` "" binds every address."""
 
     address: str
     port: int
@@ -261,8 +262,9 @@ class Ir:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The part that churns, published on its own: endpoints by cluster key, sorted. A cluster without ready endpoints
-    has an empty tuple. `names` lists DNS names that have to be resolved, by cluster.
+    """The part that churns, published on its own: endpoints by cluster key, sorted.
+
+    A cluster without ready endpoints has an empty tuple. `names` lists DNS names that have to be resolved, by cluster.
     """
 
     clusters: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)

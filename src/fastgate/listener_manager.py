@@ -1,8 +1,8 @@
 """Binds sockets, runs workers, and moves all of them from one configuration to the next, or none.
 
-A generation is published in two steps: every worker maps and validates the image and says so, then each swaps it in between
-two turns of its loop. What does not get that far changes nothing. A worker that dies is replaced and gets the sockets of
-its predecessor, whose connections were waiting in the accept queue meanwhile.
+A generation is published in two steps: every worker maps and validates the image and says so, then each swaps it in
+between two turns of its loop. What does not get that far changes nothing. A worker that dies is replaced and gets the
+sockets of its predecessor, whose connections were waiting in the accept queue meanwhile.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class ListenerManager:
         self.statistics = Statistics(workers)
         self.replaced = 0
 
-    # --- life ---------------------------------------------------------------------------------------------------------------
+    # --- life --------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Start the workers and wait until each has reported."""
@@ -110,7 +110,7 @@ class ListenerManager:
         self._spawn(self._watch())
 
     async def drain(self, delay: float = 0.0, timeout: float = 60.0) -> bool:
-        """Let the workers finish: accept for `delay` seconds more, then finish what is open, for at most `timeout` seconds.
+        """Let the workers accept for `delay` seconds more, then finish what is open for at most `timeout` seconds.
 
         Returns whether all of them finished in time.
         """
@@ -147,7 +147,7 @@ class ListenerManager:
                 os.close(fd)
         self._now, self._before = Published(), None
 
-    # --- what is served -------------------------------------------------------------------------------------------------------
+    # --- what is served ----------------------------------------------------------------------------------------------
 
     @property
     def fates(self) -> Mapping[str, Bound]:
@@ -236,7 +236,7 @@ class ListenerManager:
         self._committed_at = time.monotonic()
         await _all(w.ask(Message(Type.COMMIT, generation), Type.COMMITTED) for w in workers)
 
-    # --- sockets ----------------------------------------------------------------------------------------------------------------
+    # --- sockets -----------------------------------------------------------------------------------------------------
 
     def _bind(self, config: Ir) -> dict[str, Bound]:
         fates = {}
@@ -273,7 +273,7 @@ class ListenerManager:
             await _all(asks)
             self._groups.pop(key).close()
 
-    # --- supervision --------------------------------------------------------------------------------------------------------------
+    # --- supervision -------------------------------------------------------------------------------------------------
 
     def _live(self) -> list[Worker]:
         return [w for w in self._workers if w is not None and w.alive]
@@ -396,7 +396,7 @@ async def _every(asks: Iterable[object]) -> None:
 
 
 def own_addresses() -> tuple[str, ...]:
-    """Return the addresses that this machine is reached at by default: the sources of its default routes, else loopback."""
+    """Return the sources of this machine's default routes, where others reach it; loopback when it has none."""
     found = []
     for family, probe in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as s:

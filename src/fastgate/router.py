@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastgate import ir
 from fastgate.core import http1, snapshot
 from fastgate.core.router import Batch, Table
 from fastgate.errors import ConfigurationError
@@ -17,6 +16,8 @@ from fastgate.translate import translate
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from fastgate import ir
 
 
 @dataclass(frozen=True, slots=True)

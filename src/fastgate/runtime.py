@@ -49,7 +49,7 @@ class Runtime:
     """Applies sets of documents to a listener manager."""
 
     def __init__(self, manager: ListenerManager, *, strict: bool = False, access_log: AccessLog | None = None) -> None:
-        """Use this manager. `strict` refuses a set with an error in it; `access_log` overrides what Gateways ask for."""
+        """Use this manager. `strict` refuses a set with an error; `access_log` overrides what Gateways ask for."""
         self.manager = manager
         self.strict = strict
         self.access_log = access_log

@@ -1,9 +1,11 @@
-"""Settings of the process, as against those of Gateways: command line first, then FASTGATE_* variables, then defaults."""
+"""Settings of the process rather than of Gateways: command line, then FASTGATE_* variables, then defaults."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+MAX_PORT = 65535
 
 
 def port_map(text: str) -> dict[int, int]:
@@ -15,7 +17,7 @@ def port_map(text: str) -> dict[int, int]:
     out: dict[int, int] = {}
     for part in filter(None, text.split(",")):
         listener, _, bound = part.partition("=")
-        if not (listener.isdecimal() and bound.isdecimal() and 0 < int(listener) < 65536 and int(bound) < 65536):
+        if not (listener.isdecimal() and bound.isdecimal() and 0 < int(listener) <= MAX_PORT >= int(bound)):
             raise ValueError(f"{part!r} is not LISTENER=BOUND with two ports, such as 80=8080")
         out[int(listener)] = int(bound)
     return out
@@ -30,7 +32,7 @@ def host_port(text: str) -> tuple[str, int] | None:
     if text == "off":
         return None
     host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
+    if not port.isdecimal() or int(port) > MAX_PORT:
         raise ValueError(f"{text!r} is not HOST:PORT")
     return host.strip("[]") or "127.0.0.1", int(port)
 
@@ -43,7 +45,7 @@ def default_workers() -> int:
 
 
 def cgroup_quota(root: Path, own: Path) -> float | None:
-    """Return the CPUs that cgroup v2 grants this process (cpu.max of its group and those above), None when unlimited."""
+    """Return the CPUs that cgroup v2 grants this process (cpu.max of all its groups), None when unlimited."""
     try:
         group = next(line.split(":", 2)[2] for line in own.read_text().splitlines() if line.startswith("0::"))
     except (OSError, StopIteration):

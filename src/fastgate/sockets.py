@@ -72,7 +72,7 @@ def _listening(address: str, port: int) -> socket.socket:
 
 
 def _lock(address: str, port: int) -> socket.socket:
-    """Hold a name that a second instance of this user would need too: with SO_REUSEPORT it would get half the traffic."""
+    """Hold a name that a second instance of this user needs too: SO_REUSEPORT would give it half the traffic."""
     s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
         s.bind(f"\0fastgate/{os.getuid()}/{address}/{port}")
@@ -85,7 +85,7 @@ def _lock(address: str, port: int) -> socket.socket:
 def _explained(address: str, port: int, e: OSError) -> str:
     where = f"[{address}]:{port}" if ":" in address else f"{address or '*'}:{port}"
     if e.errno == errno.EACCES:
-        return f"{where}: ports below 1024 need privileges: run as root, grant CAP_NET_BIND_SERVICE, or use --port-map {port}={port + 8000}"
+        return f"{where}: ports below 1024 need CAP_NET_BIND_SERVICE; or bind another: --port-map {port}={port + 8000}"
     if e.errno == errno.EADDRINUSE:
         return f"{where}: another process serves this address"
     if e.errno == errno.EADDRNOTAVAIL:

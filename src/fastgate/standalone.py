@@ -127,7 +127,7 @@ class Standalone:
         log.info("stopped" if clean else "stopped with requests open")
         return 0
 
-    # --- configuration ----------------------------------------------------------------------------------------------------------
+    # --- configuration -----------------------------------------------------------------------------------------------
 
     async def _load(self) -> Report:
         sources, problems = await asyncio.to_thread(self._files.read)
@@ -180,7 +180,7 @@ class Standalone:
                 file=sys.stderr,
             )
 
-    # --- around it --------------------------------------------------------------------------------------------------------------
+    # --- around it ---------------------------------------------------------------------------------------------------
 
     async def _start_admin(self) -> bool:
         if self._admin_address is None:

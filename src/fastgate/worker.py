@@ -16,7 +16,7 @@ _PR_SET_NAME = 15
 
 
 def main(arguments: list[str]) -> int:
-    """Run one worker. Arguments: control, statistics and log descriptor, number, count, orphan timeout (ms), memory (bytes)."""
+    """Run one worker. Arguments: control, statistics and log descriptor, number, count, ms as an orphan, bytes."""
     control, stats, log, number, count, orphan_timeout, memory = map(int, arguments)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

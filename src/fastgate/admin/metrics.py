@@ -56,7 +56,9 @@ def exposition(totals: Totals, reloads: Mapping[str, int], *, ready: bool, repla
 
 
 def _series(totals: Totals) -> Iterable[str]:
-    named = [({"listener": l or "none", "route": r or "none"}, s) for (l, r), s in sorted(totals.series.items())]
+    named = [
+        ({"listener": at or "none", "route": route or "none"}, s) for (at, route), s in sorted(totals.series.items())
+    ]
     yield from _family(
         "fastgate_requests_by_route_total", "counter", "Requests by listener, route and class of the status.",
         [

@@ -28,7 +28,8 @@ def explain(
 ) -> None:
     """Say which listener, route, rule, match and backend take a request, and why each better-placed candidate does not.
 
-    Also lists the rules that can never match; without METHOD and URL, only those. Exits 1 when nothing takes the request.
+    Also lists the rules that can never match; without METHOD and URL, only those.
+    Exits 1 when nothing takes the request.
 
     Example: fastgate explain -f routes/ GET https://shop.example.com/cart -H 'x-user: 1'
     """

@@ -1,4 +1,4 @@
-"""YAML text to documents, as the API server's clients read it: YAML 1.1 scalars, no duplicate keys, nothing that explodes.
+"""YAML text to documents, as the API server's clients read it: YAML 1.1, no duplicate keys, nothing that explodes.
 
 Built from libyaml's events rather than by PyYAML's constructors: those turn dates into objects, let a repeated key win
 silently, recurse as deep as the text nests, and take twice the time.

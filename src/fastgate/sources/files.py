@@ -1,7 +1,7 @@
 """Files and directories of YAML to documents, again and again, without losing what was good.
 
-A file that cannot be read or parsed keeps the documents it had. One that is gone or empty does so for `GRACE` seconds, for
-editors and `kubectl cp` empty or replace a file before they fill it; a ConfigMap's directory swaps a symbolic link.
+A file that cannot be read or parsed keeps the documents it had. One that is gone or empty does so for `GRACE` seconds:
+editors and `kubectl cp` empty or replace a file before they fill it, and a ConfigMap's volume swaps a symbolic link.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastgate.problems import Problem, Severity
@@ -18,6 +17,7 @@ from fastgate.sources.objects import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from fastgate.sources.objects import Fields
 
@@ -57,7 +57,7 @@ class Files:
         self._chunks: dict[str, _Chunk] = {}
 
     def read(self, now: float | None = None) -> tuple[list[Source], list[Problem]]:
-        """Read what changed since the last call. Returns every document, in the order of the paths, and what is wrong."""
+        """Read what changed since the last call; return every document in the order of the paths, and what is wrong."""
         now = time.monotonic() if now is None else now
         problems: list[Problem] = []
         present = dict.fromkeys(self._listed(problems))

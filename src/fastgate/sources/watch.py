@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from watchfiles import awatch
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator
     from pathlib import Path
 
@@ -17,8 +17,8 @@ SETTLE = 30  # ms without a further change, after which the files are read
 async def changes(paths: list[Path], stop: asyncio.Event) -> AsyncIterator[None]:
     """Yield once after every burst of changes, until `stop` is set.
 
-    Directories are watched rather than files: an editor replaces a file, and a ConfigMap's volume swaps the symbolic link
-    `..data` that its files point to.
+    Directories are watched rather than files: an editor replaces a file, and a ConfigMap's volume swaps the symbolic
+    link `..data` that its files point to.
     """
     directories = {directory.resolve() for path in paths for directory in _around(path) if directory.is_dir()}
     async for _ in awatch(

@@ -143,7 +143,7 @@ VHOSTS = st.lists(
     unique_by=lambda v: v.hostname,
 )
 LISTENERS = st.lists(
-    st.builds(lambda name, host, vhosts: listener(name, host, vhosts), st.uuids().map(str), PATTERNS, VHOSTS),
+    st.builds(listener, st.uuids().map(str), PATTERNS, VHOSTS),
     min_size=1,
     max_size=4,
     unique_by=lambda x: x.hostname,
