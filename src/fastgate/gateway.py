@@ -201,7 +201,7 @@ class Gateway:
 
     async def _ready(self) -> None:
         manager = self._running().manager
-        while len(manager.pids) < self._manager_options["workers"]:
+        while manager.missing:  # noqa: ASYNC110 - it takes as long as a process needs to start
             await asyncio.sleep(0.01)
 
     def _running(self) -> Runtime:

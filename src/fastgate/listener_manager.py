@@ -109,7 +109,7 @@ class ListenerManager:
             await worker.hello
         self._spawn(self._watch())
 
-    async def drain(self, delay: float = 0.0, timeout: float = 60.0) -> bool:
+    async def drain(self, delay: float = 0.0, timeout: float = 60.0) -> bool:  # noqa: ASYNC109 - the workers keep it
         """Let the workers accept for `delay` seconds more, then finish what is open for at most `timeout` seconds.
 
         Returns whether all of them finished in time.

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastgate.admin import views
 from fastgate.admin.server import AdminServer
@@ -58,7 +58,7 @@ class Standalone:
         self._strict = strict
         self._keep_going = keep_going
         self._drain = (drain_delay, drain_timeout)
-        self._options = {"orphan_timeout": orphan_timeout, "memory_limit": memory_limit}
+        self._options: dict[str, Any] = {"orphan_timeout": orphan_timeout, "memory_limit": memory_limit}
         self._wanted = asyncio.Event()  # a reload
         self._ending = asyncio.Event()
         self._at_once = asyncio.Event()

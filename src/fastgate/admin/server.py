@@ -79,7 +79,7 @@ class AdminServer:
         finally:
             writer.close()
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> Answer:  # noqa: PLR0911 - one for each path
         if request.method not in (b"GET", b"HEAD"):
             return 405, "text/plain", "only GET and HEAD\n"
         path = request.path.decode("latin-1")

@@ -75,6 +75,10 @@ def scalar(text: str) -> Any:
     return text
 
 
+_STARTS = frozenset((yaml.MappingStartEvent, yaml.SequenceStartEvent))
+_ENDS = frozenset((yaml.MappingEndEvent, yaml.SequenceEndEvent))
+
+
 class _Builder:
     """Builds documents from events with a stack of open collections, never by recursion."""
 
@@ -83,6 +87,7 @@ class _Builder:
         self.loader: Any = None
         self.with_marks = with_marks
         self.nodes = 0
+        self.anchors: dict[str, tuple[Any, int]] = {}  # value, nodes in it
 
     def documents(self) -> Iterator[Document]:
         try:
@@ -91,7 +96,7 @@ class _Builder:
                 if isinstance(event, yaml.DocumentStartEvent):
                     yield self.document(event.start_mark.line + 1)
         except yaml.MarkedYAMLError as e:
-            mark = e.problem_mark or e.context_mark
+            mark: Any = e.problem_mark or e.context_mark
             place = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
             raise YamlError(" ".join(filter(None, [e.context, e.problem])) or "not YAML", place) from None
         except yaml.YAMLError as e:
@@ -102,53 +107,51 @@ class _Builder:
             if self.loader is not None:
                 self.loader.dispose()
 
-    def count(self, nodes: int, event: Any) -> None:
-        self.nodes += nodes
-        if self.nodes > MAX_NODES:
-            raise YamlError(f"the file has more than {MAX_NODES} nodes, aliases expanded", _mark(event))
-
     def document(self, line: int) -> Document:
         out = Document(None, line)
-        anchors: dict[str, tuple[Any, int]] = {}  # value, nodes in it
+        self.anchors = {}
         stack: list[_Open] = []
-        while True:
-            event = self.loader.get_event()
+        while type(event := self.loader.get_event()) is not yaml.DocumentEndEvent:
             kind = type(event)
-            if kind is yaml.ScalarEvent:
-                plain = event.implicit[0] and event.tag is None
-                value = scalar(event.value) if plain else _tagged(event)
-                size = 1
-            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-                if len(stack) == MAX_DEPTH:
-                    raise YamlError(f"more than {MAX_DEPTH} collections inside one another", _mark(event))
+            if kind in _STARTS:
                 if self.with_marks:
                     out.marks.setdefault(_path(stack), _mark(event))
-                stack.append(_Open({} if kind is yaml.MappingStartEvent else [], event.anchor, self.nodes))
+                stack.append(self.opened(event, len(stack)))
                 continue
-            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-                done = stack.pop()
-                value, size = done.value, self.nodes - done.before + 1
-                if done.anchor is not None:
-                    anchors[done.anchor] = (value, size)
-            elif kind is yaml.AliasEvent:
-                if event.anchor not in anchors:
-                    raise YamlError(f"alias *{event.anchor} has no anchor before it", _mark(event))
-                value, size = anchors[event.anchor]
-                self.count(size, event)
-            elif kind is yaml.DocumentEndEvent:
-                return out
-            if kind is yaml.ScalarEvent:
-                if event.anchor is not None:
-                    anchors[event.anchor] = (value, 1)
-                self.count(1, event)
-            if not stack:
+            value = self.closed(stack.pop()) if kind in _ENDS else self.leaf(event)
+            if stack:
+                stack[-1].take(value, event)
+            else:
                 out.value = value
-                if self.with_marks:
-                    out.marks.setdefault((), _mark(event))
-                continue
-            stack[-1].take(value, event)
-            if self.with_marks and kind is not yaml.MappingEndEvent and kind is not yaml.SequenceEndEvent:
+            if self.with_marks and kind not in _ENDS:
                 out.marks[_path(stack, back=True)] = _mark(event)
+        return out
+
+    def opened(self, event: Any, depth: int) -> _Open:
+        if depth == MAX_DEPTH:
+            raise YamlError(f"more than {MAX_DEPTH} collections inside one another", _mark(event))
+        return _Open({} if type(event) is yaml.MappingStartEvent else [], event.anchor, self.nodes)
+
+    def closed(self, done: _Open) -> Any:
+        if done.anchor is not None:
+            self.anchors[done.anchor] = (done.value, self.nodes - done.before + 1)
+        return done.value
+
+    def leaf(self, event: Any) -> Any:
+        """The value of a scalar, or of what an alias stands for; counts its nodes."""
+        if type(event) is yaml.AliasEvent:
+            if event.anchor not in self.anchors:
+                raise YamlError(f"alias *{event.anchor} has no anchor before it", _mark(event))
+            value, size = self.anchors[event.anchor]
+        else:
+            value = scalar(event.value) if event.implicit[0] and event.tag is None else _tagged(event)
+            size = 1
+            if event.anchor is not None:
+                self.anchors[event.anchor] = (value, size)
+        self.nodes += size
+        if self.nodes > MAX_NODES:
+            raise YamlError(f"the file has more than {MAX_NODES} nodes, aliases expanded", _mark(event))
+        return value
 
 
 class _Open:

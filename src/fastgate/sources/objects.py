@@ -191,9 +191,9 @@ def _key(document: Any, refuse: Callable[..., None]) -> Key | None:
     if not isinstance(document, dict):
         refuse(f"a resource is a mapping, not {_named(document)}")
         return None
-    for name in ("apiVersion", "kind"):
-        if not isinstance(document.get(name), str) or not document[name]:
-            refuse(f"{name} is missing or not a string", (name,) if name in document else ())
+    for field_name in ("apiVersion", "kind"):
+        if not isinstance(document.get(field_name), str) or not document[field_name]:
+            refuse(f"{field_name} is missing or not a string", (field_name,) if field_name in document else ())
             return None
     metadata = document.get("metadata")
     if not isinstance(metadata, dict):
@@ -205,7 +205,7 @@ def _key(document: Any, refuse: Callable[..., None]) -> Key | None:
             "metadata.name is missing or not a string", ("metadata", "name") if "name" in metadata else ("metadata",)
         )
         return None
-    namespace = metadata.get("namespace") or "default"
+    namespace: Any = metadata.get("namespace") or "default"
     if not isinstance(namespace, str):
         refuse("metadata.namespace is not a string", ("metadata", "namespace"))
         return None
