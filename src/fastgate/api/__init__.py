@@ -1,1 +1,152 @@
-"""fastgate."""
+"""Models of the resources that fastgate reads, and the one way from a document to one of them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from fastgate.api import core, fastgate, gateway, http_route, reference_grant
+from fastgate.api.base import GROUP, Invalid, Problem, UnknownKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import BaseModel
+
+__all__ = ["KINDS", "Invalid", "Problem", "UnknownKind", "parse"]
+
+KINDS: dict[tuple[str, str], type[BaseModel]] = {
+    (GROUP, "GatewayClass"): gateway.GatewayClass,
+    (GROUP, "Gateway"): gateway.Gateway,
+    (GROUP, "ListenerSet"): gateway.ListenerSet,
+    (GROUP, "HTTPRoute"): http_route.HTTPRoute,
+    (GROUP, "ReferenceGrant"): reference_grant.ReferenceGrant,
+    ("", "Service"): core.Service,
+    ("", "Secret"): core.Secret,
+    ("", "ConfigMap"): core.ConfigMap,
+    ("", "Namespace"): core.Namespace,
+    ("discovery.k8s.io", "EndpointSlice"): core.EndpointSlice,
+    ("fastgate.dev", "Backend"): fastgate.Backend,
+    ("fastgate.dev", "GatewayParameters"): fastgate.GatewayParameters,
+}
+
+# Fields of the experimental channel of v1.7.0 that the standard one does not have, with their kinds.
+_EXPERIMENTAL = {
+    "Gateway": frozenset(("routability", "defaultScope", "filters")),
+    "HTTPRoute": frozenset(("externalAuth", "sessionPersistence", "useDefaultGateways")),
+    "ListenerSet": frozenset(("filters",)),
+}
+
+_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_MAX_NAME, _MAX_LABEL = 253, 63
+_CORE_FIELDS = frozenset(("status",))
+
+
+def parse(document: dict[str, Any]) -> Any:
+    """Validate a document as the API server would (schema, then rules) and return its model.
+
+    `status` and what is null are left out first. The versions of a kind differ in name only.
+
+    Raises:
+        UnknownKind: no such kind is read here.
+        Invalid: with every problem.
+    """
+    version, kind = document["apiVersion"], document["kind"]
+    group = version.rpartition("/")[0]
+    model = KINDS.get((group, kind))
+    if model is None:
+        raise UnknownKind(f"kind {kind} of {version} is not served and is left alone")
+    problems = _name_problems(document["metadata"], kind)
+    try:
+        resource = model.model_validate(_without_nulls({k: v for k, v in document.items() if k not in _CORE_FIELDS}))
+    except ValidationError as e:
+        problems += [_problem(error, model, kind) for error in e.errors(include_url=False, include_input=True)]
+    if problems:
+        raise Invalid(problems)
+    return resource
+
+
+def _without_nulls(value: Any) -> Any:
+    """The document without null fields, which mean the same as none; the document itself when it has none."""
+    if type(value) is dict:
+        out = value
+        for key, item in value.items():
+            cleaned = None if item is None else _without_nulls(item)
+            if cleaned is not item or item is None:
+                if out is value:
+                    out = dict(value)
+                if cleaned is None:
+                    del out[key]
+                else:
+                    out[key] = cleaned
+        return out
+    if type(value) is list:
+        items = [_without_nulls(item) for item in value]
+        return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    return value
+
+
+def _name_problems(metadata: dict[str, Any], kind: str) -> list[Problem]:
+    out = []
+    name, namespace = metadata["name"], metadata.get("namespace")
+    label = kind in ("Namespace", "Service")
+    pattern, longest = (_DNS_LABEL, _MAX_LABEL) if label else (_DNS_SUBDOMAIN, _MAX_NAME)
+    if not pattern.fullmatch(name) or len(name) > longest:
+        what = "label (RFC 1123)" if label else "subdomain (RFC 1123)"
+        out.append(Problem(("metadata", "name"), f"{name!r} is not a DNS {what} of at most {longest} characters"))
+    if namespace is not None and (not _DNS_LABEL.fullmatch(namespace) or len(namespace) > _MAX_LABEL):
+        out.append(
+            Problem(("metadata", "namespace"), f"{namespace!r} is not a DNS label of at most {_MAX_LABEL} characters")
+        )
+    return out
+
+
+def _problem(error: Any, model: type[BaseModel], kind: str) -> Problem:
+    path: tuple[str | int, ...] = error["loc"]
+    if error["type"] == "extra_forbidden":
+        return Problem(path, _unknown_field(str(path[-1]), _fields_at(model, path[:-1]), kind))
+    if error["type"] == "missing":
+        return Problem(path, "is required")
+    message = error["msg"][0].lower() + error["msg"][1:]
+    if error["type"] == "fastgate":
+        message = error["msg"]
+    elif isinstance(error["input"], str | int | float | bool):
+        message += f", not {_shortened(error['input'])}"
+    return Problem(path, message)
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - what fits in a line
+
+
+def _unknown_field(name: str, known: Sequence[str], kind: str) -> str:
+    if name in _EXPERIMENTAL.get(kind, ()):
+        return f"unknown field {name!r}: it is of the experimental channel of Gateway API v1.7.0, which is not served"
+    near = difflib.get_close_matches(name, known, 1, 0.6)
+    return f"unknown field {name!r}" + (f": did you mean {near[0]!r}?" if near else "")
+
+
+def _fields_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """The names of the fields of the model at a path, as documents spell them."""
+    here: Any = model
+    for part in path:
+        if isinstance(part, str) and here is not None:
+            field = next((f for name, f in here.model_fields.items() if (f.alias or name) == part), None)
+            here = _model_in(field.annotation) if field is not None else None
+    return [field.alias or name for name, field in here.model_fields.items()] if here is not None else []
+
+
+def _model_in(annotation: Any) -> Any:
+    """The model inside of `list[Model] | None` and the like."""
+    if hasattr(annotation, "model_fields"):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if found is not None:
+            return found
+    return None

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from fastgate.durations import milliseconds
 from fastgate.ir import Cluster, Endpoint, HealthCheck, Protocol
 from fastgate.translate.conditions import GROUP
-from fastgate.translate.durations import milliseconds
 
 if TYPE_CHECKING:
     from fastgate.store import Store

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fastgate.durations import milliseconds
 from fastgate.ir import (
     Forward,
     Match,
@@ -19,7 +20,6 @@ from fastgate.ir import (
 )
 from fastgate.translate import regexes
 from fastgate.translate.conditions import Condition, fails, holds
-from fastgate.translate.durations import milliseconds
 from fastgate.translate.filters import Unsupported, compile_filters
 from fastgate.translate.precedence import MatchKey, match_key
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+from fastgate.durations import milliseconds
 from fastgate.ir import AccessLog, Limits, Settings
-from fastgate.translate.durations import milliseconds
 
 if TYPE_CHECKING:
     from fastgate.store import Store

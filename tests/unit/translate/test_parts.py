@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from fastgate.durations import milliseconds
 from fastgate.translate.conditions import Condition, GatewayStatus, ListenerStatus, Statuses, to_json
-from fastgate.translate.durations import milliseconds
 from fastgate.translate.hostnames import covers, intersects
 from fastgate.translate.http_route import normalized_path
 from fastgate.translate.precedence import age, hostname_key
