@@ -152,8 +152,8 @@ class VirtualHost:
 class Listener:
     """A listener of a Gateway or ListenerSet.
 
-    Only the most specific listener of a socket sees a request (isolation); within it the virtual hosts are tried from the
-    most specific one down until a match is found.
+    Only the most specific listener of a socket sees a request (isolation); within it the virtual hosts are tried from
+    the most specific one down until a match is found.
     """
 
     key: str  # "Gateway/namespace/name/listener" or "ListenerSet/..."

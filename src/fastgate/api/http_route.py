@@ -223,7 +223,7 @@ _ONCE = ("CORS", "RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedi
 
 
 def _filters(owner: HTTPRouteRule | HTTPBackendRef) -> None:
-    types = [f.type for f in owner.filters or ()]
+    types: list[str] = [f.type for f in owner.filters or ()]
     if "RequestRedirect" in types and "URLRewrite" in types:
         raise fault("May specify either httpRouteFilterRequestRedirect or httpRouteFilterRequestRewrite, but not both")
     for type_ in _ONCE:

@@ -96,7 +96,7 @@ class _Builder:
                 if isinstance(event, yaml.DocumentStartEvent):
                     yield self.document(event.start_mark.line + 1)
         except yaml.MarkedYAMLError as e:
-            mark: Any = e.problem_mark or e.context_mark
+            mark = next((m for m in (e.problem_mark, e.context_mark) if m is not None), None)
             place = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
             raise YamlError(" ".join(filter(None, [e.context, e.problem])) or "not YAML", place) from None
         except yaml.YAMLError as e:
