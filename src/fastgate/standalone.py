@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastgate.admin import views
 from fastgate.admin.server import AdminServer
-from fastgate.cli.output import print_problems, print_table
 from fastgate.listener_manager import ListenerManager
+from fastgate.output import print_problems, print_table
 from fastgate.runtime import Report, Runtime
 from fastgate.sources.files import GRACE, Files
 from fastgate.sources.watch import changes

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fastgate.cli.output import print_problems
+from fastgate.output import print_problems
 from fastgate.sources.files import Files
 from fastgate.sources.objects import Objects
 from fastgate.translate import explain as explanations

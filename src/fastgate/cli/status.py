@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fastgate.cli.output import paint, print_table
+from fastgate.output import paint, print_table
 
 
 def status(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fastgate.cli.output import counted, print_problems
+from fastgate.output import counted, print_problems
 from fastgate.problems import Problem, Severity
 from fastgate.sources.files import Files
 from fastgate.sources.objects import Objects

@@ -94,10 +94,10 @@ class _Builder:
             self.loader = yaml.CSafeLoader(self.text)
             while (event := self.loader.get_event()) is not None:
                 if isinstance(event, yaml.DocumentStartEvent):
-                    yield self.document(event.start_mark.line + 1)
+                    yield self.document(_mark(event)[0])
         except yaml.MarkedYAMLError as e:
-            mark = next((m for m in (e.problem_mark, e.context_mark) if m is not None), None)
-            place = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+            marks: list[Any] = [m for m in (e.problem_mark, e.context_mark) if m is not None]
+            place = (marks[0].line + 1, marks[0].column + 1) if marks else (0, 0)
             raise YamlError(" ".join(filter(None, [e.context, e.problem])) or "not YAML", place) from None
         except yaml.YAMLError as e:
             raise YamlError(str(e).replace("\n", " ")) from None

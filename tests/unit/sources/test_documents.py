@@ -63,7 +63,7 @@ def test_marks_lead_to_fields_and_else_to_what_is_around_them():
     ("text", "message", "mark"),
     [
         ("a: 1\na: 2", "given twice", (2, 1)),
-        ("[" * 5000, "more than 100 collections", (1, 101)),
+        ("[" * 150, "more than 100 collections", (1, 101)),
         ("a: *x", "no anchor", (1, 4)),
         ("a: &x [*x]", "no anchor", (1, 8)),
         ("a: !!python/object:os.system 1", "tag", (1, 4)),
@@ -87,3 +87,9 @@ def test_aliases_that_explode_are_refused_before_they_do():
     lines += [f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 10)}]" for i in range(12)]
     with pytest.raises(YamlError, match="aliases expanded"):
         parse("\n".join(lines))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 50_000])
+def test_depth_is_no_way_to_use_up_the_stack(text):
+    with pytest.raises(YamlError):
+        parse(text)
