@@ -9,6 +9,7 @@ def serve(name: str, port: int) -> None:
 
     class Echo(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes
 
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
