@@ -139,6 +139,27 @@ static bool after_request_sent(struct fg_req *r) {
     return true;
 }
 
+/* Decodes what arrived of the body. False when it is malformed or larger than the limit: the exchange is over then. */
+static bool decode_request(struct fg_req *r) {
+    struct fg_down *d = r->down;
+    int64_t error = fg_flow_decode(d->e, &r->request, &d->in, d->eof);
+    uint64_t limit = fg_down_limits(d)->body_bytes;
+    if (error == 0 && (limit == 0 || r->tunnel || r->request.bytes <= limit))
+        return true;
+    r->parse_error = (int16_t)error;
+    r->keep_alive = false;
+    if (r->state == FG_REQ_RESPONDING) {
+        fg_exchange_abort(r, error ? FG_R_BAD_REQUEST : FG_R_BODY_TOO_LARGE);
+        return false;
+    }
+    drop_up(r, false);
+    if (error)
+        fg_reply_parse_error(r, error);
+    else
+        fg_reply_reason(r, FG_R_BODY_TOO_LARGE);
+    return false;
+}
+
 /* 1 progress, 0 none, -1 the exchange is over. */
 static int pump_request(struct fg_req *r) {
     struct fg_down *d = r->down;
@@ -154,23 +175,8 @@ static int pump_request(struct fg_req *r) {
         }
         d->eof |= got == FILL_EOF;
         progress = got != FILL_NONE;
-        int64_t error = fg_flow_decode(e, &r->request, &d->in, d->eof);
-        uint64_t limit = fg_down_limits(d)->body_bytes;
-        bool too_large = limit && !r->tunnel && r->request.bytes > limit;
-        if (error || too_large) {
-            r->parse_error = (int16_t)error;
-            r->keep_alive = false;
-            if (r->state == FG_REQ_RESPONDING) {
-                fg_exchange_abort(r, error ? FG_R_BAD_REQUEST : FG_R_BODY_TOO_LARGE);
-            } else {
-                drop_up(r, false);
-                if (error)
-                    fg_reply_parse_error(r, error);
-                else
-                    fg_reply_reason(r, FG_R_BODY_TOO_LARGE);
-            }
+        if (!decode_request(r))
             return -1;
-        }
     }
     progress |= push_request(r);
     if (r->request.sent && fg_buf_len(&r->up->io.out) == 0)
@@ -206,11 +212,8 @@ void fg_exchange_connected(struct fg_req *r) {
         fg_reply_reason(r, FG_R_HEAD_TOO_LONG_TO_SEND);
         return;
     }
-    if (fg_flow_decode(e, &r->request, &d->in, false) < 0) {
-        drop_up(r, false);
-        fg_reply_parse_error(r, FG_E_BAD_CHUNK_SIZE);
+    if (!decode_request(r))
         return;
-    }
     r->state = FG_REQ_SENDING;
     r->backend_deadline = 0;
     if (r->match.rule->backend_timeout)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+from wire import Backend, Proxy, config
+
+
+@pytest.fixture
+def backend():
+    one = Backend()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def proxies():
+    """Start proxies that are stopped when the test ends."""
+    started = []
+
+    def start(configuration=None, endpoints=None, **options):
+        proxy = Proxy(configuration or config(), endpoints if endpoints is not None else {}, **options)
+        started.append(proxy)
+        return proxy
+
+    yield start
+    for proxy in started:
+        proxy.close()
+
+
+@pytest.fixture
+def proxy(proxies, backend):
+    return proxies(config(), {"c": (backend.endpoint,)})
