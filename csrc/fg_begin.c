@@ -173,30 +173,41 @@ static void forward(struct fg_engine *e, struct fg_req *r) {
     fg_exchange_try(r, false);
 }
 
+bool fg_exchange_admit(struct fg_req *r) {
+    struct fg_down *d = r->down;
+    struct fg_engine *e = d->e;
+    e->stats->c.requests_active++;
+    r->began_ns = r->began_ns < e->loop.now_ns ? r->began_ns : e->loop.now_ns;
+    if (e->gen == NULL || d->listen->socket < 0)
+        return false;
+    r->gen = e->gen;
+    r->gen->refs++;
+    r->socket = &r->gen->image.sockets[d->listen->socket];
+    r->log = r->socket->access_log;
+    return true;
+}
+
 void fg_exchange_begin(struct fg_down *d, struct fg_req *r) {
     struct fg_engine *e = d->e;
     uint8_t *base = d->in.p;
     e->stats->c.requests++;
-    e->stats->c.requests_active++;
-    r->began_ns = r->began_ns < e->loop.now_ns ? r->began_ns : e->loop.now_ns;
+    bool served = fg_exchange_admit(r);
     bool asked_to_close = (r->head.connection & FG_CONN_CLOSE) != 0;
     r->keep_alive = !asked_to_close && !e->draining && !d->listen->closing &&
                     (r->head.minor_version == 1 || (r->head.connection & FG_CONN_KEEP_ALIVE));
     fg_flow_start(&r->request, r->head.framing, FG_FRAMING_UNTIL_CLOSE, r->head.content_length);
     r->path_len = r->head.path.len;
     copy_host(r, base);
-    if (e->gen == NULL || d->listen->socket < 0) {
+    if (!served) {
         fg_reply_reason(r, FG_R_NO_LISTENER);
         return;
     }
-    r->gen = e->gen;
-    r->gen->refs++;
-    r->socket = &r->gen->image.sockets[d->listen->socket];
-    r->log = r->socket->access_log;
     if (r->socket->limits.keepalive_requests && d->requests >= r->socket->limits.keepalive_requests)
         r->keep_alive = false;
     int reason = check(e, r, base);
     if (reason) {
+        if (reason == FG_R_BAD_CONNECT || reason == FG_R_BAD_EXPECT)
+            r->keep_alive = false; /* what follows may be a tunnel's bytes, or a body that is or is not sent */
         fg_reply_reason(r, reason);
         return;
     }

@@ -108,6 +108,7 @@ static void refuse(struct fg_down *d, struct fg_req *r, int64_t error) {
     r->head_len = 0;
     fg_flow_start(&r->request, FG_FRAMING_NONE, FG_FRAMING_NONE, 0);
     d->state = FG_DOWN_BUSY;
+    fg_exchange_admit(r);
     fg_reply_parse_error(r, error);
 }
 
@@ -246,6 +247,7 @@ static void down_expired(struct fg_timer *t) {
         d->state = FG_DOWN_BUSY;
         r->keep_alive = false;
         fg_flow_start(&r->request, FG_FRAMING_NONE, FG_FRAMING_NONE, 0);
+        fg_exchange_admit(r);
         fg_reply_reason(r, FG_R_HEAD_TIMEOUT);
         break;
     }

@@ -210,6 +210,8 @@ struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const str
 const struct fg_img_backend *fg_rule_backend(struct fg_engine *e, const struct fg_match_result *m);
 
 /* fg_exchange.c */
+/* Counts a request and ties it to the generation that is served; false when there is none for its socket. */
+bool fg_exchange_admit(struct fg_req *r);
 void fg_exchange_begin(struct fg_down *d, struct fg_req *r);
 void fg_exchange_try(struct fg_req *r, bool fresh);
 void fg_exchange_run(struct fg_req *r);

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import socket
 import struct
 import threading
@@ -123,7 +124,9 @@ def forward(*clusters: str, filters: ir.Filters = ir.Filters(), **timeouts: int)
     return ir.Rule("HTTPRoute/ns/r/0", "HTTPRoute/ns/r", "", ir.Forward(backends, **timeouts), filters)
 
 
-def config(*matches: ir.Match, settings: ir.Settings = ir.Settings(), hostname: str = "", limits: dict | None = None) -> ir.Ir:
+def config(
+    *matches: ir.Match, settings: ir.Settings = ir.Settings(), hostname: str = "", limits: dict | None = None
+) -> ir.Ir:
     """One socket on loopback with one listener and these candidates; without any, everything goes to cluster "c"."""
     if limits:
         settings = replace(settings, limits=replace(settings.limits, **limits))
@@ -146,7 +149,14 @@ def match(rule: ir.Rule, path: str = "", kind: ir.PathKind = ir.PathKind.PREFIX)
 class Proxy:
     """A running engine, on a thread or in a process of its own."""
 
-    def __init__(self, configuration: ir.Ir, endpoints: dict[str, tuple[ir.Endpoint, ...]], *, workers: int = 1, threads: bool = True):
+    def __init__(
+        self,
+        configuration: ir.Ir,
+        endpoints: dict[str, tuple[ir.Endpoint, ...]],
+        *,
+        workers: int = 1,
+        threads: bool = True,
+    ):
         self.conns: list[Conn] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -197,6 +207,7 @@ class Proxy:
     def log(self) -> dict:
         """The next line of the access log."""
         while b"\n" not in self._pending:
+            assert select.select([self._log_read], [], [], TIMEOUT)[0], "no line came"
             self._pending += self._log.read(65536)
         line, _, self._pending = self._pending.partition(b"\n")
         return json.loads(line)

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+
 from wire import config, fields
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
