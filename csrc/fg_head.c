@@ -351,6 +351,12 @@ size_t fg_head_interim(struct fg_engine *e, const uint8_t *base, uint8_t *out, s
     return o.full ? 0 : (size_t)(o.at - out);
 }
 
+void fg_head_put_edits(struct fg_put *o, const struct fg_req *r) {
+    struct edits x = {.seg = r->match.seg};
+    edits_add(&x, &r->match.rule->filters.response);
+    put_edits(o, &x);
+}
+
 size_t fg_head_response(struct fg_engine *e, struct fg_req *r, const uint8_t *base, uint8_t *out, size_t cap) {
     const struct fg_h1_head *h = &e->response;
     struct fg_bytes server = fg_str(r->gen->image.sockets_seg, r->socket->server);

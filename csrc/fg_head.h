@@ -12,6 +12,9 @@ void fg_head_mark(const struct fg_h1_head *h, const uint8_t *base, bool undersco
 /* Writes the request head for r->backend's endpoint, framing as in r->request.out. Bytes, or 0 when it does not fit. */
 size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size_t cap);
 
+/* The fields that the rule's response filters set or add, for an answer of the gateway's own. */
+void fg_head_put_edits(struct fg_put *o, const struct fg_req *r);
+
 /* Writes the head of e->response for the client, framing as in r->response.out. Bytes, or 0 when it does not fit. */
 size_t fg_head_response(struct fg_engine *e, struct fg_req *r, const uint8_t *base, uint8_t *out, size_t cap);
 

@@ -180,6 +180,7 @@ void fg_reply_redirect(struct fg_req *r) {
         fg_put(&o, base + r->head.query.off, r->head.query.len);
     }
     FG_PUT(&o, "\r\ncontent-length: 0\r\n");
+    fg_head_put_edits(&o, r);
     put_extra_lines(&o, r->down->e, r);
     FG_PUT(&o, "\r\n");
     send_reply(r, &o);

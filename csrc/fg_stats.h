@@ -64,7 +64,7 @@ struct fg_series {
     uint64_t status_class[6];               /* 0: no response; 1xx .. 5xx */
     uint64_t latency[FG_LATENCY_BUCKETS];
     uint64_t latency_sum_us;
-    uint64_t received, sent;                /* body bytes */
+    uint64_t received, sent;                /* bytes of request bodies, of responses with their heads */
 };
 
 struct fg_slab {

@@ -118,9 +118,12 @@ class ListenerManager:
         workers = list(self._live())
         for worker in workers:
             worker.send(Message(Type.DRAIN, a=int(delay * 1000), b=int(timeout * 1000)))
+        await asyncio.sleep(delay)
+        for group in self._groups.values():
+            group.close()  # the workers close theirs after they have accepted what waited; with ours nobody is left
         waits = [asyncio.ensure_future(w.drained.wait()) for w in workers]
         if waits:
-            _, late = await asyncio.wait(waits, timeout=delay + timeout + 1.0)
+            _, late = await asyncio.wait(waits, timeout=timeout + 1.0)
             for wait in late:
                 wait.cancel()
             return not late

@@ -18,8 +18,8 @@ class Series:
     status_class: list[int] = field(default_factory=lambda: [0] * 6)  # 0: no response; 1xx .. 5xx
     latency: list[int] = field(default_factory=lambda: [0] * (len(engine.latency_bounds()) + 1))
     latency_sum: int = 0  # µs
-    received: int = 0  # bytes of bodies
-    sent: int = 0
+    received: int = 0  # bytes of request bodies
+    sent: int = 0  # bytes of responses, heads included
 
     def add(self, other: tuple[str, str, list[int], list[int], int, int, int]) -> None:
         """Add a series of a slab."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from fastgate.control import VERSION, Channel, Gone, Message, Type
@@ -51,6 +52,8 @@ class Process:
         """Start the interpreter isolated from the current directory."""
         command = [sys.executable, "-P", "-m", "fastgate.worker", *arguments]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("NOTIFY_")}
+        here = str(Path(__file__).resolve().parents[1])  # the worker is of this very version, installed or not
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, environment.get("PYTHONPATH")]))
         self._process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, env=environment)
 
     def kill(self) -> None:

@@ -52,6 +52,8 @@ def path_holds(match: ir.PathMatch, path: bytes) -> bool:
     value = match.value.encode()
     if match.kind is ir.PathKind.EXACT:
         return path == value
+    if match.kind is ir.PathKind.PREFIX and path == b"*":
+        return value == b""
     if match.kind is ir.PathKind.PREFIX:
         return path == value or path.startswith(value + b"/")
     return re.search(value, path) is not None

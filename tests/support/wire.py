@@ -103,6 +103,24 @@ class Backend:
         self.conns.append(conn)
         return conn
 
+    def answer_all(self, response: bytes) -> None:
+        """From now on answer every request head on old and new connections, until the backend is closed."""
+
+        def serve(conn: Conn) -> None:
+            with contextlib.suppress(AssertionError, OSError):
+                while conn.head():
+                    conn.send(response)
+
+        def listen() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    conn = self.accept()
+                    threading.Thread(target=serve, args=(conn,), daemon=True).start()
+
+        for conn in self.conns:
+            threading.Thread(target=serve, args=(conn,), daemon=True).start()
+        threading.Thread(target=listen, daemon=True).start()
+
     def nobody_comes(self, seconds: float = 0.2) -> bool:
         self.listener.settimeout(seconds)
         try:

@@ -83,8 +83,10 @@ def _series(totals: Totals) -> Iterable[str]:
         "From the request's head to the response's last byte.",
         samples,
     )
-    for direction in ("received", "sent"):
+    for name, attribute, text in (
+        ("fastgate_request_body_bytes_total", "received", "Bytes of request bodies, by listener and route."),
+        ("fastgate_response_bytes_total", "sent", "Bytes of responses with their heads, by listener and route."),
+    ):
         yield from _family(
-            f"fastgate_body_{direction}_bytes_total", "counter", f"Bytes of bodies {direction}, by listener and route.",
-            [("", labels, getattr(series, direction)) for labels, series in named],
-        )  # fmt: skip
+            name, "counter", text, [("", labels, getattr(series, attribute)) for labels, series in named]
+        )

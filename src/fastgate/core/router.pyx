@@ -347,9 +347,13 @@ cdef bint group_match(const fg_image *image, uint32_t segment, const fg_match_qu
     x.g = <const fg_group *>x.seg
     x.patterns = tables.patterns + tables.first[segment]
     x.known_headers = x.known_queries = x.used = 0
-    if q.path_len == 0 or q.path[0] != c'/':
+    if q.path_len == 1 and q.path[0] == c'*':  # OPTIONS *: about the host as a whole, so the root decides
+        at = x.g.root
+        whole = False
+    elif q.path_len and q.path[0] == c'/':
+        at = path_find(x.seg, x.g, q.path, q.path_len, &whole)
+    else:
         return False
-    at = path_find(x.seg, x.g, q.path, q.path_len, &whole)
     n = <const fg_node *>(x.seg + at)
     result.prefix_len = q.path_len
     if whole and n.exact:
