@@ -345,7 +345,9 @@ cdef bint group_match(const fg_image *image, uint32_t segment, const fg_match_qu
     x.q = q
     x.seg = image.base + image.dir[segment].offset
     x.g = <const fg_group *>x.seg
-    x.patterns = tables.patterns + tables.first[segment]
+    x.patterns = NULL
+    if x.g.patterns.len:  # `first` is one more miss of the cache, for nothing in most tables
+        x.patterns = tables.patterns + tables.first[segment]
     x.known_headers = x.known_queries = x.used = 0
     if q.path_len == 1 and q.path[0] == c'*':  # OPTIONS *: about the host as a whole, so the root decides
         at = x.g.root
