@@ -6,7 +6,9 @@ editors and `kubectl cp` empty or replace a file before they fill it, and a Conf
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from fastgate.sources.objects import Fields
 
 GRACE = 2.0  # seconds
-SUFFIXES = frozenset((".yaml", ".yml", ".json"))
+SUFFIXES = (".yaml", ".yml", ".json")
 
 _SEPARATOR = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
 _NEEDS_THE_WHOLE = re.compile(r"^(?:%|\.\.\.)", re.MULTILINE)  # directives, and documents that end themselves
@@ -83,9 +85,9 @@ class Files:
     def _listed(self, problems: list[Problem]) -> Iterator[Path]:
         for path in self.paths:
             if path.is_dir():
-                yield from sorted(
-                    p for p in path.iterdir() if p.suffix in SUFFIXES and not p.name.startswith(".") and p.is_file()
-                )
+                with os.scandir(path) as entries:
+                    names = sorted(e.name for e in entries if not e.name.startswith(".") and e.name.endswith(SUFFIXES))
+                yield from (path / name for name in names)
             elif path.exists() or path in self._files:
                 yield path
             else:
@@ -93,11 +95,11 @@ class Files:
 
     def _refresh(self, file: _File, now: float) -> None:
         try:
-            stat = file.path.stat()
-            signature = (stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_dev)
-            if signature == file.signature:
+            found = file.path.stat()
+            signature = (found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev)
+            if signature == file.signature or not stat.S_ISREG(found.st_mode):
                 return
-            if stat.st_size > MAX_BYTES:
+            if found.st_size > MAX_BYTES:
                 file.signature = signature
                 file.problem = Problem(f"the file is larger than {MAX_BYTES >> 20} MiB", str(file.path))
                 return

@@ -73,7 +73,7 @@ class _Pass:
     """One set of documents on its way."""
 
     taken: dict[Key, _Entry] = field(default_factory=dict)
-    places: dict[Key, str] = field(default_factory=dict)
+    places: dict[Key, tuple[Source, Fields]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     refused: set[Key] = field(default_factory=set)
 
@@ -109,7 +109,9 @@ class Objects:
             return
         name = "/".join(filter(None, key))
         if key in run.places:
-            refuse(f"the same object is also in {run.places[key]}", ("metadata", "name"), name)
+            other, where = run.places[key]
+            place = f"{other.file}:{other.mark(where)[0]}" if other.file else "another document"
+            refuse(f"the same object is also in {place}", ("metadata", "name"), name)
             return
         before = self._entries.get(key)
         if before is not None and before.document is document:
@@ -127,7 +129,7 @@ class Objects:
             except _FileReferenceError as e:
                 run.refused.add(key)
                 refuse(str(e), e.where, name)
-        run.places[key] = f"{source.file}:{source.mark(at)[0]}" if source.file else "another document"
+        run.places[key] = (source, at)
 
     def _validated(self, key: Key, document: dict[str, Any], source: Source, before: _Entry | None) -> _Entry:
         if before is not None and before.document == document and key[0] != "Secret":

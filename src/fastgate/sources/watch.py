@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-SETTLE = 30  # ms without a further change, after which the files are read
+SETTLE = 20  # ms without a further change, after which the files are read
 
 
 async def changes(paths: list[Path], stop: asyncio.Event) -> AsyncIterator[None]:

@@ -1,0 +1,275 @@
+"""`fastgate run` as a user runs it: a process, files, signals, real clients."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+TIMEOUT = 20.0
+SRC = str(Path(__file__).resolve().parents[2] / "src")
+
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec:
+  gatewayClassName: fastgate
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+---
+apiVersion: fastgate.dev/v1alpha1
+kind: Backend
+metadata: {name: b}
+spec: {endpoints: [{address: 127.0.0.1, port: %d}]}
+"""
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+  parentRefs: [{name: gw}]
+  rules:
+  - matches: [{path: {value: %s}}]
+    backendRefs: [{group: fastgate.dev, kind: Backend, name: b}]
+"""
+
+
+class Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0)) or self.path.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST  # noqa: N815 - http.server's name
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def backend():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def command(*arguments):
+    environment = {**os.environ, "PYTHONPATH": SRC, "NO_COLOR": "1"}
+    return [sys.executable, "-m", "fastgate", *map(str, arguments)], environment
+
+
+def fastgate(*arguments):
+    line, environment = command(*arguments)
+    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+
+
+class Server:
+    def __init__(self, *arguments, log):
+        self.port, self.admin = free_port(), free_port()
+        line, environment = command(
+            "run", *arguments, "--port-map", f"80={self.port}", "--admin", f"127.0.0.1:{self.admin}",
+            "--access-log-file", log, "--drain-timeout", "5",
+        )  # fmt: skip
+        self.process = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
+        self.wait(lambda: self.admin_page("/readyz")[0] == 200)
+
+    def wait(self, condition):
+        end = time.monotonic() + TIMEOUT
+        while True:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if condition():
+                    return
+            assert self.process.poll() is None, self.process.stderr.read()
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    def admin_page(self, path, **headers):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.admin}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as e:
+            with e:
+                return e.code, e.read().decode()
+
+    def get(self, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("POST" if body else "GET", path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def workers(self):
+        return json.loads(self.admin_page("/status")[1])["workers"]
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        code = self.process.wait(TIMEOUT)
+        text = self.process.stderr.read()
+        self.process.stderr.close()
+        return code, text
+
+
+@pytest.fixture
+def serve(tmp_path, backend):
+    started = []
+
+    def start(*options, route="/", files=None):
+        (tmp_path / "gateway.yaml").write_text(GATEWAY % backend)
+        (tmp_path / "route.yaml").write_text(ROUTE % route)
+        server = Server(*(files or [tmp_path]), *options, log=tmp_path / "access.log")
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.wait()
+        if not server.process.stderr.closed:
+            server.process.stderr.close()
+
+
+def test_serves_reloads_and_drains(serve, tmp_path):
+    server = serve("--workers", 2)
+    assert server.get("/hello") == (200, "/hello")
+    assert server.get("/", "body") == (200, "body")
+    (tmp_path / "route.yaml").write_text(ROUTE % "/only")
+    server.wait(lambda: server.get("/hello")[0] == 404)
+    assert server.get("/only/x") == (200, "/only/x")
+    code, text = server.stop()
+    assert code == 0
+    assert re.search(r"default/gw +http +HTTP +\* +\*:\d+ +1", text)
+    lines = [json.loads(line) for line in (tmp_path / "access.log").read_text().splitlines()]
+    assert lines[0]["path"] == "/hello"
+    assert lines[0]["route"] == "HTTPRoute/default/r"
+
+
+def test_a_refused_change_keeps_the_last_good_configuration(serve, tmp_path):
+    server = serve()
+    (tmp_path / "route.yaml").write_text((ROUTE % "/only").replace("matches", "matchs"))
+    server.wait(lambda: "matchs" in server.admin_page("/status")[1])
+    assert server.get("/hello")[0] == 200
+    (tmp_path / "route.yaml").write_text("spec: {")
+    server.wait(lambda: "while parsing" in server.admin_page("/status")[1])
+    assert server.get("/hello")[0] == 200
+    (tmp_path / "route.yaml").write_text(ROUTE % "/good")
+    server.wait(lambda: server.get("/good")[0] == 200)
+    assert server.stop()[0] == 0
+
+
+def test_killed_workers_are_replaced(serve):
+    server = serve("--workers", 2)
+    before = server.workers()
+    os.kill(before[0], signal.SIGKILL)
+    server.wait(lambda: len(set(server.workers()) - set(before)) == 1 and server.admin_page("/readyz")[0] == 200)
+    for _ in range(20):
+        assert server.get("/x")[0] == 200
+    assert "fastgate_workers_replaced_total 1" in server.admin_page("/metrics")[1]
+
+
+def test_signals(serve, tmp_path):
+    server = serve()
+    server.get("/one")
+    server.wait(lambda: (tmp_path / "access.log").read_text().count("\n") == 1)
+    (tmp_path / "access.log").rename(tmp_path / "old.log")
+    server.process.send_signal(signal.SIGUSR1)
+    server.wait((tmp_path / "access.log").exists)
+    server.get("/two")
+    server.wait(lambda: "/two" in (tmp_path / "access.log").read_text() + (tmp_path / "old.log").read_text())
+    server.process.send_signal(signal.SIGHUP)
+    assert server.get("/x")[0] == 200
+    assert server.stop(signal.SIGINT)[0] == 0
+
+
+def test_the_admin_listener_is_for_its_own_host(serve):
+    server = serve()
+    assert server.admin_page("/healthz")[0] == 200
+    assert server.admin_page("/status", Host="evil.example")[0] == 403
+    assert server.admin_page("/config", Origin="http://evil.example")[0] == 403
+    assert server.admin_page("/nothing")[0] == 404
+    request = urllib.request.Request(f"http://127.0.0.1:{server.admin}/config", method="POST", data=b"")
+    with pytest.raises(urllib.error.HTTPError, match="405"):
+        urllib.request.urlopen(request, timeout=5)
+    server.get("/x")
+    text = server.admin_page("/metrics")[1]
+    assert (
+        'fastgate_requests_by_route_total{listener="Gateway/default/gw/http",route="HTTPRoute/default/r",code="2xx"} 1'
+        in text
+    )
+    assert "HTTPRoute/default/r" in server.admin_page("/config")[1]
+
+
+def test_status_shows_conditions_and_addresses(serve):
+    server = serve()
+    shown = fastgate("status", "--admin", f"127.0.0.1:{server.admin}")
+    assert shown.returncode == 0, shown.stderr
+    assert f"*:{server.port}" in shown.stdout
+    assert "HTTPRoute/default/r -> gw" in shown.stdout
+    assert fastgate("status", "--admin", f"127.0.0.1:{free_port()}").returncode == 2
+
+
+def test_a_second_instance_does_not_share_the_port(serve, tmp_path):
+    server = serve()
+    line, environment = command("run", tmp_path, "--port-map", f"80={server.port}", "--admin", "off")
+    second = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert second.returncode == 1
+    assert "another process serves this address" in second.stderr
+
+
+def test_a_first_start_with_a_refused_object_ends_with_its_place(tmp_path, backend):
+    file = tmp_path / "all.yaml"
+    file.write_text(GATEWAY % backend + "---" + (ROUTE % "relative"))
+    refused = fastgate("run", file, "--admin", "off")
+    assert refused.returncode == 1
+    assert re.search(
+        r"all\.yaml:20:\d+: error: HTTPRoute/default/r: spec\.rules\[0\]\.matches\[0\]\.path: value must be an absolute",
+        refused.stderr,
+    )
+    checked = fastgate("validate", "--json", file)
+    assert checked.returncode == 1
+    assert json.loads(checked.stdout.splitlines()[0])["field"] == "spec.rules[0].matches[0].path"
+
+
+def test_explain_tells_where_a_request_goes_and_what_is_never_reached(tmp_path, backend):
+    file = tmp_path / "all.yaml"
+    second = (ROUTE % "/x").replace("name: r}", "name: shadowed}")
+    file.write_text(GATEWAY % backend + "---" + (ROUTE % "/x") + "---" + second)
+    found = fastgate("explain", "-f", file, "GET", "http://shop.example/x/y", "-H", "a: b")
+    assert found.returncode == 0
+    assert "route     HTTPRoute/default/r" in found.stdout
+    assert "HTTPRoute/default/shadowed/0 can never match" in found.stdout
+    assert fastgate("explain", "-f", file, "GET", "http://shop.example/y").returncode == 1
+
+
+def test_help_has_examples():
+    for name in ("run", "validate", "explain", "status"):
+        text = fastgate(name, "--help").stdout
+        assert "Example: fastgate " + name in text
