@@ -779,6 +779,20 @@ def parse_request(bytes data, *, uint32_t max_head=32768, uint32_t max_line=8192
     )
 
 
+def parse_many(bytes data, unsigned int rounds):
+    """Parse the same request head again and again without the GIL, for measurements; returns its length."""
+    cdef _Head h = _Head(data, 65536, 65536, 256)
+    cdef const uint8_t *p = data
+    cdef size_t size = len(data)
+    cdef int64_t n = 0
+    cdef unsigned int i
+    with nogil:
+        for i in range(rounds):
+            h.head.scanned = 0
+            n = h1_request(p, size, &h.limits, &h.head)
+    return n
+
+
 def parse_response(bytes data, *, uint32_t max_head=65536, uint16_t max_fields=256):
     """Parse the response head at the start of `data`; None when it is not complete; ParseError when it is malformed."""
     cdef _Head h = _Head(data, max_head, 0, max_fields)

@@ -1,0 +1,1 @@
+"""Measurements of fastgate beside its peers."""
