@@ -31,19 +31,22 @@ cdef extern from "fg_http1.h" nogil:
     enum: FG_E_TRAILERS_TOO_LARGE, FG_E_BAD_PATH_ESCAPE, FG_E_BAD_PATH_CLIMB, FG_E_BAD_PATH_BYTE
 
 cdef extern from "fg_scan.h" nogil:
-    enum: FG_CLASS_TOKEN, FG_CLASS_VALUE, FG_CLASS_TARGET, FG_CLASS_HOST, FG_CLASS_UNRESERVED, FG_CLASS_PATH
+    enum: FG_CLASS_TOKEN, FG_CLASS_VALUE, FG_CLASS_TARGET, FG_CLASS_HOST, FG_CLASS_UNRESERVED
     enum: FG_CLASS_UNDERSCORE
     const uint8_t fg_class[256]
     const uint8_t *fg_scan_class(const uint8_t *p, const uint8_t *end, uint8_t cls)
     const uint8_t *fg_scan_value(const uint8_t *p, const uint8_t *end)
     const uint8_t *fg_scan_target(const uint8_t *p, const uint8_t *end)
+    const uint8_t *fg_scan_path(const uint8_t *p, const uint8_t *end)
+    unsigned fg_near_name(const uint8_t *p)
+    bint fg_same_lower(const uint8_t *p, const uint8_t *lower, unsigned n)
 
 cdef extern from * nogil:
     """
     #include <arpa/inet.h>
     #include <string.h>
 
-    static const struct { uint8_t len; char name[24]; } h1_names[] = {{0, ""},
+    static const struct { uint8_t len; char name[31]; } h1_names[] = {{0, ""},
     #define X(token, name, flags) {sizeof(name) - 1, name},
         FG_HEADERS(X)
     #undef X
@@ -69,7 +72,7 @@ cdef extern from * nogil:
     """
     ctypedef struct h1_name_t:
         uint8_t len
-        char name[24]
+        char name[31]
     ctypedef struct h1_error_t:
         int code
         int status
@@ -121,6 +124,14 @@ cdef inline uint8_t name_token(const uint8_t *p, uint32_t n) noexcept nogil:
     for i in range(n):  # no byte of a token becomes a letter or '-' by |0x20 but its own upper case
         differ |= (p[i] | 0x20) ^ <uint8_t>h1_names[token].name[i]
     return token if differ == 0 else 0
+
+
+cdef inline uint8_t near_token(const uint8_t *p, uint32_t n) noexcept nogil:
+    """The same for names of at most 16 bytes, 16 bytes at once, which must be readable."""
+    cdef uint8_t token = NAME_SLOTS[name_slot(p, n)]
+    if h1_names[token].len != n or not fg_same_lower(p, <const uint8_t *>h1_names[token].name, n):
+        return 0
+    return token
 
 
 cdef uint8_t header_token(const uint8_t *name, uint32_t size) noexcept nogil:
@@ -226,7 +237,7 @@ cdef int64_t field_lines(const uint8_t *buf, const uint8_t *p, const uint8_t *en
     cdef const uint8_t *last
     cdef fg_field *field
     cdef uint8_t classes, token
-    cdef uint32_t n = 0
+    cdef uint32_t n = 0, size
     memset(head.first, 0, sizeof(head.first))
     head.nfields = 0
     while p < end:
@@ -243,12 +254,17 @@ cdef int64_t field_lines(const uint8_t *buf, const uint8_t *p, const uint8_t *en
 
         name = p
         classes = 0
-        while fg_class[p[0]] & FG_CLASS_TOKEN:  # ends at the line's LF at the latest
-            classes |= fg_class[p[0]]
-            p += 1
-        if p[0] != c':' or p == name or p - name > 0xffff:
-            return FG_E_BAD_FIELD_NAME
-        token = name_token(name, <uint32_t>(p - name))
+        size = fg_near_name(p) if end - p >= 16 else 0
+        if size:
+            p += size
+            token = near_token(name, size)
+        else:
+            while fg_class[p[0]] & FG_CLASS_TOKEN:  # ends at the line's LF at the latest
+                classes |= fg_class[p[0]]
+                p += 1
+            if p[0] != c':' or p == name or p - name > 0xffff:
+                return FG_E_BAD_FIELD_NAME
+            token = name_token(name, <uint32_t>(p - name))
         field = &head.fields[n]
         field.name = <uint32_t>(name - buf)
         field.name_len = <uint16_t>(p - name)
@@ -389,7 +405,7 @@ cdef void path_and_query(const uint8_t *buf, const uint8_t *p, const uint8_t *en
     cdef const uint8_t *start = p
     head.path_clean = 1
     while True:
-        p = fg_scan_class(p, end, FG_CLASS_PATH)
+        p = fg_scan_path(p, end)
         if p == end or p[0] == c'?':
             break
         if p[0] != c'.' or (p - 1)[0] == c'/':
