@@ -16,6 +16,7 @@ enum { FG_BUF_SMALL = 4096, FG_BUF_MEDIUM = 16384, FG_BUF_LARGE = 65536, FG_BUF_
 struct fg_buf {
     uint8_t *p;
     uint32_t cap, pin, start, end;
+    bool filled; /* the last read left no room: there is more than fits */
 };
 
 struct fg_pool {

@@ -95,11 +95,10 @@ static enum fill fill(struct fg_engine *e, struct fg_io *io, struct fg_buf *in) 
         return FILL_NONE;
     if (in->p == NULL && fg_buf_reserve(&e->pool, in, FG_BUF_MEDIUM) < 0)
         return FILL_FAILED;
+    if (in->filled && in->cap < FG_BUF_LARGE && fg_buf_reserve(&e->pool, in, FG_BUF_LARGE) < 0)
+        return FILL_FAILED;
     if (fg_buf_room(in) == 0) {
-        if (in->cap < FG_BUF_LARGE) {
-            if (fg_buf_reserve(&e->pool, in, FG_BUF_LARGE) < 0)
-                return FILL_FAILED;
-        } else if (fg_buf_len(in) < in->cap / 2 && in->start > in->pin) {
+        if (fg_buf_len(in) < in->cap / 2 && in->start > in->pin) {
             fg_buf_compact(in);
         } else {
             return FILL_NONE;

@@ -124,6 +124,7 @@ ssize_t fg_io_read(struct fg_io *io, struct fg_buf *in) {
     while (n < 0 && errno == EINTR);
     if (n > 0) {
         in->end += (uint32_t)n;
+        in->filled = (size_t)n == room;
         if ((size_t)n < room && !io->rdhup && !io->hup)
             io->readable = false;
         return n;
