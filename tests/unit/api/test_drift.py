@@ -1,0 +1,160 @@
+"""The models beside the CRDs of the module: the same fields, types, enums, patterns, bounds, defaults and rules."""
+
+import faults
+import gateway_api
+import pytest
+from pydantic_core import PydanticUndefined
+
+from fastgate import api
+from fastgate.api.base import GROUP
+
+PLURALS = {
+    "GatewayClass": "gatewayclasses",
+    "Gateway": "gateways",
+    "HTTPRoute": "httproutes",
+    "ListenerSet": "listenersets",
+    "ReferenceGrant": "referencegrants",
+}
+# Every CEL rule of the five CRDs by its message: what a validator of ours says, or why none is needed.
+ELSEWHERE = {
+    "field is immutable": "an update of a file is a new object",
+    "Listener name must be unique within the Gateway": "the list is a map by name: duplicate name",
+    "Port for TLS configuration must be unique within the Gateway": "the list is a map by port: duplicate port",
+    "type must be one of ['Exact', 'PathPrefix', 'RegularExpression']": "the field is an enum",
+}
+
+
+def model_in(annotation):
+    return api._model_in(annotation)
+
+
+def constraints(field):
+    """What pydantic checks of a field, its list items and map values aside."""
+    out = {}
+    for item in field.metadata:
+        for name, ours in (
+            ("min_length", "minimum length"),
+            ("max_length", "maximum length"),
+            ("ge", "minimum"),
+            ("le", "maximum"),
+        ):
+            if getattr(item, name, None) is not None:
+                out[ours] = getattr(item, name)
+        if getattr(item, "pattern", None):
+            out["pattern"] = item.pattern
+    return out
+
+
+def expected(schema):
+    out = {}
+    kind = schema.get("type")
+    for theirs, ours in (("minimum", "minimum"), ("maximum", "maximum"), ("pattern", "pattern")):
+        if theirs in schema:
+            out[ours] = schema[theirs]
+    word = {"string": "Length", "array": "Items", "object": "Properties"}.get(kind, "")
+    for bound, ours in (("min", "minimum length"), ("max", "maximum length")):
+        if schema.get(bound + word):
+            out[ours] = schema[bound + word]
+    if schema.get("format") == "int32" and "maximum" not in schema:
+        out["maximum"] = 2**31 - 1
+    return out
+
+
+def inner(annotation):
+    """The annotation without `| None`."""
+    options = [a for a in getattr(annotation, "__args__", ()) if a is not type(None)]
+    return options[0] if type(None) in getattr(annotation, "__args__", ()) and len(options) == 1 else annotation
+
+
+def field_constraints(field):
+    """Constraints of the field itself, or of the one alternative to None."""
+    out = constraints(field)
+    annotation = inner(field.annotation)
+    if hasattr(annotation, "__metadata__"):
+        for item in annotation.__metadata__:
+            out |= constraints(type("F", (), {"metadata": getattr(item, "metadata", None) or [item]}))
+    return out
+
+
+def walk(model, schema, path, differences):
+    ours = {f.alias or name: f for name, f in model.model_fields.items()}
+    theirs = schema.get("properties", {})
+    for name in ours.keys() ^ theirs.keys():
+        differences.append(f"{path}.{name}: only in {'the model' if name in ours else 'the CRD'}")
+    for name in ours.keys() & theirs.keys():
+        field, sub, here = ours[name], theirs[name], f"{path}.{name}"
+        required = name in schema.get("required", ())
+        if field.is_required() != required and "default" not in sub:
+            differences.append(f"{here}: required {field.is_required()}, in the CRD {required}")
+        got, want = field_constraints(field), expected(sub)
+        if sub.get("type") == "integer" and want.get("maximum") == 2**31 - 1:
+            want.pop("maximum")
+            got.pop("maximum", None)
+        if got != want and "enum" not in sub:
+            differences.append(f"{here}: {got}, in the CRD {want}")
+        if "enum" in sub:
+            values = set(getattr(inner(field.annotation), "__args__", ()))
+            if values != set(sub["enum"]):
+                differences.append(f"{here}: enum {values}, in the CRD {sub['enum']}")
+        if "default" in sub:
+            default = field.get_default(call_default_factory=True, validated_data={})
+            if isinstance(default, list):
+                default = [d.model_dump(by_alias=True, exclude_none=True) for d in default]
+            elif hasattr(default, "model_dump"):
+                default = default.model_dump(by_alias=True, exclude_none=True)
+            if default != sub["default"]:
+                differences.append(f"{here}: default {default!r}, in the CRD {sub['default']!r}")
+        elif field.default not in (None, PydanticUndefined) or field.default_factory is not None:
+            differences.append(f"{here}: has a default that the CRD does not have")
+        nested = model_in(field.annotation)
+        items = sub.get("items", sub)
+        if nested is not None and items.get("properties"):
+            walk(nested, items, here + ("[]" if "items" in sub else ""), differences)
+
+
+@pytest.mark.parametrize("kind", PLURALS)
+def test_models_and_crds_agree(kind):
+    schema = gateway_api.crd(PLURALS[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    differences = []
+    walk(api.KINDS[GROUP, kind].model_fields["spec"].annotation, schema, "spec", differences)
+    assert differences == []
+
+
+def messages(schema):
+    for rule in schema.get("x-kubernetes-validations", ()):
+        yield rule["message"]
+    for sub in (*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")):
+        if isinstance(sub, dict):
+            yield from messages(sub)
+
+
+@pytest.mark.parametrize("kind", PLURALS)
+def test_every_rule_of_the_crds_is_shown_to_fire(kind):
+    schema = gateway_api.crd(PLURALS[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    shown = {message.lower() for of, _, message in faults.FAULTS if of == kind}
+    assert {m for m in messages(schema) if m.lower() not in shown and m not in ELSEWHERE} == set()
+
+
+def test_the_modules_examples_are_valid():
+    seen = 0
+    for path, document in gateway_api.documents("examples/standard/**/*.yaml"):
+        try:
+            api.parse(document)
+            seen += 1
+        except api.UnknownKind:
+            continue
+        except api.Invalid as e:
+            pytest.fail(f"{path}: {e}")
+    assert seen > 50
+
+
+def test_the_modules_invalid_examples_are_not():
+    seen = 0
+    for path, document in gateway_api.documents("hack/invalid-examples/standard/**/*.yaml"):
+        if (document["apiVersion"].rpartition("/")[0], document["kind"]) not in api.KINDS:
+            continue
+        seen += 1
+        with pytest.raises(api.Invalid):
+            api.parse(document)
+            pytest.fail(path)
+    assert seen > 10

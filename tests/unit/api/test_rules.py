@@ -1,0 +1,83 @@
+"""Every rule of the CRDs refuses its faulty spec, and says so as the API server does."""
+
+import faults
+import pytest
+
+from fastgate import api
+
+
+def document(kind, spec):
+    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "message"), faults.FAULTS, ids=[f"{k}: {m[:60]}" for k, _, m in faults.FAULTS]
+)
+def test_rules(kind, spec, message):
+    with pytest.raises(api.Invalid) as e:
+        api.parse(document(kind, spec))
+    assert message.lower() in [problem.message.lower() for problem in e.value.problems]
+
+
+def test_all_problems_come_at_once_with_their_paths():
+    spec = {
+        "parentRef": [],
+        "hostnames": ["A", "b"],
+        "rules": [{"backendRefs": [{"name": "b"}, {"name": "c", "port": "80"}]}],
+    }
+    with pytest.raises(api.Invalid) as e:
+        api.parse(document("HTTPRoute", spec))
+    assert {p.path for p in e.value.problems} == {
+        ("spec", "parentRef"), ("spec", "hostnames", 0), ("spec", "rules", 0, "backendRefs", 0), ("spec", "rules", 0, "backendRefs", 1, "port"),
+    }  # fmt: skip
+
+
+def test_defaults():
+    route = api.parse(document("HTTPRoute", {"parentRefs": [{"name": "a"}]}))
+    assert (route.spec.rules[0].matches[0].path.type, route.spec.rules[0].matches[0].path.value) == ("PathPrefix", "/")
+    assert (route.spec.parent_refs[0].group, route.spec.parent_refs[0].kind) == ("gateway.networking.k8s.io", "Gateway")
+
+
+def test_nulls_and_status_mean_nothing():
+    spec = {"parentRefs": None, "hostnames": ["a"], "rules": [{"name": None, "filters": None}]}
+    route = api.parse({**document("HTTPRoute", spec), "status": {"parents": []}})
+    assert route.spec.rules[0].filters is None
+
+
+def test_unknown_fields_are_named_with_what_was_meant():
+    for field, said in (
+        ("hostname", "did you mean 'hostnames'"),
+        ("sessionPersistence", "experimental"),
+        ("xyz", "unknown field 'xyz'"),
+    ):
+        with pytest.raises(api.Invalid, match=said):
+            api.parse(document("HTTPRoute", {field: 1}))
+
+
+def test_kinds_that_are_not_read_are_no_faults():
+    with pytest.raises(api.UnknownKind, match="Deployment"):
+        api.parse({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}})
+
+
+@pytest.mark.parametrize("name", ["A", "-a", "a_b", "a" * 254, "a..b"])
+def test_names_are_dns_names(name):
+    with pytest.raises(api.Invalid, match="DNS"):
+        api.parse({**document("HTTPRoute", {}), "metadata": {"name": name}})
+
+
+@pytest.mark.parametrize(
+    ("address", "good"),
+    [("10.0.0.1", True), ("::1", True), ("a.example", True), ("a b", False), ("1.2.3", False), ("[::1]", False)],
+)
+def test_backends(address, good):
+    backend = {
+        "apiVersion": "fastgate.dev/v1alpha1",
+        "kind": "Backend",
+        "metadata": {"name": "b"},
+        "spec": {"endpoints": [{"address": address, "port": 1}]},
+    }
+    if good:
+        assert api.parse(backend).spec.endpoints[0].weight == 1
+    else:
+        with pytest.raises(api.Invalid):
+            api.parse(backend)
