@@ -346,8 +346,8 @@ static int final_head(struct fg_req *r, uint32_t len) {
         fg_exchange_up_failed(r, FG_R_UNASKED_UPGRADE);
         return -1;
     }
-    if (d->e->draining)
-        r->keep_alive = false;
+    if (d->e->draining || (!switching && !r->request.whole))
+        r->keep_alive = false; /* the rest of an early answered request is drained, not waited for: the client is told */
     if (switching)
         start_tunnel(r);
     else

@@ -221,6 +221,7 @@ def test_an_early_final_response_ends_the_exchange(proxy, backend):
     up.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")
     head = client.head()
     assert head.startswith(b"HTTP/1.1 413")
+    assert fields(head)["connection"] == "close"
     assert client.exactly(2) == b"no"
     assert up.rest() is not None  # that connection carries no further request
 

@@ -76,7 +76,7 @@ def field_constraints(field):
     return out
 
 
-def walk(model, schema, path, differences):
+def walk(model, schema, path, differences):  # noqa: C901, PLR0912 - one branch for each thing that is compared
     ours = {f.alias or name: f for name, f in model.model_fields.items()}
     theirs = schema.get("properties", {})
     for name in ours.keys() ^ theirs.keys():
@@ -150,11 +150,10 @@ def test_the_modules_examples_are_valid():
 
 def test_the_modules_invalid_examples_are_not():
     seen = 0
-    for path, document in gateway_api.documents("hack/invalid-examples/standard/**/*.yaml"):
+    for _, document in gateway_api.documents("hack/invalid-examples/standard/**/*.yaml"):
         if (document["apiVersion"].rpartition("/")[0], document["kind"]) not in api.KINDS:
             continue
         seen += 1
         with pytest.raises(api.Invalid):
             api.parse(document)
-            pytest.fail(path)
     assert seen > 10
