@@ -4,6 +4,7 @@
  * acquire. The writer sleeps on an eventfd; the loop wakes it at most once a turn.
  */
 #include "fg_head.h"
+#include "fg_log_columns.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -153,103 +154,129 @@ static void put_time(struct fg_put *o, struct fg_log *log) {
     fg_put(o, (char[]){(char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10), 'Z'}, 4);
 }
 
-static void put_member(struct fg_put *o, const char *name, const uint8_t *p, size_t n) {
-    if (n == 0)
-        return;
-    FG_PUT(o, ",\"");
-    fg_put(o, name, strlen(name));
-    FG_PUT(o, "\":\"");
-    put_json(o, p, n);
-    FG_PUT(o, "\"");
-}
-
-static void put_number(struct fg_put *o, const char *name, uint64_t v) {
-    FG_PUT(o, ",\"");
-    fg_put(o, name, strlen(name));
-    FG_PUT(o, "\":");
-    fg_put_uint(o, v);
-}
-
 static void put_endpoint(struct fg_put *o, const struct fg_address *a) {
     fg_put_address(o, a, true);
     FG_PUT(o, ":");
     fg_put_uint(o, a->port);
 }
 
-static void put_field(struct fg_put *o, const char *name, const struct fg_req *r, int token) {
-    uint16_t at = r->head.first[token];
-    if (at)
-        put_member(o, name, r->down->in.p + r->fields[at - 1].value, r->fields[at - 1].value_len);
+/* What a line may say. A column writes its value without quotes, escaped, or nothing when there is none. */
+struct line {
+    struct fg_log *log;
+    const struct fg_req *r;
+    uint64_t took_us;
+};
+
+static const uint8_t *head_of(const struct line *l) {
+    return l->r->down->in.p;
 }
 
-static void json_line(struct fg_put *o, struct fg_log *log, const struct fg_req *r, uint64_t took_us) {
-    const struct fg_h1_head *h = &r->head;
-    const uint8_t *base = r->down->in.p;
-    const char *reason = fg_reasons[r->reason].name;
-    FG_PUT(o, "{\"time\":\"");
-    put_time(o, log);
-    FG_PUT(o, "\",\"client\":\"");
-    put_endpoint(o, &r->down->peer);
-    FG_PUT(o, "\"");
-    put_member(o, "method", base + h->method.off, h->method.len);
-    put_member(o, "host", base + h->authority.off, h->authority.len);
-    put_member(o, "path", base + h->path.off, r->path_len);
-    put_member(o, "query", base + h->query.off, h->query.len);
-    if (h->minor_version)
-        FG_PUT(o, ",\"protocol\":\"HTTP/1.1\"");
-    else
-        FG_PUT(o, ",\"protocol\":\"HTTP/1.0\"");
-    put_number(o, "status", r->status);
-    put_member(o, "reason", (const uint8_t *)reason, strlen(reason));
-    if (r->parse_error)
-        put_member(o, "parse_error", (const uint8_t *)fg_parse_name(r->parse_error), strlen(fg_parse_name(r->parse_error)));
-    put_number(o, "bytes_received", r->request.bytes);
-    put_number(o, "bytes_sent", r->sent);
-    put_number(o, "duration_us", took_us);
-    if (r->series) {
-        put_member(o, "listener", (const uint8_t *)r->series->listener, strlen(r->series->listener));
-        put_member(o, "route", (const uint8_t *)r->series->route, strlen(r->series->route));
-    }
-    if (r->last_endpoint) {
-        FG_PUT(o, ",\"upstream\":\"");
-        put_endpoint(o, &r->last_endpoint->address);
+static void put_span(struct fg_put *o, const struct line *l, struct fg_span s) {
+    put_json(o, head_of(l) + s.off, s.len);
+}
+
+static void put_field(struct fg_put *o, const struct line *l, int token) {
+    uint16_t at = l->r->head.first[token];
+    if (at)
+        put_json(o, head_of(l) + l->r->fields[at - 1].value, l->r->fields[at - 1].value_len);
+}
+
+static void put_text(struct fg_put *o, const char *text) {
+    put_json(o, (const uint8_t *)text, strlen(text));
+}
+
+#define COLUMN(name) static void column_##name(struct fg_put *o, const struct line *l)
+COLUMN(time) { put_time(o, l->log); }
+COLUMN(client) { put_endpoint(o, &l->r->down->peer); }
+COLUMN(client_address) { fg_put_address(o, &l->r->down->peer, false); }
+COLUMN(method) { put_span(o, l, l->r->head.method); }
+COLUMN(target) { put_span(o, l, l->r->head.target); }
+COLUMN(host) { put_span(o, l, l->r->head.authority); }
+COLUMN(path) { put_span(o, l, (struct fg_span){l->r->head.path.off, l->r->path_len}); }
+COLUMN(query) { put_span(o, l, l->r->head.query); }
+COLUMN(protocol) { fg_put(o, l->r->head.minor_version ? "HTTP/1.1" : "HTTP/1.0", 8); }
+COLUMN(status) { fg_put_uint(o, l->r->status); }
+COLUMN(reason) { put_text(o, fg_reasons[l->r->reason].name); }
+COLUMN(parse_error) { put_text(o, l->r->parse_error ? fg_parse_name(l->r->parse_error) : ""); }
+COLUMN(bytes_received) { fg_put_uint(o, l->r->request.bytes); }
+COLUMN(bytes_sent) { fg_put_uint(o, l->r->sent); }
+COLUMN(duration_us) { fg_put_uint(o, l->took_us); }
+COLUMN(listener) { put_text(o, l->r->series ? l->r->series->listener : ""); }
+COLUMN(route) { put_text(o, l->r->series ? l->r->series->route : ""); }
+COLUMN(request_id) { put_json(o, l->r->request_id, l->r->request_id_len); }
+COLUMN(user_agent) { put_field(o, l, FG_H_USER_AGENT); }
+COLUMN(referer) { put_field(o, l, FG_H_REFERER); }
+COLUMN(upstream) {
+    if (l->r->last_endpoint)
+        put_endpoint(o, &l->r->last_endpoint->address);
+}
+COLUMN(tries) {
+    if (l->r->last_endpoint)
+        fg_put_uint(o, l->r->tries);
+}
+
+static const struct {
+    const char *name;
+    void (*put)(struct fg_put *o, const struct line *l);
+    bool number, text_only; /* JSON without quotes; only for templates */
+} columns[] = {
+#define X(name, number, text_only) {#name, column_##name, number, text_only},
+    FG_LOG_COLUMNS(X)
+#undef X
+};
+
+static void json_line(struct fg_put *o, const struct line *l) {
+    FG_PUT(o, "{");
+    const uint8_t *first = o->at;
+    for (size_t i = 0; i < FG_COUNT_OF(columns); i++) {
+        if (columns[i].text_only)
+            continue;
+        uint8_t *before = o->at;
+        fg_put(o, ",\"", o->at == first ? 0 : 1);
         FG_PUT(o, "\"");
-        put_number(o, "tries", r->tries);
+        fg_put(o, columns[i].name, strlen(columns[i].name));
+        fg_put(o, "\":\"", columns[i].number ? 2 : 3);
+        const uint8_t *value = o->at;
+        columns[i].put(o, l);
+        if (o->at == value)
+            o->at = before; /* there is none: the member is left out */
+        else if (!columns[i].number)
+            FG_PUT(o, "\"");
     }
-    put_member(o, "request_id", r->request_id, r->request_id_len);
-    put_field(o, "user_agent", r, FG_H_USER_AGENT);
-    put_field(o, "referer", r, FG_H_REFERER);
     FG_PUT(o, "}\n");
 }
 
-static void put_or_dash(struct fg_put *o, const uint8_t *p, size_t n) {
-    if (n)
-        put_json(o, p, n);
-    else
+static void put_named(struct fg_put *o, const struct line *l, const uint8_t *name, size_t n) {
+    const uint8_t *before = o->at;
+    for (size_t i = 0; i < FG_COUNT_OF(columns); i++)
+        if (strlen(columns[i].name) == n && memcmp(columns[i].name, name, n) == 0)
+            columns[i].put(o, l);
+    if (o->at == before)
         FG_PUT(o, "-");
 }
 
-/* The combined format that log readers know. */
-static void text_line(struct fg_put *o, struct fg_log *log, const struct fg_req *r) {
-    const struct fg_h1_head *h = &r->head;
-    const uint8_t *base = r->down->in.p;
-    uint16_t referer = h->first[FG_H_REFERER], agent = h->first[FG_H_USER_AGENT];
-    fg_put_address(o, &r->down->peer, false);
-    FG_PUT(o, " - - [");
-    put_time(o, log);
-    FG_PUT(o, "] \"");
-    put_or_dash(o, base + h->method.off, h->method.len);
-    FG_PUT(o, " ");
-    put_or_dash(o, base + h->target.off, h->target.len);
-    fg_put(o, h->minor_version ? " HTTP/1.1\" " : " HTTP/1.0\" ", 11);
-    fg_put_uint(o, r->status);
-    FG_PUT(o, " ");
-    fg_put_uint(o, r->sent);
-    FG_PUT(o, " \"");
-    put_or_dash(o, base + (referer ? r->fields[referer - 1].value : 0), referer ? r->fields[referer - 1].value_len : 0);
-    FG_PUT(o, "\" \"");
-    put_or_dash(o, base + (agent ? r->fields[agent - 1].value : 0), agent ? r->fields[agent - 1].value_len : 0);
-    FG_PUT(o, "\"\n");
+/* "{name}" stands for a column, "-" for one without value; anything else for itself. */
+static void text_line(struct fg_put *o, const struct line *l, struct fg_bytes template) {
+    static const char combined[] =
+        "{client_address} - - [{time}] \"{method} {target} {protocol}\" {status} {bytes_sent} \"{referer}\" \"{user_agent}\"";
+    const uint8_t *p = template.len ? template.p : (const uint8_t *)combined;
+    const uint8_t *end = p + (template.len ? template.len : sizeof combined - 1);
+    while (p < end) {
+        const uint8_t *open = memchr(p, '{', (size_t)(end - p));
+        const uint8_t *close = open ? memchr(open, '}', (size_t)(end - open)) : NULL;
+        fg_put(o, p, (size_t)((close ? open : end) - p));
+        if (close == NULL)
+            break;
+        put_named(o, l, open + 1, (size_t)(close - open - 1));
+        p = close + 1;
+    }
+    FG_PUT(o, "\n");
+}
+
+/* The template of the configuration that is served now: the request's own may be gone. */
+static struct fg_bytes template_of(const struct fg_req *r) {
+    const struct fg_img_socket *s = fg_down_socket(r->down);
+    return s ? fg_str(r->down->e->gen->image.sockets_seg, s->log_format) : (struct fg_bytes){NULL, 0};
 }
 
 void fg_log_exchange(struct fg_req *r, uint64_t took_us) {
@@ -259,10 +286,11 @@ void fg_log_exchange(struct fg_req *r, uint64_t took_us) {
     struct fg_put o = {line, line + sizeof line, false};
     if (log == NULL)
         return;
+    const struct line l = {log, r, took_us};
     if (r->log == FG_LOG_JSON)
-        json_line(&o, log, r, took_us);
+        json_line(&o, &l);
     else
-        text_line(&o, log, r);
+        text_line(&o, &l, template_of(r));
     size_t n = (size_t)(o.at - line), at = log->head % RING;
     if (o.full || RING - (log->head - __atomic_load_n(&log->tail, __ATOMIC_ACQUIRE)) < n) {
         e->stats->c.log_dropped++;

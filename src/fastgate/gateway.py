@@ -15,7 +15,7 @@ from fastgate.runtime import Report, Runtime, check
 from fastgate.sources.documents import YamlError, parse
 from fastgate.sources.files import Files
 from fastgate.sources.objects import Source
-from fastgate.translate.conditions import to_json
+from fastgate.translate.conditions import all_json
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
@@ -175,11 +175,7 @@ class Gateway:
 
     def status(self) -> dict[str, dict[str, Any]]:
         """Return the statuses of all objects: by `Kind/namespace/name`, in the form of the API's `status` field."""
-        statuses = self._running().report.statuses
-        out: dict[str, dict[str, Any]] = {f"GatewayClass/{n}": to_json(s) for n, s in statuses.gateway_classes.items()}
-        out |= {f"Gateway/{ns}/{n}": to_json(s) for (ns, n), s in statuses.gateways.items()}
-        out |= {f"ListenerSet/{ns}/{n}": to_json(s) for (ns, n), s in statuses.listener_sets.items()}
-        return out | {f"HTTPRoute/{ns}/{n}": to_json(s) for (ns, n), s in statuses.http_routes.items()}
+        return all_json(self._running().report.statuses)
 
     def metrics(self) -> Totals:
         """Return what the workers have counted."""

@@ -66,16 +66,6 @@ class Conn:
         out, self.buffer = self.buffer, b""
         return out
 
-    def silent(self, seconds: float = 0.2) -> bool:
-        """Whether nothing comes for a while; for what must not be sent."""
-        self.sock.settimeout(seconds)
-        try:
-            return not self.buffer and self.sock.recv(1, socket.MSG_PEEK) is None
-        except TimeoutError:
-            return True
-        finally:
-            self.sock.settimeout(TIMEOUT)
-
     def finish(self) -> None:
         """Send FIN."""
         self.sock.shutdown(socket.SHUT_WR)
@@ -224,11 +214,14 @@ class Proxy:
 
     def log(self) -> dict:
         """The next line of the access log."""
+        return json.loads(self.log_line())
+
+    def log_line(self) -> str:
         while b"\n" not in self._pending:
             assert select.select([self._log_read], [], [], TIMEOUT)[0], "no line came"
             self._pending += self._log.read(65536)
         line, _, self._pending = self._pending.partition(b"\n")
-        return json.loads(line)
+        return line.decode()
 
     def close(self, drain: float = 0) -> bool:
         finished = self.run(self.manager.drain(0, drain)) if drain else True

@@ -1,7 +1,12 @@
 """Exchanges that do not go straight: interim responses, tunnels, retries, times and limits."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from fastgate import ir
+from fastgate.api.fastgate import LOG_COLUMNS
 from wire import Backend, config, fields, forward, match
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -291,3 +296,22 @@ def test_no_python_runs_on_the_path(proxy, backend):
 
     proxy.wait_for(lambda: series().status_class == [0, 0, 21, 0, 0, 0])
     assert series().sent == proxy.counter("bytes_sent") > 21 * len(OK)
+
+
+def test_access_log_templates(proxies, backend):
+    settings = ir.Settings(
+        access_log=ir.AccessLog.TEXT, access_log_format='{client_address} "{method} {target}" {status} {referer} {'
+    )
+    proxy = proxies(config(settings=settings), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    client.send(b'GET /"x HTTP/1.1\r\nHost: a\r\n\r\n')
+    up = backend.accept()
+    up.head()
+    up.send(OK)
+    client.head()
+    assert proxy.log_line() == '127.0.0.1 "GET /\\"x" 200 - {'
+
+
+def test_the_columns_of_templates_are_those_of_the_engine():
+    header = (Path(__file__).resolve().parents[2] / "csrc" / "fg_log_columns.h").read_text()
+    assert set(re.findall(r"X\((\w+), \d", header)) == LOG_COLUMNS

@@ -6,7 +6,7 @@ import dataclasses
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from fastgate.translate.conditions import to_json
+from fastgate.translate.conditions import all_json
 
 if TYPE_CHECKING:
     from fastgate.runtime import Runtime
@@ -29,17 +29,11 @@ def ready(runtime: Runtime, *, draining: bool) -> tuple[bool, str]:
 
 def status(runtime: Runtime) -> dict[str, Any]:
     """Return what is served: generation, sockets as bound, and the status of every object."""
-    statuses = runtime.report.statuses
-    objects: dict[str, Any] = {f"GatewayClass/{n}": to_json(s) for n, s in statuses.gateway_classes.items()}
-    for kind, found in (
-        ("Gateway", statuses.gateways), ("ListenerSet", statuses.listener_sets), ("HTTPRoute", statuses.http_routes),
-    ):  # fmt: skip
-        objects |= {f"{kind}/{namespace}/{name}": to_json(s) for (namespace, name), s in found.items()}
     return {
         "generation": runtime.manager.generation,
         "workers": runtime.manager.pids,
         "sockets": sockets(runtime),
-        "objects": objects,
+        "objects": all_json(runtime.report.statuses),
         "problems": [str(problem) for problem in runtime.report.problems],
     }
 

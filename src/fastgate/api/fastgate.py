@@ -92,11 +92,49 @@ class Limits(Model):
     interim_responses: Annotated[int, Field(ge=0, le=1000)] | None = None
 
 
+# The columns of csrc/fg_log_columns.h; a test holds them together.
+LOG_COLUMNS = frozenset(
+    (
+        "time",
+        "client",
+        "client_address",
+        "method",
+        "target",
+        "host",
+        "path",
+        "query",
+        "protocol",
+        "status",
+        "reason",
+        "parse_error",
+        "bytes_received",
+        "bytes_sent",
+        "duration_us",
+        "listener",
+        "route",
+        "upstream",
+        "tries",
+        "request_id",
+        "user_agent",
+        "referer",
+    )
+)
+
+
+def _template(value: str) -> str:
+    for name in re.findall(r"\{([^}]*)\}", value):
+        if name not in LOG_COLUMNS:
+            raise fault(f"{{{name}}} is no column of the access log; there are {', '.join(sorted(LOG_COLUMNS))}")
+    return value
+
+
 class AccessLogParameters(Model):
-    """Form of the access log."""
+    """Form of the access log. In a template `{status}` stands for that column, `-` for one without value."""
 
     format: Literal["off", "json", "text"] | None = None
-    template: Annotated[str, Field(max_length=4096)] | None = None
+    template: (
+        Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[ -~]*$"), AfterValidator(_template)] | None
+    ) = None
 
 
 class GatewayParametersSpec(Model):

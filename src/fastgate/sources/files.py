@@ -11,9 +11,9 @@ import re
 import stat
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fastgate.problems import Problem, Severity
+from fastgate.problems import Problem
 from fastgate.sources.documents import MAX_BYTES, Document, YamlError, parse
 from fastgate.sources.objects import Source
 
@@ -171,15 +171,3 @@ class _Marks:
             self._document = parse(self._text, with_marks=True)[self._number]
         line, column = self._document.mark(path)
         return line + self._line, column
-
-
-def warn(problem: Problem) -> Problem:
-    """Return the problem as a warning."""
-    return Problem(
-        problem.message, problem.file, problem.line, problem.column, problem.object, problem.field, Severity.WARNING
-    )
-
-
-def documents_of(text: str) -> list[Any]:
-    """Return the documents of a text that is not in a file; YamlError when it is not YAML."""
-    return [d.value for d in parse(text)]

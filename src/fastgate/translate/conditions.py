@@ -194,3 +194,15 @@ def to_json(
         document["attachedListenerSets"] = status.attached_listener_sets
         document["addresses"] = [{"type": type_, "value": value} for type_, value in status.addresses]
     return document
+
+
+def all_json(statuses: Statuses) -> dict[str, dict[str, Any]]:
+    """Return every status as `to_json` does, by `Kind/namespace/name`."""
+    out = {f"GatewayClass/{name}": to_json(status) for name, status in statuses.gateway_classes.items()}
+    for kind, found in (
+        ("Gateway", statuses.gateways),
+        ("ListenerSet", statuses.listener_sets),
+        ("HTTPRoute", statuses.http_routes),
+    ):
+        out |= {f"{kind}/{namespace}/{name}": to_json(status) for (namespace, name), status in found.items()}
+    return out

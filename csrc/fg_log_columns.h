@@ -1,0 +1,32 @@
+/* Columns of the access log, in the order of JSON lines: one table for the engine, the models and the documentation.
+ *
+ * X(name, number, text_only): numbers have no quotes in JSON; text_only columns are for templates.
+ */
+#ifndef FG_LOG_COLUMNS_H
+#define FG_LOG_COLUMNS_H
+
+#define FG_LOG_COLUMNS(X)   \
+    X(time, 0, 0)           \
+    X(client, 0, 0)         \
+    X(client_address, 0, 1) \
+    X(method, 0, 0)         \
+    X(target, 0, 1)         \
+    X(host, 0, 0)           \
+    X(path, 0, 0)           \
+    X(query, 0, 0)          \
+    X(protocol, 0, 0)       \
+    X(status, 1, 0)         \
+    X(reason, 0, 0)         \
+    X(parse_error, 0, 0)    \
+    X(bytes_received, 1, 0) \
+    X(bytes_sent, 1, 0)     \
+    X(duration_us, 1, 0)    \
+    X(listener, 0, 0)       \
+    X(route, 0, 0)          \
+    X(upstream, 0, 0)       \
+    X(tries, 1, 0)          \
+    X(request_id, 0, 0)     \
+    X(user_agent, 0, 0)     \
+    X(referer, 0, 0)
+
+#endif
