@@ -13,6 +13,15 @@ from fastgate.core import engine
 
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_NAME = 15
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def drop_capabilities(libc: ctypes.CDLL) -> None:
+    """Give up every capability (capset(2)): the manager binds, and a worker needs none."""
+    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)()
+    if libc.capset(header, data) < 0:
+        sys.exit(f"fastgate-worker: capabilities cannot be dropped: errno {ctypes.get_errno()}")
 
 
 def main(arguments: list[str]) -> int:
@@ -21,6 +30,7 @@ def main(arguments: list[str]) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(_PR_SET_NAME, b"fastgate-worker", 0, 0, 0)
+    drop_capabilities(libc)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     for number_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number_, signal.SIG_IGN)  # the manager acts on them; terminals and systemd send them to all

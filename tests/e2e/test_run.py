@@ -195,6 +195,16 @@ def test_killed_workers_are_replaced(serve):
     assert "fastgate_workers_replaced_total 1" in server.admin_page("/metrics")[1]
 
 
+def test_workers_have_no_privileges(serve):
+    server = serve()
+    (worker,) = server.workers()[:1]
+    status = Path(f"/proc/{worker}/status").read_text()
+    assert re.search(r"CapEff:\s+0+$", status, re.MULTILINE)
+    assert re.search(r"CapPrm:\s+0+$", status, re.MULTILINE)
+    assert re.search(r"NoNewPrivs:\s+1$", status, re.MULTILINE)
+    assert server.get("/x")[0] == 200
+
+
 def test_signals(serve, tmp_path):
     server = serve()
     server.get("/one")
