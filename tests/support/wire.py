@@ -164,6 +164,7 @@ class Proxy:
         *,
         workers: int = 1,
         threads: bool = True,
+        memory_limit: int = 0,
     ):
         self.conns: list[Conn] = []
         self._loop = asyncio.new_event_loop()
@@ -172,11 +173,13 @@ class Proxy:
         self._log_read, log_write = os.pipe()
         self._log = os.fdopen(self._log_read, "rb", buffering=0)
         self._pending = b""
-        self.run(self._start(configuration, endpoints, workers, log_write, threads))
+        self.run(self._start(configuration, endpoints, workers, log_write, threads, memory_limit))
         os.close(log_write)
 
-    async def _start(self, configuration, endpoints, workers, log_write, threads):
-        self.manager = ListenerManager(workers=workers, threads=threads, ports={80: 0}, log_fd=log_write)
+    async def _start(self, configuration, endpoints, workers, log_write, threads, memory_limit):
+        self.manager = ListenerManager(
+            workers=workers, threads=threads, ports={80: 0}, log_fd=log_write, memory_limit=memory_limit
+        )
         await self.manager.start()
         await self.manager.apply(configuration, endpoints)
 
