@@ -278,9 +278,7 @@ static void from_sockaddr(struct fg_address *a, const struct sockaddr_storage *s
 void fg_down_accept(struct fg_listen *l, int fd, const struct sockaddr_storage *peer) {
     struct fg_engine *e = l->e;
     struct fg_down *d = calloc(1, sizeof *d);
-    struct sockaddr_storage local;
-    socklen_t len = sizeof local;
-    if (d == NULL || getsockname(fd, (struct sockaddr *)&local, &len) < 0)
+    if (d == NULL)
         goto fail;
     d->e = e;
     d->listen = l;
@@ -290,8 +288,6 @@ void fg_down_accept(struct fg_listen *l, int fd, const struct sockaddr_storage *
     d->timer.fire = down_expired;
     d->grave.free = down_free;
     from_sockaddr(&d->peer, peer);
-    from_sockaddr(&d->local, &local);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     if (fg_loop_add(&e->loop, &d->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0)
         goto fail;
     fg_list_push(&e->downs, &d->all);

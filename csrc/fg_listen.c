@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -82,11 +84,21 @@ static void watch(struct fg_listen *l) {
         fg_loop_add(&l->e->loop, &l->io, EPOLLIN);
 }
 
+static uint16_t bound_port(int fd) {
+    union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; } a;
+    socklen_t len = sizeof a;
+    if (getsockname(fd, &a.any, &len) < 0)
+        return 0;
+    return ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
+}
+
 int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd) {
     struct fg_listen *l = calloc(1, sizeof *l);
     if (l == NULL)
         return -1;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); /* of the open file: whoever made it may have left it blocking */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); /* accepted sockets inherit it */
+    l->port = bound_port(fd);
     l->e = e;
     l->io.fd = fd;
     l->io.run = listen_run;

@@ -57,6 +57,7 @@ struct fg_listen {
     uint32_t slot;
     int socket;           /* position in the current image, -1: not known to it */
     uint32_t connections; /* open ones that were accepted here */
+    uint16_t port;        /* that is bound */
     bool closing;         /* no longer accepting; freed with its last connection */
 };
 
@@ -86,7 +87,7 @@ struct fg_down {
     bool ending;           /* close, or linger, when everything owed is sent */
     bool unread;           /* and the client may still be sending */
     bool eof;              /* the client's FIN was read */
-    struct fg_address peer, local;
+    struct fg_address peer;
 };
 
 enum fg_up_state { FG_UP_CONNECTING, FG_UP_BUSY, FG_UP_IDLE, FG_UP_CLOSED };
