@@ -56,7 +56,7 @@ def test_many_connections_at_once(proxies, backend):
         client.send(GET)
     for client in clients:
         assert fields(client.head())["content-length"] == "2"
-    assert proxy.counter("requests") == 200
+    proxy.wait_for(lambda: proxy.counter("requests") == 200)
 
 
 def test_a_stopped_reader_of_the_log_changes_no_answer(proxies, backend):
@@ -67,4 +67,4 @@ def test_a_stopped_reader_of_the_log_changes_no_answer(proxies, backend):
         client.send(GET)
         assert client.head().startswith(b"HTTP/1.1 200")
         client.exactly(2)
-    assert proxy.counter("log_dropped") + proxy.counter("log_lines") == 6000
+    proxy.wait_for(lambda: proxy.counter("log_dropped") + proxy.counter("log_lines") == 6000)
