@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TURN_MS = 500, TRIM_TURNS = 65536, FD_RESERVE = 64 };
+enum { TURN_MS = 500, TRIM_TURNS = 65536, FD_RESERVE = 64, DRAIN_FIRST_MS = 2000 };
 
 _Noreturn void fg_fatal(const char *file, int line, const char *what) {
     fprintf(stderr, "fastgate: broken invariant at %s:%d: %s\n", file, line, what);
@@ -59,8 +59,12 @@ static void drain_step(struct fg_timer *t) {
     for (struct fg_list *at = e->downs.next, *next; at != &e->downs; at = next) {
         struct fg_down *d = fg_container_of(at, struct fg_down, all);
         next = at->next;
-        if (d->state == FG_DOWN_IDLE && !d->ending && d->in.p == NULL && !d->io.readable)
+        if (d->ending || d->in.p || d->io.readable)
+            continue;
+        if (d->state == FG_DOWN_IDLE)
             fg_down_end(d, true);
+        else if (d->state == FG_DOWN_FIRST) /* its first request may be on its way */
+            fg_timer_at(&e->loop.wheel, &d->timer, fg_now_ms(&e->loop) + DRAIN_FIRST_MS);
     }
     fg_timer_at(&e->loop.wheel, &e->drain, fg_now_ms(&e->loop) + e->drain_timeout);
 }
