@@ -21,7 +21,7 @@ from fastgate.sources.files import GRACE, Files
 from fastgate.sources.watch import changes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from fastgate.ir import AccessLog
@@ -88,6 +88,8 @@ class Standalone:
             await self._manager.stop()
 
     async def _serve(self) -> int:
+        watch = changes(self._paths)
+        await anext(watch)  # before anything is read, so that no change falls between
         report = await self._load()
         failed = bool(report.errors) or not report.applied or any(f.error for f in self._manager.fates.values())
         if failed and not self._keep_going:
@@ -101,7 +103,8 @@ class Standalone:
         self._show()
         _notify("READY=1")
         tasks = [
-            asyncio.ensure_future(work) for work in (self._reload(), self._watch(), self._runtime.keep_resolving())
+            asyncio.ensure_future(work)
+            for work in (self._reload(), self._follow(watch), self._runtime.keep_resolving())
         ]
         ended = asyncio.ensure_future(self._ending.wait())
         done, _ = await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -157,10 +160,9 @@ class Standalone:
             if self._files.pending():
                 asyncio.get_running_loop().call_later(GRACE, self._wanted.set)
 
-    async def _watch(self) -> None:
-        async for _ in changes(self._paths, self._ending):
+    async def _follow(self, watch: AsyncIterator[None]) -> None:
+        async for _ in watch:
             self._wanted.set()
-        await self._ending.wait()
 
     def _show(self) -> None:
         """Print what is served, when it is not what was printed last."""

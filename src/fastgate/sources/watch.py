@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from watchfiles import awatch
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator
     from pathlib import Path
 
 SETTLE = 20  # ms without a further change, after which the files are read
 
 
-async def changes(paths: list[Path], stop: asyncio.Event) -> AsyncIterator[None]:
-    """Yield once after every burst of changes, until `stop` is set.
+async def changes(paths: list[Path]) -> AsyncIterator[None]:
+    """Yield once when the watch stands, so that nothing that follows is missed, and once after every burst of changes.
 
     Directories are watched rather than files: an editor replaces a file, and a ConfigMap's volume swaps the symbolic
-    link `..data` that its files point to.
+    link `..data` that its files point to. Where the paths lead to is looked up again after every burst.
     """
-    directories = {directory.resolve() for path in paths for directory in _around(path) if directory.is_dir()}
-    async for _ in awatch(
-        *directories,
-        step=SETTLE,
-        debounce=400,
-        stop_event=stop,
-        recursive=False,
-        rust_timeout=60_000,
-        yield_on_timeout=False,
-    ):
-        yield
+    while True:
+        directories = _directories(paths)
+        stop = asyncio.Event()
+        bursts = awatch(
+            *directories,
+            step=SETTLE,
+            debounce=400,
+            stop_event=stop,
+            recursive=False,
+            rust_timeout=60_000,
+            yield_on_timeout=False,
+        )
+        burst = asyncio.ensure_future(anext(bursts, None))
+        try:
+            await asyncio.sleep(0)  # the first step of `awatch` sets the watch up, before it waits
+            yield
+            while await burst and _directories(paths) == directories:
+                burst = asyncio.ensure_future(anext(bursts, None))
+                yield
+        finally:
+            stop.set()
+            await asyncio.gather(burst, return_exceptions=True)
+
+
+def _directories(paths: list[Path]) -> set[Path]:
+    return {directory.resolve() for path in paths for directory in _around(path) if directory.is_dir()}
 
 
 def _around(path: Path) -> list[Path]:
-    """The directories in which a change may concern a path: its own, and those of what it links to."""
-    return [path] if path.is_dir() else [path.parent, path.resolve().parent]
+    """The directories in which a change may concern a path: its own, its parent, and those of what it links to."""
+    inside = [path] if path.is_dir() else []
+    return [*inside, path.parent, path.resolve().parent] if path.is_symlink() or not inside else inside
