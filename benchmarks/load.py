@@ -1,0 +1,163 @@
+"""Load on one proxy at a time, and what it costs that proxy: CPU and memory of its worker, as the kernel accounts them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import resource
+import socket
+import statistics
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.peers import BACKEND, BACKEND_PORT, PORT, Peer, worker_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Quantile 0.975 of Student's t by degrees of freedom.
+T975 = (math.nan, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13)
+
+SCRIPT = """
+math.randomseed(1)
+request = function()
+  return wrk.format("GET", "%s", {["Host"] = "host-" .. math.random(0, %d) .. ".example"%s})
+end
+"""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run of one proxy under load."""
+
+    cpu_us: float  # of the worker, for each request
+    per_second: float
+    p99: str
+    errors: int
+
+
+def cpu_ns(pid: int) -> int:
+    """Nanoseconds that a process has spent on a CPU, all of its threads."""
+    return sum(int(p.read_text().split()[0]) for p in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+
+
+def pss_kib(pid: int) -> int:
+    """Proportional memory of a process in KiB."""
+    return int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)[1])
+
+
+def wait_for(port: int, seconds: float = 120) -> None:
+    """Wait until somebody accepts."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+@contextlib.contextmanager
+def backend(directory: Path, core: int = 1) -> Iterator[None]:
+    """Run the backend that all proxies share."""
+    directory.chmod(0o755)
+    (directory / "64k").write_bytes(b"x" * (64 << 10))
+    (directory / "1m").write_bytes(b"x" * (1 << 20))
+    config = directory / "backend.conf"
+    config.write_text(BACKEND.format(dir=directory, backend=BACKEND_PORT))
+    process = subprocess.Popen(["taskset", "-c", str(core), "nginx", "-c", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(BACKEND_PORT)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def running(peer: Peer, directory: Path, routes: int = 1, form: str = "lean") -> Iterator[int]:
+    """Run a proxy on core 0; the process id of its worker."""
+    process = peer.start(directory, 0, routes, form)
+    try:
+        wait_for(PORT)
+        yield worker_of(process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wrk(pid: int, directory: Path, *, connections: int, seconds: int, path: str, hosts: int, close: bool) -> Sample:
+    """Load the proxy that runs from core 1, and see what it costs its worker."""
+    script = directory / "load.lua"
+    script.write_text(SCRIPT % (path, hosts - 1, ', ["Connection"] = "close"' if close else ""))
+    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
+    before = cpu_ns(pid)
+    out = subprocess.run([*command, f"http://127.0.0.1:{PORT}/"], capture_output=True, text=True, check=True).stdout
+    spent = cpu_ns(pid) - before
+    requests = int(re.search(r"(\d+) requests in", out)[1])
+    errors = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", out))
+    return Sample(spent / 1000 / max(requests, 1), requests / seconds, re.search(r"99%\s+(\S+)", out)[1], errors)
+
+
+def _settled(pid: int) -> int:
+    """The worker's memory in KiB once it stands still: no CPU for half a second."""
+    before = cpu_ns(pid)
+    while True:
+        time.sleep(0.5)
+        now = cpu_ns(pid)
+        if now - before < 5_000_000:
+            return pss_kib(pid)
+        before = now
+
+
+def held_kib(pid: int, count: int, path: str, *, read: bool) -> float:
+    """KiB of the worker for each of many connections that sent one request and now stand still.
+
+    Args:
+        pid: the worker.
+        count: connections.
+        path: of the request.
+        read: whether the client reads the answer (an idle keep-alive connection) or leaves it (a slow reader).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    before = _settled(pid)
+    clients = []
+    try:
+        for _ in range(count):
+            client = socket.socket()
+            if not read:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(30)
+            client.connect(("127.0.0.1", PORT))
+            clients.append(client)
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: host-0.example\r\n\r\n".encode())
+            if read:
+                while b"hello" not in client.recv(65536):
+                    pass
+        return (_settled(pid) - before) / count
+    finally:
+        for client in clients:
+            client.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def interval(ratios: list[float]) -> tuple[float, float, float]:
+    """Geometric mean of ratios with its 95% interval."""
+    logs = [math.log(r) for r in ratios]
+    mean = statistics.fmean(logs)
+    if len(logs) < 2:
+        return math.exp(mean), math.nan, math.nan
+    half = T975[min(len(logs) - 1, len(T975) - 1)] * statistics.stdev(logs) / math.sqrt(len(logs))
+    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
