@@ -64,5 +64,6 @@ enum fg_header {
 #undef X
     FG_H_COUNT
 };
+_Static_assert(FG_H_COUNT <= 64, "tokens are bits of fg_h1_head.repeated, positions of .first");
 
 #endif

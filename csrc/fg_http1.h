@@ -68,8 +68,9 @@ struct fg_h1_head {
     uint8_t connection;       /* FG_CONN_* */
     uint8_t path_clean;       /* the path needs no normalisation */
     uint64_t content_length;  /* bytes, or FG_NO_LENGTH */
+    uint64_t repeated;        /* bit for each token that stands in more than one field */
     uint16_t nfields;
-    uint16_t first[FG_H_COUNT]; /* 1 + position of the first field with this token; 0 when there is none */
+    uint16_t first[64];       /* by token: 1 + position of the first field with it; 0 when there is none */
 };
 
 enum fg_chunk_state { FG_CHUNK_SIZE, FG_CHUNK_EXT, FG_CHUNK_SIZE_LF, FG_CHUNK_DATA, FG_CHUNK_DATA_CR, FG_CHUNK_DATA_LF,

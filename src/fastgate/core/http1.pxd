@@ -26,7 +26,7 @@ cdef extern from "fg_http1.h" nogil:
         fg_span method, target, path, query, authority, host, reason
         uint16_t port, status, nfields
         uint8_t method_token, target_form, minor_version, framing, connection, path_clean
-        uint64_t content_length
+        uint64_t content_length, repeated
         uint16_t first[64]
 
     ctypedef struct fg_h1_chunked "struct fg_h1_chunked":

@@ -32,13 +32,18 @@ cdef extern from "fg_http1.h" nogil:
 
 cdef extern from "fg_scan.h" nogil:
     enum: FG_CLASS_TOKEN, FG_CLASS_VALUE, FG_CLASS_TARGET, FG_CLASS_HOST, FG_CLASS_UNRESERVED
-    enum: FG_CLASS_UNDERSCORE
     const uint8_t fg_class[256]
     const uint8_t *fg_scan_class(const uint8_t *p, const uint8_t *end, uint8_t cls)
     const uint8_t *fg_scan_value(const uint8_t *p, const uint8_t *end)
     const uint8_t *fg_scan_target(const uint8_t *p, const uint8_t *end)
     const uint8_t *fg_scan_path(const uint8_t *p, const uint8_t *end)
+    ctypedef struct fg_value_map "struct fg_value_map":
+        pass
+    void fg_map_start(fg_value_map *m, const uint8_t *p)
+    const uint8_t *fg_map_next(fg_value_map *m, const uint8_t *p, const uint8_t *end)
+    const uint8_t *fg_scan_host(const uint8_t *p, const uint8_t *end)
     unsigned fg_near_name(const uint8_t *p)
+    bint fg_is_word(const uint8_t *p, size_t n, const char *word, size_t word_size)
     bint fg_same_lower(const uint8_t *p, const uint8_t *lower, unsigned n)
 
 cdef extern from * nogil:
@@ -46,8 +51,9 @@ cdef extern from * nogil:
     #include <arpa/inet.h>
     #include <string.h>
 
-    static const struct { uint8_t len; char name[31]; } h1_names[] = {{0, ""},
-    #define X(token, name, flags) {sizeof(name) - 1, name},
+    /* With the colon, so that a name and its length are compared at once. */
+    static const struct { uint8_t len; char name[31]; } h1_names[] = {{0, ":"},
+    #define X(token, name, flags) {sizeof(name) - 1, name ":"},
         FG_HEADERS(X)
     #undef X
     };
@@ -85,21 +91,24 @@ cdef extern from * nogil:
     void *memrchr(const void *p, int c, size_t n)
 
 
-# --- field names: a perfect hash over length, first, last and an inner byte, found when the module is imported ------------
+# --- field names: a perfect hash over length, first two, last and an inner byte, found when the module is imported ------------
 
 cdef uint8_t NAME_SLOTS[256]
-cdef uint32_t NAME_MULTIPLIER = 0
+cdef uint64_t NAME_MULTIPLIER = 0
 
 cdef inline uint32_t name_slot(const uint8_t *p, uint32_t n) noexcept nogil:
-    cdef uint32_t x = n | (p[0] | 0x20u) << 8 | (p[n - 1] | 0x20u) << 16 | (p[n * 3 // 4] | 0x20u) << 24
-    return (x * NAME_MULTIPLIER) >> 24
+    """n at least 2."""
+    cdef uint16_t start
+    memcpy(&start, p, 2)
+    cdef uint32_t x = start | <uint32_t>p[n - 1] << 16 | <uint32_t>p[n * 3 // 4] << 24
+    return <uint32_t>((<uint64_t>n << 32 | x | 0x20202020u) * NAME_MULTIPLIER >> 56)
 
 
 def _find_multiplier():
     global NAME_MULTIPLIER
     cdef uint32_t i, slot, tries
     for tries in range(1000000):
-        NAME_MULTIPLIER = tries * 2654435761u | 1
+        NAME_MULTIPLIER = tries * <uint64_t>0x9e3779b97f4a7c15u | 1
         memset(NAME_SLOTS, 0, sizeof(NAME_SLOTS))
         for i in range(1, <uint32_t>FG_H_COUNT):
             slot = name_slot(<const uint8_t *>h1_names[i].name, h1_names[i].len)
@@ -127,15 +136,13 @@ cdef inline uint8_t name_token(const uint8_t *p, uint32_t n) noexcept nogil:
 
 
 cdef inline uint8_t near_token(const uint8_t *p, uint32_t n) noexcept nogil:
-    """The same for names of at most 16 bytes, 16 bytes at once, which must be readable."""
+    """The same for names of at most 15 bytes before a colon, 16 bytes at once, which must be readable."""
     cdef uint8_t token = NAME_SLOTS[name_slot(p, n)]
-    if h1_names[token].len != n or not fg_same_lower(p, <const uint8_t *>h1_names[token].name, n):
-        return 0
-    return token
+    return token if fg_same_lower(p, <const uint8_t *>h1_names[token].name, n + 1) else 0
 
 
 cdef uint8_t header_token(const uint8_t *name, uint32_t size) noexcept nogil:
-    return name_token(name, size) if size else 0
+    return name_token(name, size) if size > 1 else 0
 
 
 # --- pieces of both heads ---------------------------------------------------------------------------------------------------
@@ -152,21 +159,23 @@ cdef inline int64_t complete_lines(const uint8_t *buf, size_t size, const fg_h1_
     return lf + 1 - buf
 
 
-cdef inline bint is_word(const uint8_t *p, size_t n, const char *word, size_t word_size) noexcept nogil:
-    """Whether p is this word (lower-case letters, digits and '-') in any case."""
-    cdef size_t i
-    if n != word_size:
-        return False
-    for i in range(n):
-        if (p[i] | 0x20) != <uint8_t>word[i]:
-            return False
-    return True
+cdef inline uint8_t connection_option(const uint8_t *p, size_t n) noexcept nogil:
+    if fg_is_word(p, n, b"keep-alive", 10):
+        return FG_CONN_KEEP_ALIVE
+    if fg_is_word(p, n, b"close", 5):
+        return FG_CONN_CLOSE
+    if fg_is_word(p, n, b"upgrade", 7):
+        return FG_CONN_UPGRADE
+    return FG_CONN_NAMES
 
 
 cdef void connection_options(const uint8_t *p, const uint8_t *end, fg_h1_head *head) noexcept nogil:
     """Adds the options of one Connection field (RFC 9110 section 7.6.1) to head.connection."""
     cdef const uint8_t *start
-    cdef size_t n
+    cdef uint8_t only = connection_option(p, end - p)
+    if only != FG_CONN_NAMES:
+        head.connection |= only
+        return
     while p < end:
         if p[0] == c',' or p[0] == c' ' or p[0] == c'\t':
             p += 1
@@ -174,15 +183,7 @@ cdef void connection_options(const uint8_t *p, const uint8_t *end, fg_h1_head *h
         start = p
         while p < end and p[0] != c',' and p[0] != c' ' and p[0] != c'\t':
             p += 1
-        n = p - start
-        if is_word(start, n, b"keep-alive", 10):
-            head.connection |= FG_CONN_KEEP_ALIVE
-        elif is_word(start, n, b"close", 5):
-            head.connection |= FG_CONN_CLOSE
-        elif is_word(start, n, b"upgrade", 7):
-            head.connection |= FG_CONN_UPGRADE
-        else:
-            head.connection |= FG_CONN_NAMES
+        head.connection |= connection_option(start, p - start)
 
 
 cdef int64_t content_length(const uint8_t *p, const uint8_t *end, uint64_t *value) noexcept nogil:
@@ -210,7 +211,7 @@ cdef int64_t transfer_codings(const uint8_t *p, const uint8_t *end, uint8_t *sta
         p = fg_scan_class(p, end, FG_CLASS_TOKEN)
         if p == start or state[0] == TE_CHUNKED_LAST:
             return FG_E_BAD_TRANSFER_ENCODING
-        if is_word(start, p - start, b"chunked", 7):
+        if fg_is_word(start, p - start, b"chunked", 7):
             state[0] = TE_CHUNKED_LAST
         else:
             state[0] = TE_OTHER_LAST
@@ -235,47 +236,55 @@ cdef int64_t field_lines(const uint8_t *buf, const uint8_t *p, const uint8_t *en
     cdef const uint8_t *name
     cdef const uint8_t *value
     cdef const uint8_t *last
+    cdef const uint8_t *stop  # first byte of the line that no value may have; found apart from the name, which takes longer
+    cdef fg_value_map values
     cdef fg_field *field
-    cdef uint8_t classes, token
+    cdef uint8_t flags, token
     cdef uint32_t n = 0, size
-    memset(head.first, 0, sizeof(head.first))
+    memset(&head.first[0], 0, sizeof(head.first) // 2)  # in halves, which compilers do with a few stores
+    memset(&head.first[32], 0, sizeof(head.first) // 2)
     head.nfields = 0
+    head.repeated = 0
+    fg_map_start(&values, p)
     while p < end:
-        if p[0] == c'\r':
-            if p[1] != c'\n':
+        stop = fg_map_next(&values, p, end)
+        if p == stop:
+            if p[0] == c'\r':
+                if p[1] != c'\n':
+                    return FG_E_BAD_LINE_END
+                return p + 2 - buf
+            if p[0] == c'\n':
                 return FG_E_BAD_LINE_END
-            return p + 2 - buf
-        if p[0] == c' ' or p[0] == c'\t':
-            return FG_E_OBS_FOLD
-        if p[0] == c'\n':
-            return FG_E_BAD_LINE_END
         if n == limits.max_fields:
-            return FG_E_TOO_MANY_FIELDS
+            return FG_E_OBS_FOLD if p[0] == c' ' or p[0] == c'\t' else FG_E_TOO_MANY_FIELDS
 
         name = p
-        classes = 0
+        flags = 0
         size = fg_near_name(p) if end - p >= 16 else 0
         if size:
             p += size
             token = near_token(name, size)
         else:
             while fg_class[p[0]] & FG_CLASS_TOKEN:  # ends at the line's LF at the latest
-                classes |= fg_class[p[0]]
+                if p[0] == c'_':
+                    flags = FG_FIELD_UNDERSCORE
                 p += 1
+            if p == name and (p[0] == c' ' or p[0] == c'\t'):
+                return FG_E_OBS_FOLD
             if p[0] != c':' or p == name or p - name > 0xffff:
                 return FG_E_BAD_FIELD_NAME
-            token = name_token(name, <uint32_t>(p - name))
+            token = header_token(name, <uint32_t>(p - name))
         field = &head.fields[n]
         field.name = <uint32_t>(name - buf)
         field.name_len = <uint16_t>(p - name)
         field.token = token
-        field.flags = FG_FIELD_UNDERSCORE if classes & FG_CLASS_UNDERSCORE else 0
+        field.flags = flags
 
         p += 1
         while p[0] == c' ' or p[0] == c'\t':
             p += 1
         value = p
-        p = fg_scan_value(p, end)
+        p = stop
         if p[0] != c'\r':
             return FG_E_BAD_LINE_END if p[0] == c'\n' else FG_E_BAD_FIELD_VALUE
         if p[1] != c'\n':
@@ -288,9 +297,26 @@ cdef int64_t field_lines(const uint8_t *buf, const uint8_t *p, const uint8_t *en
         p += 2
         n += 1
         head.nfields = <uint16_t>n
-        if token and head.first[token] == 0:
-            head.first[token] = <uint16_t>n
+        if token:
+            if head.first[token]:
+                head.repeated |= <uint64_t>1 << token
+            else:
+                head.first[token] = <uint16_t>n
     return FG_MORE
+
+
+cdef const fg_field *next_field(const fg_h1_head *head, uint8_t token, const fg_field *f) noexcept nogil:
+    """The field with this token after `f`, the first one after NULL; NULL when there is none."""
+    cdef const fg_field *end = head.fields + head.nfields
+    if f == NULL:
+        return &head.fields[head.first[token] - 1] if head.first[token] else NULL
+    if head.repeated >> token & 1:
+        f += 1
+        while f < end:
+            if f.token == token:
+                return f
+            f += 1
+    return NULL
 
 
 cdef int64_t message_framing(const uint8_t *buf, fg_h1_head *head, bint same_lengths) noexcept nogil:
@@ -299,30 +325,31 @@ cdef int64_t message_framing(const uint8_t *buf, fg_h1_head *head, bint same_len
     cdef uint8_t te = TE_NONE
     cdef bint other = False
     cdef uint64_t length = 0
-    cdef uint32_t i
     cdef int64_t bad
     cdef const fg_field *f
     head.connection = 0
     head.framing = FG_FRAMING_NONE
     head.content_length = FG_NO_LENGTH
-    if not (head.first[FG_H_CONTENT_LENGTH] or head.first[FG_H_TRANSFER_ENCODING] or head.first[FG_H_CONNECTION]):
-        return 0
-    for i in range(head.nfields):
-        f = &head.fields[i]
-        if f.token == FG_H_CONNECTION:
-            connection_options(buf + f.value, buf + f.value + f.value_len, head)
-        elif f.token == FG_H_CONTENT_LENGTH:
-            bad = content_length(buf + f.value, buf + f.value + f.value_len, &length)
-            if bad:
-                return bad
-            if head.content_length != FG_NO_LENGTH and not (same_lengths and head.content_length == length):
-                return FG_E_DUPLICATE_CONTENT_LENGTH
-            head.content_length = length
-            head.framing = FG_FRAMING_LENGTH
-        elif f.token == FG_H_TRANSFER_ENCODING:
-            bad = transfer_codings(buf + f.value, buf + f.value + f.value_len, &te, &other)
-            if bad:
-                return bad
+    f = next_field(head, FG_H_CONNECTION, NULL)
+    while f != NULL:
+        connection_options(buf + f.value, buf + f.value + f.value_len, head)
+        f = next_field(head, FG_H_CONNECTION, f)
+    f = next_field(head, FG_H_CONTENT_LENGTH, NULL)
+    while f != NULL:
+        bad = content_length(buf + f.value, buf + f.value + f.value_len, &length)
+        if bad:
+            return bad
+        if head.content_length != FG_NO_LENGTH and not (same_lengths and head.content_length == length):
+            return FG_E_DUPLICATE_CONTENT_LENGTH
+        head.content_length = length
+        head.framing = FG_FRAMING_LENGTH
+        f = next_field(head, FG_H_CONTENT_LENGTH, f)
+    f = next_field(head, FG_H_TRANSFER_ENCODING, NULL)
+    while f != NULL:
+        bad = transfer_codings(buf + f.value, buf + f.value + f.value_len, &te, &other)
+        if bad:
+            return bad
+        f = next_field(head, FG_H_TRANSFER_ENCODING, f)
     if te != TE_NONE:
         if head.content_length != FG_NO_LENGTH:
             return FG_E_LENGTH_WITH_TRANSFER_ENCODING
@@ -378,7 +405,7 @@ cdef int64_t authority(const uint8_t *buf, uint32_t off, uint32_t n, fg_h1_head 
             return FG_E_BAD_HOST
         p += 1
     else:
-        p = fg_scan_class(p, end, FG_CLASS_HOST)
+        p = fg_scan_host(p, end)
         if p == start:
             return FG_E_BAD_HOST
     head.authority.off = off
@@ -400,22 +427,27 @@ cdef int64_t authority(const uint8_t *buf, uint32_t off, uint32_t n, fg_h1_head 
     return 0
 
 
-cdef void path_and_query(const uint8_t *buf, const uint8_t *p, const uint8_t *end, fg_h1_head *head) noexcept nogil:
-    """Cuts [p, end), which starts with '/', at the first '?'; says whether the path is in normal form already."""
+cdef const uint8_t *path_and_query(const uint8_t *buf, const uint8_t *p, const uint8_t *end, fg_h1_head *head) noexcept nogil:
+    """Cuts what starts with '/' at p at its first '?', and says whether the path is in normal form already. Returns the
+    first byte that may not stand in a target, or `end`."""
     cdef const uint8_t *start = p
     head.path_clean = 1
     while True:
         p = fg_scan_path(p, end)
-        if p == end or p[0] == c'?':
+        if p == end or p[0] == c'?' or not fg_class[p[0]] & FG_CLASS_TARGET:
             break
         if p[0] != c'.' or (p - 1)[0] == c'/':
             head.path_clean = 0
         p += 1
     head.path.off = <uint32_t>(start - buf)
     head.path.len = <uint32_t>(p - start)
-    if p < end:
-        head.query.off = <uint32_t>(p + 1 - buf)
-        head.query.len = <uint32_t>(end - p - 1)
+    if p < end and p[0] == c'?':
+        p += 1
+        head.query.off = <uint32_t>(p - buf)
+        start = p
+        p = fg_scan_target(p, end)
+        head.query.len = <uint32_t>(p - start)
+    return p
 
 
 cdef int64_t request_target(const uint8_t *buf, const uint8_t *p, const uint8_t *end, fg_h1_head *head) noexcept nogil:
@@ -427,9 +459,8 @@ cdef int64_t request_target(const uint8_t *buf, const uint8_t *p, const uint8_t 
         head.path_clean = 1
         bad = authority(buf, <uint32_t>(p - buf), <uint32_t>(end - p), head)
         return FG_E_BAD_TARGET_FORM if bad or head.host.len == head.authority.len else 0
-    if p[0] == c'/':
+    if p[0] == c'/':  # path_and_query has been here
         head.target_form = FG_TARGET_ORIGIN
-        path_and_query(buf, p, end, head)
         return 0
     if p[0] == c'*' and end - p == 1:
         if head.method_token != FG_METHOD_OPTIONS:
@@ -439,9 +470,9 @@ cdef int64_t request_target(const uint8_t *buf, const uint8_t *p, const uint8_t 
         head.path.len = 1
         head.path_clean = 1
         return 0
-    if end - p > 7 and is_word(p, 4, b"http", 4) and memcmp(p + 4, b"://", 3) == 0:
+    if end - p > 7 and fg_is_word(p, 4, b"http", 4) and memcmp(p + 4, b"://", 3) == 0:
         host = p + 7
-    elif end - p > 8 and is_word(p, 5, b"https", 5) and memcmp(p + 5, b"://", 3) == 0:
+    elif end - p > 8 and fg_is_word(p, 5, b"https", 5) and memcmp(p + 5, b"://", 3) == 0:
         host = p + 8
     else:
         return FG_E_BAD_TARGET_FORM
@@ -466,15 +497,14 @@ cdef int64_t request_target(const uint8_t *buf, const uint8_t *p, const uint8_t 
 
 cdef int64_t request_host(const uint8_t *buf, fg_h1_head *head) noexcept nogil:
     """Host, unless the target was in absolute-form, which replaces it (RFC 9112 section 3.2.2); checked all the same."""
-    cdef uint32_t i, n = head.first[FG_H_HOST]
+    cdef uint32_t n = head.first[FG_H_HOST]
     cdef fg_span absolute = head.authority, host = head.host
     cdef uint16_t port = head.port
     cdef int64_t bad
     if n == 0:
         return FG_E_MISSING_HOST if head.minor_version else 0
-    for i in range(n, head.nfields):
-        if head.fields[i].token == FG_H_HOST:
-            return FG_E_DUPLICATE_HOST
+    if head.repeated >> FG_H_HOST & 1:
+        return FG_E_DUPLICATE_HOST
     bad = authority(buf, head.fields[n - 1].value, head.fields[n - 1].value_len, head)
     if bad == 0 and absolute.len:
         head.authority = absolute
@@ -510,9 +540,15 @@ cdef int64_t h1_request(const uint8_t *buf, size_t size, const fg_h1_limits *lim
     head.method.off = <uint32_t>(start - buf)
     head.method.len = <uint32_t>(p - start)
     head.method_token = method_token(start, p - start)
+    head.authority.off = head.authority.len = head.host.off = head.host.len = 0
+    head.path.off = head.path.len = head.query.off = head.query.len = 0
+    head.port = 0
     p += 1
     start = p
-    p = fg_scan_target(p, end)
+    if p < end and p[0] == c'/' and head.method_token != FG_METHOD_CONNECT:
+        p = path_and_query(buf, p, end, head)
+    else:
+        p = fg_scan_target(p, end)
     if p - buf > limits.max_line:
         return FG_E_LINE_TOO_LONG
     if p == start or (p[0] != c' ' and p[0] != c'\r' and p[0] != c'\n'):
@@ -528,9 +564,6 @@ cdef int64_t h1_request(const uint8_t *buf, size_t size, const fg_h1_limits *lim
         return FG_E_BAD_LINE_END if p[9] == c'\n' or p[9] == c'\r' else FG_E_BAD_VERSION
     if p + 11 - buf > limits.max_line:
         return FG_E_LINE_TOO_LONG
-    head.authority.off = head.authority.len = head.host.off = head.host.len = 0
-    head.path.off = head.path.len = head.query.off = head.query.len = 0
-    head.port = 0
     bad = request_target(buf, start, p, head)
     if bad:
         return bad
