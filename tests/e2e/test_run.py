@@ -277,6 +277,13 @@ def test_explain_tells_where_a_request_goes_and_what_is_never_reached(tmp_path, 
     assert "route     HTTPRoute/default/r" in found.stdout
     assert "HTTPRoute/default/shadowed/0 can never match" in found.stdout
     assert fastgate("explain", "-f", file, "GET", "http://shop.example/y").returncode == 1
+    shown = json.loads(fastgate("explain", "-f", file, "GET", "http://shop.example/x", "--json").stdout)
+    assert [answer["rule"] for answer in shown["answers"]] == ["HTTPRoute/default/r/0"]
+    assert [(e["rule"], e["candidates"][0]["takenBy"]) for e in shown["unreachable"]] == [
+        ("HTTPRoute/default/shadowed/0", "HTTPRoute/default/r/0")
+    ]
+    nobody = fastgate("explain", "-f", file, "GET", "http://shop.example:81/x", "--json")
+    assert (nobody.returncode, json.loads(nobody.stdout)["answers"]) == (1, [])
 
 
 def test_help_has_examples():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
@@ -25,6 +26,7 @@ def explain(
     headers: Annotated[
         list[str] | None, typer.Option("--header", "-H", help="Field as `name: value`; may be given again.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say which listener, route, rule, match and backend take a request, and why each better-placed candidate does not.
 
@@ -37,18 +39,24 @@ def explain(
     loaded = Objects().load(sources)
     print_problems([*problems, *loaded.problems])
     translation = translate(loaded.store)
-    unreachable = explanations.describe_unreachable(translation.ir)
-    found = True
+    answers: tuple[explanations.Explanation, ...] = ()
+    request = None
     if method is not None:
         request = _request(method, url, headers or [])
         answers = explanations.explain(translation.ir, request)
-        if not answers:
-            print(f"no listener serves port {request.port}")
-        print("\n\n".join(explanations.describe(answer, translation.endpoints) for answer in answers))
-        found = any(answer.match is not None for answer in answers)
-        if unreachable:
-            print()
-    print("\n".join(unreachable))
+    if as_json:
+        print(json.dumps({
+            "answers": [explanations.to_json(answer, translation.endpoints) for answer in answers],
+            "unreachable": explanations.unreachable_json(translation.ir),
+        }, indent=2))  # fmt: skip
+    else:
+        parts = [explanations.describe(answer, translation.endpoints) for answer in answers]
+        if request is not None and not answers:
+            parts.append(f"no listener serves port {request.port}")
+        if unreachable := explanations.describe_unreachable(translation.ir):
+            parts.append("\n".join(unreachable))
+        print("\n\n".join(parts))
+    found = request is None or any(answer.match is not None for answer in answers)
     raise typer.Exit(0 if found else 1)
 
 

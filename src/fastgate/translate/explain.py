@@ -7,7 +7,7 @@ A slow, readable walk over the Ir in the order that the matcher has to obey; req
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from fastgate.ir import Endpoints, Forward, Match, PathKind, Redirect, Respond, ValueKind, ValueMatch
@@ -238,6 +238,45 @@ def describe(explanation: Explanation, endpoints: Endpoints) -> str:
     for position, line in enumerate(describe_action(match, endpoints)):
         lines.append(f"{'backend   ' if position == 0 else '          '}{line}")
     return "\n".join(lines)
+
+
+def to_json(explanation: Explanation, endpoints: Endpoints) -> dict[str, Any]:
+    """Return an explanation for programs; what did not come to be is null."""
+    listener, match = explanation.listener, explanation.match
+    return {
+        "socket": explanation.socket,
+        "listener": listener.key if listener is not None else None,
+        "otherListeners": list(explanation.other_listeners),
+        "tried": [
+            {"rule": entry.match.rule.key, "match": describe_match(entry.match), "reason": entry.reason}
+            for entry in explanation.rejected
+        ],
+        "hostname": explanation.hostname,
+        "route": match.rule.route if match is not None else None,
+        "rule": match.rule.key if match is not None else None,
+        "ruleName": match.rule.name if match is not None else None,
+        "match": describe_match(match) if match is not None else None,
+        "action": describe_action(match, endpoints) if match is not None else ["answers 404 (no_route)"],
+    }
+
+
+def unreachable_json(ir: Ir) -> list[dict[str, Any]]:
+    """Return the rules that no request can reach, for programs: each with its candidates and what takes them first."""
+    return [
+        {
+            "rule": key,
+            "candidates": [
+                {
+                    "listener": entry.listener,
+                    "hostname": entry.hostname,
+                    "match": describe_match(entry.match),
+                    "takenBy": entry.by.rule.key if isinstance(entry.by, Match) else entry.by,
+                }
+                for entry in entries
+            ],
+        }
+        for key, entries in sorted(unreachable_rules(ir).items())
+    ]
 
 
 def describe_unreachable(ir: Ir) -> list[str]:
