@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from watchfiles import awatch
+
+from fastgate.sources.files import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,6 +28,7 @@ async def changes(paths: list[Path]) -> AsyncIterator[None]:
         stop = asyncio.Event()
         bursts = awatch(
             *directories,
+            watch_filter=lambda _, changed: concerns(paths, changed),
             step=SETTLE,
             debounce=400,
             stop_event=stop,
@@ -42,6 +46,14 @@ async def changes(paths: list[Path]) -> AsyncIterator[None]:
         finally:
             stop.set()
             await asyncio.gather(burst, return_exceptions=True)
+
+
+def concerns(paths: list[Path], changed: str) -> bool:
+    """Tell a change of configuration from one of its neighbours, such as a log in the same directory."""
+    name = os.path.basename(changed)  # noqa: PTH119 - a call for each change
+    if name.endswith(SUFFIXES) and not name.startswith(".") and any(path.is_dir() for path in paths):
+        return True
+    return name.startswith("..") or any(name in (path.name, path.resolve().name) for path in paths)
 
 
 def _directories(paths: list[Path]) -> set[Path]:

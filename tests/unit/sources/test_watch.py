@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from fastgate.sources.watch import changes
+from fastgate.sources.watch import changes, concerns
 
 TIMEOUT = 10.0
 
@@ -62,3 +62,15 @@ async def test_a_link_to_a_file_that_is_swapped_leads_to_the_new_one(tmp_path):
         await change()
         (tmp_path / "v2" / "a.yaml").write_text("3")
         await change()
+
+
+def test_neighbours_of_configuration_do_not_concern_it(tmp_path):
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "current").symlink_to("v1")
+    directory, file, link = [tmp_path / "v1"], [tmp_path / "gateway.yml"], [tmp_path / "current"]
+    for name in ("access.log", ".a.yaml.swp", "a.yaml~", ".hidden.yaml"):
+        assert not any(concerns(paths, f"/x/{name}") for paths in (directory, file, link))
+    assert not concerns(file, "/x/other.yaml")
+    assert concerns(file, "/x/gateway.yml")
+    assert all(concerns(directory, f"/x/{name}") for name in ("a.yaml", "b.yml", "c.json", "..data", "v1"))
+    assert concerns(link, "/x/current")
