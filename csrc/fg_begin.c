@@ -12,7 +12,7 @@ static void req_expired(struct fg_timer *t) {
     else if (r->backend_deadline && r->backend_deadline <= now)
         fg_exchange_up_failed(r, FG_R_BACKEND_TIMEOUT);
     else
-        fg_exchange_up_failed(r, FG_R_RESPONSE_TIMEOUT);
+        fg_exchange_up_failed(r, r->state == FG_REQ_RESPONDING ? FG_R_STREAM_IDLE : FG_R_RESPONSE_TIMEOUT);
 }
 
 struct fg_req *fg_req_new(struct fg_down *d) {

@@ -8,11 +8,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LINGER_MS = 2000, LINGER_BYTES = 256 * 1024, RATE_WINDOW_MS = 5000 };
+enum { LINGER_MS = 2000, LINGER_BYTES = 256 * 1024, OWED_MS = 5000 };
 
 static const struct fg_img_limits no_limits = {.request_line = 8192, .head_bytes = 32768, .head_fields = 100,
     .response_head_bytes = 65536, .first_byte_timeout = 10000, .head_timeout = 10000, .idle_timeout = 60000,
-    .body_min_rate = 240, .connect_timeout = 5000, .response_timeout = 60000, .interim_responses = 16};
+    .body_min_rate = 240, .body_rate_window = 5000, .connect_timeout = 5000, .response_timeout = 60000,
+    .stream_idle_timeout = 300000, .upstream_idle_timeout = 55000, .interim_responses = 16};
 
 const struct fg_img_limits *fg_down_limits(const struct fg_down *d) {
     const struct fg_generation *g = d->e->gen;
@@ -80,8 +81,10 @@ static void finish_ending(struct fg_down *d) {
             return;
         }
         if (fg_buf_len(&d->io.out)) {
-            if (!d->timer.deadline)
-                deadline(d, RATE_WINDOW_MS);
+            if (!d->timer.deadline) {
+                uint32_t window = fg_down_limits(d)->body_rate_window;
+                deadline(d, window ? window : OWED_MS);
+            }
             return;
         }
     }
@@ -101,15 +104,17 @@ void fg_down_end(struct fg_down *d, bool unread) {
 
 /* --- heads --------------------------------------------------------------------------------------------------------------- */
 
-/* A malformed or oversized head: the answer, then the end of the connection. */
-static void refuse(struct fg_down *d, struct fg_req *r, int64_t error) {
+/* An exchange that ends with half a head: it is counted and logged like others, and what was read of it says nothing. */
+static struct fg_req *give_up(struct fg_down *d) {
+    struct fg_req *r = d->req;
     struct fg_h1_head empty = {.fields = r->head.fields, .method_token = r->head.method_token, .minor_version = 1};
     r->head = empty;
     r->head_len = 0;
+    r->keep_alive = false;
     fg_flow_start(&r->request, FG_FRAMING_NONE, FG_FRAMING_NONE, 0);
     d->state = FG_DOWN_BUSY;
     fg_exchange_admit(r);
-    fg_reply_parse_error(r, error);
+    return r;
 }
 
 static void parse(struct fg_down *d) {
@@ -139,11 +144,11 @@ static void parse(struct fg_down *d) {
     }
     d->scanned = r->head.scanned;
     if (n != FG_MORE) {
-        refuse(d, r, n);
+        fg_reply_parse_error(give_up(d), n);
         return;
     }
     if (fg_buf_len(&d->in) >= l->head_bytes) {
-        refuse(d, r, FG_E_HEAD_TOO_LARGE);
+        fg_reply_parse_error(give_up(d), FG_E_HEAD_TOO_LARGE);
         return;
     }
     if (d->state != FG_DOWN_HEAD) {
@@ -174,16 +179,23 @@ static void run_head(struct fg_down *d) {
                     fg_buf_release(&e->pool, &d->in);
                 return;
             }
-            if (n <= 0) { /* closed between two requests, or with half a head: nobody is there to be answered */
-                fg_down_close(d);
+            if (n <= 0) { /* nobody is there to be answered */
+                if (d->state == FG_DOWN_HEAD)
+                    fg_exchange_abort(give_up(d), n == 0 ? FG_R_CLIENT_CLOSED : FG_R_CLIENT_RESET);
+                else
+                    fg_down_close(d);
                 return;
             }
         }
-        fresh = false;
         if (d->state != FG_DOWN_HEAD)
             skip_empty_lines(&d->in);
         if (fg_buf_len(&d->in))
             parse(d);
+        if (!fresh && d->io.readable && d->state <= FG_DOWN_IDLE && !d->ending) {
+            fg_loop_again(&e->loop, &d->io); /* one read a turn, however fast a head or empty lines come */
+            return;
+        }
+        fresh = false;
     }
 }
 
@@ -219,6 +231,10 @@ void fg_down_next(struct fg_down *d) {
         fg_buf_release(&e->pool, &d->in);
     d->state = FG_DOWN_IDLE;
     d->scanned = 0;
+    if (e->draining == 2 && d->in.p == NULL && !d->io.readable) {
+        fg_down_end(d, true);
+        return;
+    }
     deadline(d, l->idle_timeout);
     if (d->in.p || d->io.readable || d->io.hup)
         fg_loop_again(&e->loop, &d->io);
@@ -242,15 +258,9 @@ static void down_expired(struct fg_timer *t) {
         e->stats->reasons[FG_R_IDLE_TIMEOUT]++;
         fg_down_close(d);
         break;
-    case FG_DOWN_HEAD: {
-        struct fg_req *r = d->req;
-        d->state = FG_DOWN_BUSY;
-        r->keep_alive = false;
-        fg_flow_start(&r->request, FG_FRAMING_NONE, FG_FRAMING_NONE, 0);
-        fg_exchange_admit(r);
-        fg_reply_reason(r, FG_R_HEAD_TIMEOUT);
+    case FG_DOWN_HEAD:
+        fg_reply_reason(give_up(d), FG_R_HEAD_TIMEOUT);
         break;
-    }
     default:
         fg_exchange_timer(d->req);
         break;

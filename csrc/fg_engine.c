@@ -48,9 +48,20 @@ static struct fg_slab *map_stats(int fd) {
 
 /* --- drain ---------------------------------------------------------------------------------------------------------------- */
 
+/* The drain's time is over. */
+static void end_exchanges(struct fg_engine *e) {
+    for (struct fg_list *at = e->downs.next, *next; at != &e->downs; at = next) {
+        struct fg_down *d = fg_container_of(at, struct fg_down, all);
+        next = at->next;
+        if (d->state == FG_DOWN_BUSY || d->state == FG_DOWN_TUNNEL)
+            fg_exchange_fail(d->req, FG_R_DRAIN_TIMEOUT);
+    }
+}
+
 static void drain_step(struct fg_timer *t) {
     struct fg_engine *e = fg_container_of(t, struct fg_engine, drain);
-    if (e->draining == 2) { /* the time is over */
+    if (e->draining == 2) {
+        end_exchanges(e);
         e->loop.stop = true;
         return;
     }

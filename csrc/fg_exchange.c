@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-enum { TURN_BYTES = 256 * 1024, RATE_WINDOW_MS = 5000 };
+enum { TURN_BYTES = 256 * 1024 };
 
 /* --- endings --------------------------------------------------------------------------------------------------------------- */
 
@@ -18,7 +18,7 @@ static void drop_up(struct fg_req *r, bool reusable) {
     r->up = NULL;
     u->endpoint->active--;
     if (reusable)
-        fg_up_release(u);
+        fg_up_release(u, fg_down_limits(r->down)->upstream_idle_timeout);
     else
         fg_up_close(u);
 }
@@ -51,7 +51,22 @@ void fg_exchange_abort(struct fg_req *r, int reason) {
     r->response.whole = false;
     fg_buf_release(&d->e->pool, &d->io.out);
     d->io.hup = true; /* nothing more is owed: the client must see that the response is cut */
+    if (r->state == FG_REQ_RESPONDING && r->response.out == FG_FRAMING_UNTIL_CLOSE) /* a FIN would end it cleanly */
+        setsockopt(d->io.fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
     fg_exchange_finish(r);
+}
+
+void fg_exchange_fail(struct fg_req *r, int reason) {
+    if (r->state == FG_REQ_RESPONDING) {
+        fg_exchange_abort(r, reason);
+        return;
+    }
+    r->keep_alive = false;
+    drop_up(r, false);
+    if (r->parse_error)
+        fg_reply_parse_error(r, r->parse_error);
+    else
+        fg_reply_reason(r, reason);
 }
 
 static bool may_replay(const struct fg_req *r) { /* RFC 9110 section 9.2.2 */
@@ -78,6 +93,7 @@ void fg_exchange_up_failed(struct fg_req *r, int reason) {
     e->stats->c.upstream_not_retried += reason == FG_R_UPSTREAM_STALE && !again;
     if (again) {
         e->stats->c.upstream_retries++;
+        r->backend_deadline = 0;
         fg_exchange_try(r, reason == FG_R_UPSTREAM_STALE);
         return;
     }
@@ -132,12 +148,6 @@ static bool push_request(struct fg_req *r) {
     return sent > 0;
 }
 
-static bool after_request_sent(struct fg_req *r) {
-    if (r->tunnel && r->up)
-        shutdown(r->up->io.fd, SHUT_WR);
-    return true;
-}
-
 /* Decodes what arrived of the body. False when it is malformed or larger than the limit: the exchange is over then. */
 static bool decode_request(struct fg_req *r) {
     struct fg_down *d = r->down;
@@ -146,16 +156,7 @@ static bool decode_request(struct fg_req *r) {
     if (error == 0 && (limit == 0 || r->tunnel || r->request.bytes <= limit))
         return true;
     r->parse_error = (int16_t)error;
-    r->keep_alive = false;
-    if (r->state == FG_REQ_RESPONDING) {
-        fg_exchange_abort(r, error ? FG_R_BAD_REQUEST : FG_R_BODY_TOO_LARGE);
-        return false;
-    }
-    drop_up(r, false);
-    if (error)
-        fg_reply_parse_error(r, error);
-    else
-        fg_reply_reason(r, FG_R_BODY_TOO_LARGE);
+    fg_exchange_fail(r, error ? FG_R_BAD_REQUEST : FG_R_BODY_TOO_LARGE);
     return false;
 }
 
@@ -178,18 +179,26 @@ static int pump_request(struct fg_req *r) {
             return -1;
     }
     progress |= push_request(r);
-    if (r->request.sent && fg_buf_len(&r->up->io.out) == 0)
-        after_request_sent(r);
+    if (r->request.sent && r->tunnel)
+        shutdown(r->up->io.fd, SHUT_WR);
     return progress;
 }
 
-/* The timer of whatever comes next: the response head is awaited from the end of the request on. */
-static void await_response(struct fg_req *r) {
+/* How long the endpoint may be silent now, in ms; 0: it is the client's turn, or there is no limit. */
+static uint32_t endpoint_patience(const struct fg_req *r) {
+    const struct fg_img_limits *l = fg_down_limits(r->down);
+    if (r->tunnel)
+        return 0;
+    if (r->state == FG_REQ_RESPONDING)
+        return r->response.whole || r->response.ready ? 0 : l->stream_idle_timeout;
+    return r->request.sent || r->request_stopped || !r->up->io.writable ? l->response_timeout : 0;
+}
+
+/* Sets the timer of the endpoint and of the rule, whichever is due first. */
+static void await_endpoint(struct fg_req *r) {
     struct fg_engine *e = r->down->e;
-    uint64_t now = fg_now_ms(&e->loop), next = 0;
-    uint32_t wait = fg_down_limits(r->down)->response_timeout;
-    if (wait && r->state == FG_REQ_SENDING)
-        next = now + wait;
+    uint32_t wait = endpoint_patience(r);
+    uint64_t next = wait ? fg_now_ms(&e->loop) + wait : 0;
     if (r->backend_deadline && (!next || r->backend_deadline < next))
         next = r->backend_deadline;
     if (r->request_deadline && (!next || r->request_deadline < next))
@@ -217,7 +226,6 @@ void fg_exchange_connected(struct fg_req *r) {
     r->backend_deadline = 0;
     if (r->match.rule->backend_timeout)
         r->backend_deadline = fg_now_ms(&e->loop) + r->match.rule->backend_timeout;
-    await_response(r);
     iov[0] = (struct iovec){e->scratch, len};
     int n = fg_flow_vectors(&r->request, &d->in, iov + 1);
     u->io.writable = true;
@@ -235,6 +243,7 @@ void fg_exchange_connected(struct fg_req *r) {
         fg_flow_advance(&r->request, &d->in, (size_t)sent - len);
         r->body_begun = true;
     }
+    await_endpoint(r);
     if (u->io.readable || !r->request.sent)
         fg_exchange_run(r);
 }
@@ -445,11 +454,11 @@ static int pump_response(struct fg_req *r) {
 
 /* --- both ----------------------------------------------------------------------------------------------------------------- */
 
-/* A direction that stands still is looked at every 5 s; a tunnel has its own idle time. */
+/* A direction that stands still is looked at once a window; a tunnel has its own idle time. */
 static void watch(struct fg_req *r) {
     struct fg_down *d = r->down;
     const struct fg_img_limits *l = fg_down_limits(d);
-    uint32_t wait = r->tunnel ? l->tunnel_idle_timeout : l->body_min_rate ? RATE_WINDOW_MS : 0;
+    uint32_t wait = r->tunnel ? l->tunnel_idle_timeout : l->body_min_rate ? l->body_rate_window : 0;
     if (wait)
         fg_timer_at(&d->e->loop.wheel, &d->timer, fg_now_ms(&d->e->loop) + wait);
     else
@@ -458,21 +467,17 @@ static void watch(struct fg_req *r) {
 
 void fg_exchange_timer(struct fg_req *r) {
     struct fg_down *d = r->down;
-    uint64_t least = (uint64_t)fg_down_limits(d)->body_min_rate * RATE_WINDOW_MS / 1000;
+    const struct fg_img_limits *l = fg_down_limits(d);
+    uint64_t least = (uint64_t)l->body_min_rate * l->body_rate_window / 1000;
     if (r->tunnel) {
         fg_exchange_abort(r, FG_R_IDLE_TIMEOUT);
         return;
     }
-    bool reading = r->state != FG_REQ_CONNECTING && !r->request.whole && !r->request.ready && !r->request_stopped;
+    bool reading = r->state != FG_REQ_CONNECTING && !r->request.whole && !r->request.ready && !r->request_stopped &&
+                   !r->continue_wanted;
     bool writing = (r->response.ready || fg_buf_len(&d->io.out)) && !d->io.writable;
     if (reading && r->request.bytes - r->rate_received < least) {
-        if (r->state == FG_REQ_RESPONDING) {
-            fg_exchange_abort(r, FG_R_BODY_TIMEOUT);
-        } else {
-            r->keep_alive = false;
-            drop_up(r, false);
-            fg_reply_reason(r, FG_R_BODY_TIMEOUT);
-        }
+        fg_exchange_fail(r, FG_R_BODY_TIMEOUT);
         return;
     }
     if (writing && r->sent - r->rate_sent < least) {
@@ -504,6 +509,7 @@ void fg_exchange_run(struct fg_req *r) {
     if (r->state == FG_REQ_CONNECTING)
         return;
     uint64_t began = r->request.bytes + r->response.bytes;
+    bool moved = false;
     for (;;) {
         bool half = r->response.sent;
         int a = pump_request(r);
@@ -524,12 +530,15 @@ void fg_exchange_run(struct fg_req *r) {
         }
         if (a + b == 0)
             break;
+        moved = true;
         if (r->request.bytes + r->response.bytes - began > TURN_BYTES) {
             fg_loop_again(&d->e->loop, &d->io);
             break;
         }
     }
     unpin_generation(r);
+    if (moved)
+        await_endpoint(r);
     bool stands = !r->request.whole || fg_buf_len(&d->io.out) || r->response.ready;
     if (r->tunnel || (stands && d->timer.deadline == 0))
         watch(r);

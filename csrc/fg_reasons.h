@@ -23,7 +23,6 @@ enum fg_side { FG_SIDE_NONE, FG_SIDE_CLIENT, FG_SIDE_GATEWAY, FG_SIDE_UPSTREAM }
     X(NO_ENDPOINTS, "no_endpoints", 503, GATEWAY, 0, "the chosen backend has no ready endpoint")                  \
     X(OVERLOADED, "overloaded", 503, GATEWAY, 0, "the worker's memory limit is reached")                          \
     X(UPSTREAM_LIMIT, "upstream_limit", 503, GATEWAY, 0, "the endpoint has as many connections as it may")        \
-    X(DRAINING, "draining", 503, GATEWAY, 0, "the worker is shutting down")                                       \
     X(LOOP, "loop", 508, CLIENT, 0, "the request passed this gateway three times (Via)")                          \
     X(BODY_TOO_LARGE, "body_too_large", 413, CLIENT, 0, "the request body is larger than the limit")              \
     X(FIRST_BYTE_TIMEOUT, "first_byte_timeout", 0, CLIENT, 0, "nothing arrived on a new connection in time")      \
@@ -45,10 +44,11 @@ enum fg_side { FG_SIDE_NONE, FG_SIDE_CLIENT, FG_SIDE_GATEWAY, FG_SIDE_UPSTREAM }
     X(UNASKED_UPGRADE, "unasked_upgrade", 502, UPSTREAM, 0, "101 without a matching request to upgrade")          \
     X(TOO_MANY_INTERIM, "too_many_interim", 502, UPSTREAM, 0, "more interim responses than the limit")            \
     X(RESPONSE_TIMEOUT, "response_timeout", 504, UPSTREAM, 0, "the response head did not arrive in time")         \
+    X(STREAM_IDLE, "stream_idle_timeout", 504, UPSTREAM, 0, "nothing more of the response came in time")           \
     X(BACKEND_TIMEOUT, "backend_timeout", 504, UPSTREAM, 0, "the rule's backendRequest timeout")                  \
     X(REQUEST_TIMEOUT, "request_timeout", 504, UPSTREAM, 0, "the rule's request timeout")                         \
     X(HEAD_TOO_LONG_TO_SEND, "head_too_large_to_send", 500, GATEWAY, 0, "the edited head is larger than a buffer") \
-    X(DRAIN_TIMEOUT, "drain_timeout", 0, GATEWAY, 0, "the drain's time was over")
+    X(DRAIN_TIMEOUT, "drain_timeout", 503, GATEWAY, 0, "the drain's time was over")
 
 enum fg_reason {
 #define X(name, label, status, side, retryable, text) FG_R_##name,

@@ -22,7 +22,6 @@
     X(generations_live, gauge, "images that are still mapped")                                    \
     X(connections_accepted, counter, "client connections accepted")                               \
     X(connections_open, gauge, "client connections open")                                         \
-    X(connections_refused, counter, "client connections closed because of a limit")               \
     X(accept_errors, counter, "accept calls that failed for want of descriptors or memory")       \
     X(requests, counter, "requests whose head was complete")                                      \
     X(requests_active, gauge, "requests being served")                                            \

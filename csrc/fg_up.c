@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EJECT_AFTER = 3, EJECT_BASE_MS = 5000, EJECT_MAX_MS = 60000, DEFAULT_IDLE_MS = 55000 };
+enum { EJECT_AFTER = 3, EJECT_BASE_MS = 5000, EJECT_MAX_MS = 60000 };
 
 static void up_free(struct fg_grave *g) {
     free(fg_container_of(g, struct fg_up, grave));
@@ -183,7 +183,7 @@ static bool nothing_more(struct fg_up *u) {
     return true;
 }
 
-void fg_up_release(struct fg_up *u) {
+void fg_up_release(struct fg_up *u, uint32_t idle_ms) {
     struct fg_engine *e = u->e;
     u->req = NULL;
     if (u->endpoint->listed == 0 || fg_buf_len(&u->in) || fg_buf_len(&u->io.out) || u->io.rdhup || u->io.hup || u->eof ||
@@ -195,6 +195,8 @@ void fg_up_release(struct fg_up *u) {
     u->state = FG_UP_IDLE;
     e->stats->c.upstream_idle++;
     fg_list_push(&u->endpoint->idle, &u->link);
-    uint32_t idle = u->idle_timeout ? u->idle_timeout : DEFAULT_IDLE_MS;
-    fg_timer_at(&e->loop.wheel, &u->timer, fg_now_ms(&e->loop) + idle);
+    if (u->idle_timeout && (idle_ms == 0 || u->idle_timeout < idle_ms))
+        idle_ms = u->idle_timeout;
+    if (idle_ms)
+        fg_timer_at(&e->loop.wheel, &u->timer, fg_now_ms(&e->loop) + idle_ms);
 }

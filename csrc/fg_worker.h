@@ -198,7 +198,7 @@ const struct fg_img_limits *fg_down_limits(const struct fg_down *d);
 
 /* fg_up.c: connections to endpoints */
 struct fg_up *fg_up_take(struct fg_engine *e, struct fg_endpoint *ep, struct fg_req *r, bool fresh, uint32_t connect_ms);
-void fg_up_release(struct fg_up *u);             /* back to the pool */
+void fg_up_release(struct fg_up *u, uint32_t idle_ms); /* back to the pool, for so long; 0: for ever */
 void fg_up_close(struct fg_up *u);
 void fg_endpoint_unref(struct fg_engine *e, struct fg_endpoint *ep);
 struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address *a);
@@ -219,7 +219,8 @@ void fg_exchange_run(struct fg_req *r);
 void fg_exchange_timer(struct fg_req *r);        /* the client connection's timer: is the body moving? */
 void fg_exchange_connected(struct fg_req *r);
 void fg_exchange_up_failed(struct fg_req *r, int reason);
-void fg_exchange_abort(struct fg_req *r, int reason); /* the client is gone, or a limit is reached */
+void fg_exchange_abort(struct fg_req *r, int reason); /* the client is gone, or sees its response cut */
+void fg_exchange_fail(struct fg_req *r, int reason);  /* no fault of the endpoint's: answered if that is still possible */
 
 void fg_exchange_finish(struct fg_req *r);       /* logs, counts, gives everything back; the client connection goes on */
 struct fg_req *fg_req_new(struct fg_down *d);    /* NULL: no memory */

@@ -176,9 +176,11 @@ class Limits:
     first_byte_timeout: int = 10_000
     head_timeout: int = 10_000
     idle_timeout: int = 60_000
-    body_min_rate: int = 240  # bytes per second, over any 5 s in which the peer should have sent or read
+    body_min_rate: int = 240  # bytes per second, over any window in which the client should have sent or read
+    body_rate_window: int = 5_000
     connect_timeout: int = 5_000
-    response_timeout: int = 60_000  # between the end of the request and the response's head
+    response_timeout: int = 60_000  # from the end of the request, or a stop on its way, to the response's head
+    stream_idle_timeout: int = 300_000  # between two pieces of a response
     upstream_idle_timeout: int = 55_000
     tunnel_idle_timeout: int = 3_600_000
     keepalive_requests: int = 0  # 0: no limit

@@ -134,10 +134,9 @@ class ListenerManager:
         self._stopping = True
         for task in self._tasks:
             task.cancel()
-        workers = list(self._live())
-        for worker in workers:
+        for worker in self._live():
             worker.send(Message(Type.STOP))
-        for worker in workers:
+        for worker in filter(None, self._workers):  # those that drained have ended and are still to be reaped
             with suppress(TimeoutError):
                 await asyncio.wait_for(worker.runner.ended(), 5.0)
             worker.close()

@@ -12,12 +12,19 @@ def backend():
     one.close()
 
 
+@pytest.fixture(params=["thread", "process"])
+def form(request):
+    """How the engine runs: every wire test is run in both forms, unless it names the one that it needs."""
+    return request.param
+
+
 @pytest.fixture
-def proxies():
+def proxies(form):
     """Start proxies that are stopped when the test ends."""
     started = []
 
     def start(configuration=None, endpoints=None, **options):
+        options.setdefault("threads", form == "thread")
         proxy = Proxy(configuration or config(), endpoints if endpoints is not None else {}, **options)
         started.append(proxy)
         return proxy

@@ -1,6 +1,9 @@
 """Exchanges that do not go straight: interim responses, tunnels, retries, times and limits."""
 
+import contextlib
 import re
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -315,3 +318,63 @@ def test_access_log_templates(proxies, backend):
 def test_the_columns_of_templates_are_those_of_the_engine():
     header = (Path(__file__).resolve().parents[2] / "csrc" / "fg_log_columns.h").read_text()
     assert set(re.findall(r"X\((\w+), \d", header)) == LOG_COLUMNS
+
+
+def test_a_tunnel_and_a_long_response_outlive_the_response_timeout(proxies, backend):
+    proxy = proxies(config(limits={"response_timeout": 100}), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    client.send(UPGRADE)
+    up = backend.accept()
+    up.head()
+    up.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    client.head()
+    up.sock.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        up.sock.recv(1)
+    up.send(b"late")
+    assert client.exactly(4) == b"late"
+
+
+def test_a_client_that_waits_for_100_is_not_slow(proxies, backend):
+    proxy = proxies(config(limits={"body_rate_window": 100}), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    up = backend.accept()
+    up.head()
+    up.sock.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        up.sock.recv(1)
+    up.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert client.head().startswith(b"HTTP/1.1 100")
+
+
+def test_a_cut_response_that_ends_with_its_connection_ends_with_a_reset(proxy, backend):
+    client = proxy.connect()
+    client.send(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+    up = backend.accept()
+    up.head()
+    up.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")
+    client.until(b"hel")
+    up.close()
+    with pytest.raises(ConnectionResetError):
+        client.sock.recv(1)
+
+
+def test_empty_lines_without_end_hold_up_nobody(proxies, backend):
+    proxy = proxies(config(), {"c": (backend.endpoint,)})
+    backend.answer_all(OK)
+    flood = proxy.connect()
+    thread = threading.Thread(target=send_for_ever, args=(flood, b"\r\n" * 32768), daemon=True)
+    thread.start()
+    for _ in range(20):
+        client = proxy.connect()
+        client.send(GET)
+        assert client.head().startswith(b"HTTP/1.1 200")
+    flood.sock.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def send_for_ever(conn, data):
+    with contextlib.suppress(OSError):
+        while True:
+            conn.send(data)

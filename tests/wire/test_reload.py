@@ -144,8 +144,9 @@ async def _start_drain(proxy):
     await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("form", ["process"], indirect=True)
 def test_a_worker_that_is_killed_is_replaced_and_its_siblings_go_on(proxies, backend):
-    proxy = proxies(config(), {"c": (backend.endpoint,)}, workers=2, threads=False)
+    proxy = proxies(config(), {"c": (backend.endpoint,)}, workers=2)
     clients = [proxy.connect() for _ in range(8)]
     ups = []
     for client in clients:
@@ -194,8 +195,9 @@ def _answered(client):
     return client.exactly(2) == b"ok"
 
 
+@pytest.mark.parametrize("form", ["process"], indirect=True)
 def test_workers_outlive_their_manager(proxies, backend):
-    proxy = proxies(config(), {"c": (backend.endpoint,)}, threads=False)
+    proxy = proxies(config(), {"c": (backend.endpoint,)})
     (worker,) = proxy.manager._live()
     proxy.manager._stopping = True
     proxy.run(_close(worker))

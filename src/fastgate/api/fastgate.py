@@ -82,8 +82,10 @@ class Limits(Model):
     head_timeout: Duration | None = None
     idle_timeout: Duration | None = None
     body_min_rate: Count | None = None
+    body_rate_window: Duration | None = None
     connect_timeout: Duration | None = None
     response_timeout: Duration | None = None
+    stream_idle_timeout: Duration | None = None
     upstream_idle_timeout: Duration | None = None
     tunnel_idle_timeout: Duration | None = None
     keepalive_requests: Count | None = None

@@ -68,7 +68,8 @@ cdef extern from "fg_image.h" nogil:
     ctypedef struct fg_img_limits "struct fg_img_limits":
         uint32_t request_line, head_bytes, head_fields, response_head_bytes
         uint64_t body_bytes
-        uint32_t first_byte_timeout, head_timeout, idle_timeout, body_min_rate, connect_timeout, response_timeout
+        uint32_t first_byte_timeout, head_timeout, idle_timeout, body_min_rate, body_rate_window
+        uint32_t connect_timeout, response_timeout, stream_idle_timeout
         uint32_t upstream_idle_timeout, tunnel_idle_timeout, keepalive_requests, connections, upstream_connections
         uint32_t interim_responses
 

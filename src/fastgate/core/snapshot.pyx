@@ -478,7 +478,9 @@ cdef void _limits(fg_img_limits *out, object x) except *:
     out.request_line, out.head_bytes, out.head_fields = x.request_line, x.head_bytes, x.head_fields
     out.response_head_bytes, out.body_bytes = x.response_head_bytes, x.body_bytes
     out.first_byte_timeout, out.head_timeout, out.idle_timeout = x.first_byte_timeout, x.head_timeout, x.idle_timeout
-    out.body_min_rate, out.connect_timeout, out.response_timeout = x.body_min_rate, x.connect_timeout, x.response_timeout
+    out.body_min_rate, out.body_rate_window = x.body_min_rate, x.body_rate_window
+    out.connect_timeout, out.response_timeout = x.connect_timeout, x.response_timeout
+    out.stream_idle_timeout = x.stream_idle_timeout
     out.upstream_idle_timeout, out.tunnel_idle_timeout = x.upstream_idle_timeout, x.tunnel_idle_timeout
     out.keepalive_requests, out.connections = x.keepalive_requests, x.connections
     out.upstream_connections, out.interim_responses = x.upstream_connections, x.interim_responses
