@@ -9,8 +9,6 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str, str]  # kind, namespace ("" for cluster-scoped kinds), name
 
-CLUSTER_SCOPED = frozenset(("GatewayClass", "Namespace"))
-
 
 class Store:
     """Resources of one moment. Two stores share the objects that did not change between them."""

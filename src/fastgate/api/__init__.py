@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from fastgate.api import core, fastgate, gateway, http_route, reference_grant
+from fastgate.api import core, fastgate, gateway, http_route, metadata, reference_grant
 from fastgate.api.base import GROUP, Invalid, Problem, UnknownKind
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-__all__ = ["KINDS", "Invalid", "Problem", "UnknownKind", "parse"]
+__all__ = ["CLUSTER_SCOPED", "KINDS", "Invalid", "Problem", "UnknownKind", "parse"]
 
 KINDS: dict[tuple[str, str], type[BaseModel]] = {
     (GROUP, "GatewayClass"): gateway.GatewayClass,
@@ -40,9 +39,8 @@ _EXPERIMENTAL = {
     "ListenerSet": frozenset(("filters",)),
 }
 
-_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_MAX_NAME, _MAX_LABEL = 253, 63
+CLUSTER_SCOPED = frozenset(("GatewayClass", "Namespace"))
+
 _CORE_FIELDS = frozenset(("status",))
 
 
@@ -60,9 +58,9 @@ def parse(document: dict[str, Any]) -> Any:
     model = KINDS.get((group, kind))
     if model is None:
         raise UnknownKind(f"kind {kind} of {version} is not served and is left alone")
-    problems = _name_problems(document["metadata"], kind)
+    problems = metadata.problems(document["metadata"], kind, namespaced=kind not in CLUSTER_SCOPED)
     try:
-        resource = model.model_validate(_without_nulls({k: v for k, v in document.items() if k not in _CORE_FIELDS}))
+        resource = model.model_validate(_normal({k: v for k, v in document.items() if k not in _CORE_FIELDS}))
     except ValidationError as e:
         problems += [_problem(error, model, kind) for error in e.errors(include_url=False, include_input=True)]
     if problems:
@@ -70,39 +68,27 @@ def parse(document: dict[str, Any]) -> Any:
     return resource
 
 
-def _without_nulls(value: Any) -> Any:
-    """The document without null fields, which mean the same as none; the document itself when it has none."""
-    if type(value) is dict:
+def _normal(value: Any) -> Any:
+    """The document as JSON means it: null fields are none, 80.0 is 80. The document itself when nothing changes."""
+    kind = type(value)
+    if kind is dict:
         out = value
         for key, item in value.items():
-            cleaned = None if item is None else _without_nulls(item)
-            if cleaned is not item or item is None:
+            normal = None if item is None else _normal(item)
+            if normal is not item or item is None:
                 if out is value:
                     out = dict(value)
-                if cleaned is None:
+                if normal is None:
                     del out[key]
                 else:
-                    out[key] = cleaned
+                    out[key] = normal
         return out
-    if type(value) is list:
-        items = [_without_nulls(item) for item in value]
+    if kind is list:
+        items = [_normal(item) for item in value]
         return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    if kind is float and value.is_integer():
+        return int(value)
     return value
-
-
-def _name_problems(metadata: dict[str, Any], kind: str) -> list[Problem]:
-    out = []
-    name, namespace = metadata["name"], metadata.get("namespace")
-    label = kind in ("Namespace", "Service")
-    pattern, longest = (_DNS_LABEL, _MAX_LABEL) if label else (_DNS_SUBDOMAIN, _MAX_NAME)
-    if not pattern.fullmatch(name) or len(name) > longest:
-        what = "label (RFC 1123)" if label else "subdomain (RFC 1123)"
-        out.append(Problem(("metadata", "name"), f"{name!r} is not a DNS {what} of at most {longest} characters"))
-    if namespace is not None and (not _DNS_LABEL.fullmatch(namespace) or len(namespace) > _MAX_LABEL):
-        out.append(
-            Problem(("metadata", "namespace"), f"{namespace!r} is not a DNS label of at most {_MAX_LABEL} characters")
-        )
-    return out
 
 
 def _problem(error: Any, model: type[BaseModel], kind: str) -> Problem:

@@ -29,18 +29,6 @@ class Core(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, alias_generator=to_camel, defer_build=True)
 
 
-class Metadata(Core):
-    """ObjectMeta, as far as it is read. `creation_timestamp` stays text: RFC 3339 in UTC sorts as such."""
-
-    name: str
-    namespace: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    generation: int | None = None
-    creation_timestamp: str | None = None
-    uid: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One fault: the path of the field, as the document spells it, and a sentence."""

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fastgate.api.base import Core, Metadata, PortNumber
+from fastgate.api.base import Core, PortNumber
+from fastgate.api.metadata import Metadata
 
 
 class ServicePort(Core):

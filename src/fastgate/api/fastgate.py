@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from fastgate.api.base import Duration, HeaderValue, Hostname, Metadata, Model, PortNumber, fault
+from fastgate.api.base import Duration, HeaderValue, Hostname, Model, PortNumber, fault
+from fastgate.api.metadata import Metadata
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*\.?")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -13,7 +14,6 @@ from fastgate.api.base import (
     Hostname,
     Kind,
     LabelSelector,
-    Metadata,
     Model,
     Namespace,
     ObjectName,
@@ -22,6 +22,7 @@ from fastgate.api.base import (
     fault,
     map_by,
 )
+from fastgate.api.metadata import Metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -155,6 +156,13 @@ class Listener(Model):
 Listeners = Annotated[list[Listener], Field(min_length=1, max_length=64), map_by("name")]
 
 
+def _is_ip(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == 4 or "%" not in text  # noqa: PLR2004 - a zone is no part of it
+    except ValueError:
+        return False
+
+
 class GatewayAddress(Model):
     """An address that a Gateway asks for."""
 
@@ -162,8 +170,12 @@ class GatewayAddress(Model):
     value: Annotated[str, Field(max_length=253)] | None = None
 
     @model_validator(mode="after")
-    def _hostnames_are_hostnames(self) -> Self:
-        if self.type == "Hostname" and self.value is not None and not _HOSTNAME.fullmatch(self.value):
+    def _value_is_of_the_type(self) -> Self:
+        if self.value is None:
+            return self
+        if self.type == "IPAddress" and not _is_ip(self.value):
+            raise fault(f"value must be an IPv4 or IPv6 address when type is IPAddress, not {self.value!r}")
+        if self.type == "Hostname" and not _HOSTNAME.fullmatch(self.value):
             raise fault(
                 f"Hostname value must be empty or contain only valid characters (matching ^{_HOSTNAME.pattern}$)"
             )

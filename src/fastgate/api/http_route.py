@@ -16,7 +16,6 @@ from fastgate.api.base import (
     HeaderValue,
     Hostname,
     Kind,
-    Metadata,
     Model,
     Namespace,
     ObjectName,
@@ -26,6 +25,7 @@ from fastgate.api.base import (
     fault,
     map_by,
 )
+from fastgate.api.metadata import Metadata
 from fastgate.durations import milliseconds
 
 _PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|[%][0-9a-fA-F]{2})+")
@@ -320,7 +320,7 @@ class HTTPRouteRetry(Model):
     """When to try again."""
 
     codes: Annotated[list[Annotated[int, Field(ge=400, le=599)]], SET] | None = None
-    attempts: Annotated[int, Field(ge=0)] = 1
+    attempts: Annotated[int, Field(ge=0, le=2**63 - 1)] = 1
     backoff: Duration | None = None
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fastgate.api.base import Group, Kind, Metadata, Model, Namespace, ObjectName
+from fastgate.api.base import Group, Kind, Model, Namespace, ObjectName
+from fastgate.api.metadata import Metadata
 
 
 class ReferenceGrantFrom(Model):

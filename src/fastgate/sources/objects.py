@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastgate import api
 from fastgate.problems import Problem, Severity, field_path
-from fastgate.store import CLUSTER_SCOPED, Key, Store
+from fastgate.store import Key, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -211,7 +211,7 @@ def _key(document: Any, refuse: Callable[..., None]) -> Key | None:
     if not isinstance(namespace, str):
         refuse("metadata.namespace is not a string", ("metadata", "namespace"))
         return None
-    return (document["kind"], "" if document["kind"] in CLUSTER_SCOPED else namespace, name)
+    return (document["kind"], "" if document["kind"] in api.CLUSTER_SCOPED else namespace, name)
 
 
 def _named(value: Any) -> str:

@@ -8,13 +8,6 @@ from pydantic_core import PydanticUndefined
 from fastgate import api
 from fastgate.api.base import GROUP
 
-PLURALS = {
-    "GatewayClass": "gatewayclasses",
-    "Gateway": "gateways",
-    "HTTPRoute": "httproutes",
-    "ListenerSet": "listenersets",
-    "ReferenceGrant": "referencegrants",
-}
 # Every CEL rule of the five CRDs by its message: what a validator of ours says, or why none is needed.
 ELSEWHERE = {
     "field is immutable": "an update of a file is a new object",
@@ -90,6 +83,8 @@ def walk(model, schema, path, differences):  # noqa: C901, PLR0912 - one branch 
         if sub.get("type") == "integer" and want.get("maximum") == 2**31 - 1:
             want.pop("maximum")
             got.pop("maximum", None)
+        if got.get("maximum") == 2**63 - 1 and "maximum" not in want:  # every integer of JSON ends there
+            got.pop("maximum")
         if got != want and "enum" not in sub:
             differences.append(f"{here}: {got}, in the CRD {want}")
         if "enum" in sub:
@@ -112,9 +107,11 @@ def walk(model, schema, path, differences):  # noqa: C901, PLR0912 - one branch 
             walk(nested, items, here + ("[]" if "items" in sub else ""), differences)
 
 
-@pytest.mark.parametrize("kind", PLURALS)
+@pytest.mark.parametrize("kind", gateway_api.PLURALS)
 def test_models_and_crds_agree(kind):
-    schema = gateway_api.crd(PLURALS[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    schema = gateway_api.crd(gateway_api.PLURALS[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"][
+        "properties"
+    ]["spec"]
     differences = []
     walk(api.KINDS[GROUP, kind].model_fields["spec"].annotation, schema, "spec", differences)
     assert differences == []
@@ -128,32 +125,10 @@ def messages(schema):
             yield from messages(sub)
 
 
-@pytest.mark.parametrize("kind", PLURALS)
+@pytest.mark.parametrize("kind", gateway_api.PLURALS)
 def test_every_rule_of_the_crds_is_shown_to_fire(kind):
-    schema = gateway_api.crd(PLURALS[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    schema = gateway_api.crd(gateway_api.PLURALS[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"][
+        "properties"
+    ]["spec"]
     shown = {message.lower() for of, _, message in faults.FAULTS if of == kind}
     assert {m for m in messages(schema) if m.lower() not in shown and m not in ELSEWHERE} == set()
-
-
-def test_the_modules_examples_are_valid():
-    seen = 0
-    for path, document in gateway_api.documents("examples/standard/**/*.yaml"):
-        try:
-            api.parse(document)
-            seen += 1
-        except api.UnknownKind:
-            continue
-        except api.Invalid as e:
-            pytest.fail(f"{path}: {e}")
-    assert seen > 50
-
-
-def test_the_modules_invalid_examples_are_not():
-    seen = 0
-    for _, document in gateway_api.documents("hack/invalid-examples/standard/**/*.yaml"):
-        if (document["apiVersion"].rpartition("/")[0], document["kind"]) not in api.KINDS:
-            continue
-        seen += 1
-        with pytest.raises(api.Invalid):
-            api.parse(document)
-    assert seen > 10
