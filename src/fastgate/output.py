@@ -36,7 +36,7 @@ def print_problems(problems: Iterable[Problem], stream: TextIO | None = None) ->
         word = problem.severity.value + ":"
         print(str(problem).replace(word, paint(word, _COLOURS[problem.severity], out), 1), file=out)
     if len(listed) > MOST:
-        print(f"... and {len(listed) - MOST} more", file=out)
+        print(f"... and {len(listed) - MOST:,} more", file=out)
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], stream: TextIO | None = None) -> None:
@@ -51,4 +51,4 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], stream: Text
 
 def counted(number: int, noun: str) -> str:
     """Return "1 error", "2 errors"."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

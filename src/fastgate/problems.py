@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+MOST_TEXT = 1000  # characters of one part of a message, whatever a file holds
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """Return the text, or its beginning when it is longer."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
 
 class Severity(Enum):
     """Whether a problem keeps an object from being served."""
@@ -34,6 +41,12 @@ class Problem:
     object: str = ""
     field: str = ""
     severity: Severity = Severity.ERROR
+
+    def __post_init__(self) -> None:
+        """Keep what a message repeats of a file bounded."""
+        for name, most in (("message", MOST_TEXT), ("object", 400), ("field", 400)):
+            if len(text := getattr(self, name)) > most:
+                object.__setattr__(self, name, shortened(text, most))
 
     def __str__(self) -> str:
         """Return `file:line:column: error: Kind/namespace/name: field: message`, without what is not known."""

@@ -5,7 +5,7 @@
 //	{"object": {...}}                               accepted, with its defaults
 //	{"errors": [{"field": "...", "message": "..."}]} refused
 //
-// Usage: oracle DIRECTORY-OF-CRDS
+// Usage: oracle DIRECTORY-OF-CRDS, or oracle -yaml to convert YAML texts to JSON as clients do (yaml.go)
 package main
 
 import (
@@ -47,9 +47,31 @@ func run() error {
 	if len(os.Args) != 2 {
 		return fmt.Errorf("usage: oracle DIRECTORY-OF-CRDS")
 	}
-	files, err := filepath.Glob(filepath.Join(os.Args[1], "gateway.networking.k8s.io_*s.yaml"))
+	in := bufio.NewScanner(os.Stdin)
+	in.Buffer(nil, maxLine)
+	out := bufio.NewWriter(os.Stdout)
+	defer out.Flush()
+	if os.Args[1] == "-yaml" {
+		return convert(in, out)
+	}
+	resources, err := loadAll(os.Args[1])
 	if err != nil {
 		return err
+	}
+	encoder := json.NewEncoder(out)
+	for in.Scan() {
+		if err := encoder.Encode(judge(resources, in.Bytes())); err != nil {
+			return err
+		}
+	}
+	return in.Err()
+}
+
+// loadAll reads the CRDs of a directory.
+func loadAll(directory string) (map[schema.GroupVersionKind]*resource, error) {
+	files, err := filepath.Glob(filepath.Join(directory, "gateway.networking.k8s.io_*s.yaml"))
+	if err != nil {
+		return nil, err
 	}
 	resources := map[schema.GroupVersionKind]*resource{}
 	for _, file := range files {
@@ -57,22 +79,10 @@ func run() error {
 			continue
 		}
 		if err := load(file, resources); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
+			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
-	in := bufio.NewScanner(os.Stdin)
-	in.Buffer(nil, maxLine)
-	out := bufio.NewWriter(os.Stdout)
-	encoder := json.NewEncoder(out)
-	for in.Scan() {
-		if err := encoder.Encode(judge(resources, in.Bytes())); err != nil {
-			return err
-		}
-	}
-	if err := in.Err(); err != nil {
-		return err
-	}
-	return out.Flush()
+	return resources, nil
 }
 
 func judge(resources map[schema.GroupVersionKind]*resource, text []byte) verdict {

@@ -26,12 +26,21 @@ class Verdict:
 
 def judge(documents: list[dict]) -> list[Verdict]:
     crds = gateway_api.directory() / "config" / "crd" / "standard"
-    lines = "".join(json.dumps(document) + "\n" for document in documents)
-    run = subprocess.run([_binary(), crds], input=lines, capture_output=True, text=True, check=False)
+    out = _filtered(documents, str(crds))
+    return [Verdict(v.get("object"), tuple((e["field"], e["message"]) for e in v.get("errors", ()))) for v in out]
+
+
+def json_of(texts: list[str]) -> list[dict]:
+    """What clients send for YAML texts: {"json": value} or {"error": why}."""
+    return _filtered(texts, "-yaml")
+
+
+def _filtered(values: list, argument: str) -> list[dict]:
+    lines = "".join(json.dumps(value) + "\n" for value in values)
+    run = subprocess.run([_binary(), argument], input=lines, capture_output=True, text=True, check=False)
     if run.returncode:
         raise RuntimeError(run.stderr)
-    out = [json.loads(line) for line in run.stdout.splitlines()]
-    return [Verdict(v.get("object"), tuple((e["field"], e["message"]) for e in v.get("errors", ()))) for v in out]
+    return [json.loads(line) for line in run.stdout.splitlines()]
 
 
 @functools.cache

@@ -6,11 +6,14 @@ silently, recurse as deep as the text nests, and take twice the time.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from fastgate.problems import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +29,12 @@ _CONSTANTS: dict[str, object] = dict.fromkeys(("", "~", "null", "Null", "NULL"))
 _CONSTANTS |= dict.fromkeys(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"), True)
 _CONSTANTS |= dict.fromkeys(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"), False)
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)")
-_OTHER_INTEGER = re.compile(r"([-+]?)0(x[0-9a-fA-F_]+|b[01_]+|o?[0-7_]+)")
+_OTHER_INTEGER = re.compile(r"([-+]?)0([xX][0-9a-fA-F_]+|[bB][01_]+|[oO]?[0-7_]+)")
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_BASES = {"x": 16, "b": 2, "o": 8}
+_MANY_DIGITS = 70  # no integer of 64 bits has as many, in any base
+_WHOLE = 1e21  # reals from here on are written with an exponent
 _MAY_BE_NUMBER = frozenset("0123456789+-.")
 
 
@@ -57,22 +64,43 @@ class Document:
 
 
 def scalar(text: str) -> Any:
-    """Return the value of a plain scalar (YAML 1.1, without its dates and sexagesimal numbers)."""
+    """Return the value of a plain scalar (YAML 1.1, without its dates and sexagesimal numbers), as JSON has it.
+
+    Raises:
+        ValueError: it is a number that JSON does not have.
+    """
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if text[0] not in _MAY_BE_NUMBER:
         return text
     if _INTEGER.fullmatch(text):
-        return int(text.replace("_", ""))
+        digits = text.replace("_", "")
+        return _limited(int(digits)) if len(digits) < _MANY_DIGITS else _real(digits, text)
     if (m := _OTHER_INTEGER.fullmatch(text)) is not None:
         digits, base = m[2].replace("_", ""), 8
-        if digits[0] in "xbo":
-            base = {"x": 16, "b": 2, "o": 8}[digits[0]]
+        if digits[:1].lower() in _BASES:
+            base = _BASES[digits[0].lower()]
             digits = digits[1:]
-        return int(m[1] + digits, base) if digits else text
-    if _FLOAT.fullmatch(text) and any(c in text for c in ".eE"):
-        return float(text.replace("_", ""))
+        value = int(m[1] + digits, base) if 0 < len(digits) <= _MANY_DIGITS else 1 << 64
+        return value if abs(value) < 1 << 64 else text
+    if _FLOAT.fullmatch(text):
+        return _real(text.replace("_", ""), text)
+    if _NOT_FINITE.fullmatch(text):
+        raise ValueError(f"{text} is not a number that JSON has")
     return text
+
+
+def _real(digits: str, text: str) -> int | float | str:
+    """A decimal number; a whole one is an integer, and one that is too large is no number."""
+    value = float(digits)
+    if math.isinf(value):
+        return text
+    return int(value) if value.is_integer() and abs(value) < _WHOLE else value
+
+
+def _limited(value: int) -> int | float:
+    """An integer of more than 64 bits is a real number."""
+    return value if -(1 << 63) <= value < 1 << 64 else float(value)
 
 
 _STARTS = frozenset((yaml.MappingStartEvent, yaml.SequenceStartEvent))
@@ -99,9 +127,13 @@ class _Builder:
             marks: list[Any] = [m for m in (e.problem_mark, e.context_mark) if m is not None]
             place = (marks[0].line + 1, marks[0].column + 1) if marks else (0, 0)
             raise YamlError(" ".join(filter(None, [e.context, e.problem])) or "not YAML", place) from None
+        except yaml.reader.ReaderError as e:
+            raise YamlError(
+                f"character U+{e.character:04X} is not allowed in YAML", _place(self.text, e.position)
+            ) from None
         except yaml.YAMLError as e:
             raise YamlError(str(e).replace("\n", " ")) from None
-        except (UnicodeError, ValueError) as e:  # a lone surrogate, a number with too many digits
+        except UnicodeError as e:  # a lone surrogate
             raise YamlError(f"not YAML: {e}") from None
         finally:
             if self.loader is not None:
@@ -141,10 +173,13 @@ class _Builder:
         """The value of a scalar, or of what an alias stands for; counts its nodes."""
         if type(event) is yaml.AliasEvent:
             if event.anchor not in self.anchors:
-                raise YamlError(f"alias *{event.anchor} has no anchor before it", _mark(event))
+                raise YamlError(f"alias *{shortened(event.anchor or '')} has no anchor before it", _mark(event))
             value, size = self.anchors[event.anchor]
         else:
-            value = scalar(event.value) if event.implicit[0] and event.tag is None else _tagged(event)
+            try:
+                value = scalar(event.value) if event.implicit[0] and event.tag is None else _tagged(event)
+            except ValueError as e:
+                raise YamlError(str(e), _mark(event)) from None
             size = 1
             if event.anchor is not None:
                 self.anchors[event.anchor] = (value, size)
@@ -185,7 +220,7 @@ class _Open:
                 item = str(item)
             if item in self.value:
                 if item not in self.merged:
-                    raise YamlError(f"key {item!r} is given twice", _mark(event))
+                    raise YamlError(f"key {shortened(item)!r} is given twice", _mark(event))
                 self.merged.discard(item)
             self.key = item
             self.waits = True
@@ -211,6 +246,12 @@ def _path(stack: list[_Open], *, back: bool = False) -> Path:
     return tuple(out)
 
 
+def _place(text: str, position: int) -> Mark:
+    """Line and column of a byte of the text in UTF-8."""
+    before = text.encode(errors="surrogatepass")[:position].decode(errors="replace")
+    return (before.count("\n") + 1, len(before) - before.rfind("\n"))
+
+
 def _mark(event: Any) -> Mark:
     return (event.start_mark.line + 1, event.start_mark.column + 1)
 
@@ -221,8 +262,11 @@ def _tagged(event: Any) -> Any:
     if tag in (None, "!", "tag:yaml.org,2002:str"):
         return event.value
     if tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"):
-        return scalar(event.value)
-    raise YamlError(f"tag {tag} is not supported", _mark(event))
+        value = scalar(event.value) if event.value else None
+        if type(value) is str:
+            raise ValueError(f"{shortened(value)!r} is not what its tag {tag} says")
+        return value
+    raise YamlError(f"tag {shortened(tag)} is not supported", _mark(event))
 
 
 def parse(text: str, *, with_marks: bool = False) -> list[Document]:

@@ -105,8 +105,14 @@ class Files:
                 return
             text = file.path.read_bytes().decode("utf-8-sig")
         except UnicodeDecodeError as e:
+            before = e.object[: e.start]
             file.signature = signature
-            file.problem = Problem(f"not UTF-8: byte {e.start} cannot be decoded", str(file.path))
+            file.problem = Problem(
+                f"not UTF-8: byte 0x{e.object[e.start]:02x} cannot be decoded",
+                str(file.path),
+                before.count(b"\n") + 1,
+                len(before) - before.rfind(b"\n"),
+            )
             return
         except OSError as e:
             if file.missing_since is None:
