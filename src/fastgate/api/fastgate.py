@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from fastgate.api.base import Duration, HeaderValue, Hostname, Model, PortNumber, fault
+from fastgate.api.base import Duration, Group, HeaderValue, Kind, Model, ObjectName, PortNumber, PreciseHostname, fault
 from fastgate.api.metadata import Metadata
+from fastgate.durations import milliseconds
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*\.?")
 
@@ -31,22 +32,56 @@ class BackendEndpoint(Model):
     weight: Annotated[int, Field(ge=0, le=1_000_000)] = 1
 
 
+MAX_TIME = 1000 * 3_600_000  # ms; the engine counts in 32 bits
+
+
+def _bounded(value: str) -> str:
+    if milliseconds(value) > MAX_TIME:
+        raise fault(f"must be at most 1000h, not {value}")
+    return value
+
+
+Time = Annotated[Duration, AfterValidator(_bounded)]
+
+
 class BackendHealthCheck(Model):
     """Active health check by `GET path`: 2xx and 3xx are healthy."""
 
     path: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^/[!-~]*$")]
-    interval: Duration | None = None
-    timeout: Duration | None = None
-    healthy_threshold: Annotated[int, Field(ge=1, le=100)] | None = None
-    unhealthy_threshold: Annotated[int, Field(ge=1, le=100)] | None = None
+    interval: Time = "10s"
+    timeout: Time = "1s"
+    healthy_threshold: Annotated[int, Field(ge=1, le=100)] = 1
+    unhealthy_threshold: Annotated[int, Field(ge=1, le=100)] = 3
+
+    @model_validator(mode="after")
+    def _one_at_a_time(self) -> Self:
+        if milliseconds(self.timeout) == 0:
+            raise fault("timeout must be longer than 0s")
+        if milliseconds(self.interval) < milliseconds(self.timeout):
+            raise fault(f"interval ({self.interval}) must not be shorter than timeout ({self.timeout})")
+        return self
+
+
+class CertificateReference(Model):
+    """What holds certificates of authorities, in the Backend's namespace."""
+
+    group: Group
+    kind: Kind
+    name: ObjectName
 
 
 class BackendTLS(Model):
     """TLS to the endpoints, spelt as in XBackend."""
 
-    hostname: Hostname
-    ca_certificate_refs: list[dict[str, Any]] | None = None
+    hostname: PreciseHostname
+    ca_certificate_refs: Annotated[list[CertificateReference], Field(max_length=8)] | None = None
     well_known_ca_certificates: Literal["System"] | None = Field(default=None, alias="wellKnownCACertificates")
+
+    @model_validator(mode="after")
+    def _one_source_of_trust(self) -> Self:
+        if bool(self.ca_certificate_refs) == (self.well_known_ca_certificates is not None):
+            raise fault("exactly one of caCertificateRefs and wellKnownCACertificates must be specified")
+        return self
 
 
 class BackendSpec(Model):
@@ -56,6 +91,18 @@ class BackendSpec(Model):
     endpoints: Annotated[list[BackendEndpoint], Field(min_length=1, max_length=1000)]
     health_check: BackendHealthCheck | None = None
     tls: BackendTLS | None = None
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        seen = set()
+        for endpoint in self.endpoints:
+            key = (endpoint.address, endpoint.port)
+            if key in seen:
+                raise fault(f"duplicate endpoint {endpoint.address} port {endpoint.port}: give it a weight instead")
+            seen.add(key)
+        if self.protocol in ("https", "kubernetes.io/wss") and self.tls is None:
+            raise fault(f"tls must be specified for protocol {self.protocol}")
+        return self
 
 
 class Backend(Model):
@@ -67,7 +114,6 @@ class Backend(Model):
     spec: BackendSpec
 
 
-Bytes = Annotated[int, Field(ge=256, le=16 * 1024 * 1024)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -78,21 +124,27 @@ class Limits(Model):
     head_bytes: Annotated[int, Field(ge=1024, le=65536)] | None = None
     head_fields: Annotated[int, Field(ge=1, le=256)] | None = None
     response_head_bytes: Annotated[int, Field(ge=1024, le=65536)] | None = None
-    body_bytes: Annotated[int, Field(ge=0)] | None = None
-    first_byte_timeout: Duration | None = None
-    head_timeout: Duration | None = None
-    idle_timeout: Duration | None = None
+    body_bytes: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    first_byte_timeout: Time | None = None
+    head_timeout: Time | None = None
+    idle_timeout: Time | None = None
     body_min_rate: Count | None = None
-    body_rate_window: Duration | None = None
-    connect_timeout: Duration | None = None
-    response_timeout: Duration | None = None
-    stream_idle_timeout: Duration | None = None
-    upstream_idle_timeout: Duration | None = None
-    tunnel_idle_timeout: Duration | None = None
+    body_rate_window: Time | None = None
+    connect_timeout: Time | None = None
+    response_timeout: Time | None = None
+    stream_idle_timeout: Time | None = None
+    upstream_idle_timeout: Time | None = None
+    tunnel_idle_timeout: Time | None = None
     keepalive_requests: Count | None = None
     connections: Count | None = None
     upstream_connections: Count | None = None
     interim_responses: Annotated[int, Field(ge=0, le=1000)] | None = None
+
+    @model_validator(mode="after")
+    def _a_line_is_part_of_a_head(self) -> Self:
+        if self.request_line is not None and self.head_bytes is not None and self.request_line > self.head_bytes:
+            raise fault(f"requestLine ({self.request_line}) must not be larger than headBytes ({self.head_bytes})")
+        return self
 
 
 # The columns of csrc/fg_log_columns.h; a test holds them together.
@@ -138,6 +190,12 @@ class AccessLogParameters(Model):
     template: (
         Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[ -~]*$"), AfterValidator(_template)] | None
     ) = None
+
+    @model_validator(mode="after")
+    def _templates_are_for_text(self) -> Self:
+        if self.template is not None and self.format in ("off", "json"):
+            raise fault(f"template needs format text, not {self.format}")
+        return self
 
 
 class GatewayParametersSpec(Model):

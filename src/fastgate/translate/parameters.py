@@ -63,5 +63,5 @@ def _limits(spec: Any, base: Limits) -> Limits:
     for limit in fields(Limits):
         value = getattr(spec, limit.name)
         if value is not None:
-            changes[limit.name] = milliseconds(value) if limit.name.endswith("_timeout") else value
+            changes[limit.name] = milliseconds(value) if isinstance(value, str) else value
     return replace(base, **changes)
