@@ -229,11 +229,10 @@ def test_the_admin_listener_is_for_its_own_host(serve):
     with pytest.raises(urllib.error.HTTPError, match="405"):
         urllib.request.urlopen(request, timeout=5)
     server.get("/x")
-    text = server.admin_page("/metrics")[1]
-    assert (
+    counted = (
         'fastgate_requests_by_route_total{listener="Gateway/default/gw/http",route="HTTPRoute/default/r",code="2xx"} 1'
-        in text
     )
+    server.wait(lambda: counted in server.admin_page("/metrics")[1])
     assert "HTTPRoute/default/r" in server.admin_page("/config")[1]
 
 

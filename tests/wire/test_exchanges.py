@@ -370,7 +370,8 @@ def test_empty_lines_without_end_hold_up_nobody(proxies, backend):
         client = proxy.connect()
         client.send(GET)
         assert client.head().startswith(b"HTTP/1.1 200")
-    flood.sock.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):  # on a slow machine the first byte's time is over
+        flood.sock.shutdown(socket.SHUT_RDWR)
     thread.join()
 
 
