@@ -44,7 +44,7 @@ def validate(
     else:
         print_problems(problems)
         warnings = len(problems) - errors
-        summary = f"{counted(len(loaded.store), 'object')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
+        summary = f"{counted(loaded.given, 'object')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
         print(summary, file=sys.stderr)
     raise typer.Exit(1 if errors else 0)
 

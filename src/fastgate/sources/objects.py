@@ -47,11 +47,19 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What came of a set of documents. `refused` are objects that keep their previous version, or have none."""
+    """What came of a set of documents.
+
+    Attributes:
+        store: all objects, the implied ones too.
+        problems: what is wrong with the documents.
+        refused: objects that keep their previous version, or have none.
+        given: how many objects of the store the documents have.
+    """
 
     store: Store
     problems: tuple[Problem, ...]
     refused: frozenset[Key] = frozenset()
+    given: int = 0
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -94,10 +102,11 @@ class Objects:
         for key in run.refused:
             if key not in run.taken and key in self._entries:
                 run.taken[key] = self._entries[key]
+        given = len(run.taken)
         self._imply(run)
         self._entries = run.taken
         store = Store({key: run.taken[key].resource for key in sorted(run.taken)})
-        return Loaded(store, tuple(run.problems), frozenset(run.refused))
+        return Loaded(store, tuple(run.problems), frozenset(run.refused), given)
 
     def _take(self, run: _Pass, source: Source, document: Any, at: Fields) -> None:
         def refuse(message: str, where: Fields = (), name: str = "", severity: Severity = Severity.ERROR) -> None:
