@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from fastgate.api import core, fastgate, gateway, http_route, metadata, reference_grant
-from fastgate.api.base import GROUP, Invalid, Problem, UnknownKind
+from fastgate.api.base import FORMS, GROUP, Invalid, Problem, UnknownKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ _EXPERIMENTAL = {
 
 CLUSTER_SCOPED = frozenset(("GatewayClass", "Namespace"))
 
+_SUBJECT = re.compile(r"^(?:Input|String|List|Dictionary|Value) should ")
 _CORE_FIELDS = frozenset(("status",))
 
 
@@ -57,7 +59,7 @@ def parse(document: dict[str, Any]) -> Any:
     group = version.rpartition("/")[0]
     model = KINDS.get((group, kind))
     if model is None:
-        raise UnknownKind(f"kind {kind} of {version} is not served and is left alone")
+        raise UnknownKind(f"kind {kind} of {version} is not served and is left alone{_meant_kind(group, kind)}")
     problems = metadata.problems(document["metadata"], kind, namespaced=kind not in CLUSTER_SCOPED)
     try:
         resource = model.model_validate(_normal({k: v for k, v in document.items() if k not in _CORE_FIELDS}))
@@ -66,6 +68,13 @@ def parse(document: dict[str, Any]) -> Any:
     if problems:
         raise Invalid(problems)
     return resource
+
+
+def _meant_kind(group: str, kind: str) -> str:
+    groups = [g for g, k in KINDS if k == kind]
+    if groups:
+        return f": did you mean the {kind} of {groups[0] or 'v1'}?"
+    return _meant(kind, [k for g, k in KINDS if g == group])
 
 
 def _normal(value: Any) -> Any:
@@ -93,15 +102,20 @@ def _normal(value: Any) -> Any:
 
 def _problem(error: Any, model: type[BaseModel], kind: str) -> Problem:
     path: tuple[str | int, ...] = error["loc"]
+    value, context = error["input"], error.get("ctx", {})
     if error["type"] == "extra_forbidden":
         return Problem(path, _unknown_field(str(path[-1]), _fields_at(model, path[:-1]), kind))
     if error["type"] == "missing":
         return Problem(path, "is required")
-    message = error["msg"][0].lower() + error["msg"][1:]
     if error["type"] == "fastgate":
-        message = error["msg"]
-    elif isinstance(error["input"], str | int | float | bool):
-        message += f", not {_shortened(error['input'])}"
+        return Problem(path, error["msg"])
+    message = _SUBJECT.sub("must ", error["msg"])
+    if error["type"] == "string_pattern_mismatch":
+        message = f"must be {FORMS.get(context['pattern'], 'text that matches ' + context['pattern'])}"
+    if isinstance(value, str | int | float | bool):
+        message += f", not {_shortened(value)}"
+    if error["type"] == "literal_error" and isinstance(value, str):
+        message += _meant(value, re.findall(r"'([^']*)'", context["expected"]))
     return Problem(path, message)
 
 
@@ -113,8 +127,16 @@ def _shortened(value: object) -> str:
 def _unknown_field(name: str, known: Sequence[str], kind: str) -> str:
     if name in _EXPERIMENTAL.get(kind, ()):
         return f"unknown field {name!r}: it is of the experimental channel of Gateway API v1.7.0, which is not served"
-    near = difflib.get_close_matches(name, known, 1, 0.6)
-    return f"unknown field {name!r}" + (f": did you mean {near[0]!r}?" if near else "")
+    return f"unknown field {name!r}" + _meant(name, known)
+
+
+def _meant(word: str, known: Sequence[str]) -> str:
+    """Say what was meant when something known is near, or differs in case only."""
+    for candidate in known:
+        if candidate.lower() == word.lower():
+            return f": did you mean {candidate!r}?"
+    near = difflib.get_close_matches(word, known, 1, 0.6)
+    return f": did you mean {near[0]!r}?" if near else ""
 
 
 def _fields_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:

@@ -70,6 +70,18 @@ HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za
 HeaderValue = Annotated[str, Field(min_length=1, max_length=4096)]
 Duration = Annotated[str, Field(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")]
 
+# What the patterns mean to who broke them.
+FORMS = {
+    rf"^$|^{_SUBDOMAIN}$": "empty or a DNS name in lower case",
+    r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$": "a kind: letters, digits and '-', with a letter first",
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "a DNS label: lower-case letters, digits and '-' inside",
+    rf"^{_SUBDOMAIN}$": "a DNS name in lower case",
+    rf"^(\*\.)?{_SUBDOMAIN}$": "a DNS name in lower case, or '*.' and such a name",
+    r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$": "a token of letters, digits and !#$%&'*+-.^_`|~",
+    r"^([0-9]{1,5}(h|m|s|ms)){1,4}$": "a duration of whole numbers with units, such as 1h30m, 10s or 250ms",
+    r"^/[!-~]*$": "a path that starts with '/', in visible ASCII",
+}
+
 T = TypeVar("T")
 
 

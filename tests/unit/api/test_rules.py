@@ -81,3 +81,35 @@ def test_backends(address, good):
     else:
         with pytest.raises(api.Invalid):
             api.parse(backend)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"hostnames": ["A.b"]}, "must be a DNS name in lower case, or '*.' and such a name, not 'A.b'"),
+        ({"rules": [{"timeouts": {"request": "1.5s"}}]},
+         "must be a duration of whole numbers with units, such as 1h30m, 10s or 250ms, not '1.5s'"),
+        ({"rules": [{"matches": [{"path": {"type": "Prefix"}}]}]},
+         "must be 'Exact', 'PathPrefix' or 'RegularExpression', not 'Prefix': did you mean 'PathPrefix'?"),
+        ({"rules": [{"backendRefs": [{"name": "a", "port": "80"}]}]}, "must be a valid integer, not '80'"),
+        ({"rules": []}, "must have at least 1 item after validation, not 0"),
+    ],
+)  # fmt: skip
+def test_words(spec, message):
+    with pytest.raises(api.Invalid) as e:
+        api.parse(document("HTTPRoute", spec))
+    assert [problem.message for problem in e.value.problems] == [message]
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "meant"),
+    [
+        ("gateway.networking.k8s.io/v1", "HttpRoute", "did you mean 'HTTPRoute'?"),
+        ("networking.k8s.io/v1", "HTTPRoute", "did you mean the HTTPRoute of gateway.networking.k8s.io?"),
+        ("apps/v1", "Deployment", "left alone"),
+    ],
+)
+def test_unknown_kinds_are_told_what_was_meant(version, kind, meant):
+    with pytest.raises(api.UnknownKind) as e:
+        api.parse({"apiVersion": version, "kind": kind, "metadata": {"name": "a"}})
+    assert str(e.value).endswith(meant)
