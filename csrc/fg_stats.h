@@ -80,4 +80,14 @@ static inline size_t fg_stats_size(void) {
     return sizeof(struct fg_slab);
 }
 
+/* How a reader looks at a word that the worker may be writing: the one writer stores whole words. */
+static inline uint64_t fg_stats_load(const uint64_t *word) {
+    return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+/* For nseries: the names of the series that it counts are complete. */
+static inline uint64_t fg_stats_load_acquire(const uint64_t *word) {
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
 #endif

@@ -6,6 +6,7 @@ set of flags (a sanitizer, --wrap of the linker) holds for the engine and for th
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -64,8 +65,9 @@ def _made(digest: str, suffix: str, command: list[str]) -> Path:
 
 def _forget_unused() -> None:
     for path in CACHE.iterdir():
-        if path.stat().st_mtime < time.time() - UNUSED_SECONDS:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # others forget, too
+            if path.stat().st_mtime < time.time() - UNUSED_SECONDS:
+                path.unlink()
 
 
 def _digest(*parts: bytes | str) -> str:

@@ -85,6 +85,8 @@ cdef extern from "fg_stats.h" nogil:
         fg_series series[1]
 
     size_t fg_stats_size()
+    uint64_t fg_stats_load(const uint64_t *word)
+    uint64_t fg_stats_load_acquire(const uint64_t *word)
 
 
 def run(int control_fd, int stats_fd, int log_fd, *, uint32_t worker=0, uint32_t workers=1, uint32_t orphan_timeout=60000,
@@ -143,14 +145,14 @@ def read_stats(const uint8_t[::1] slab):
     cdef const fg_series *x
     cdef int i, j
     series = []
-    for i in range(min(<int>s.nseries, <int>FG_SERIES_MAX)):
+    for i in range(min(<int>fg_stats_load_acquire(&s.nseries), <int>FG_SERIES_MAX)):
         x = &s.series[i]
         series.append((
             (<const char *>x.listener)[:strnlen(x.listener, sizeof(x.listener))].decode("utf-8", "replace"),
             (<const char *>x.route)[:strnlen(x.route, sizeof(x.route))].decode("utf-8", "replace"),
-            [x.status_class[j] for j in range(6)],
-            [x.latency[j] for j in range(FG_LATENCY_BUCKETS)],
-            x.latency_sum_us, x.received, x.sent,
+            [fg_stats_load(&x.status_class[j]) for j in range(6)],
+            [fg_stats_load(&x.latency[j]) for j in range(FG_LATENCY_BUCKETS)],
+            fg_stats_load(&x.latency_sum_us), fg_stats_load(&x.received), fg_stats_load(&x.sent),
         ))
-    return (s.pid, {engine_counters[i].name.decode(): words[i] for i in range(ENGINE_COUNTERS)},
-            [s.reasons[i] for i in range(FG_R_COUNT)], series)
+    return (s.pid, {engine_counters[i].name.decode(): fg_stats_load(&words[i]) for i in range(ENGINE_COUNTERS)},
+            [fg_stats_load(&s.reasons[i]) for i in range(FG_R_COUNT)], series)

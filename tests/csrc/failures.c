@@ -1,0 +1,122 @@
+/* Every allocation fails once: `failures IMAGE` loads a configuration, serves an exchange with bodies, reopens the log and
+ * drains, first with no failure, then with the first allocation failing, then the second, to the last.
+ *
+ * What may happen is that the engine cannot be made, that one message is answered FAILED, or that one request or connection
+ * is refused. Asked again, everything works; no descriptor and no memory is left behind. */
+#include "fg_alloc.h"
+#include "fg_host.h"
+#include "fg_rig.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sanitizer/lsan_interface.h>
+
+enum { BODY = 40000 };
+
+static const struct fg_functions *f;
+static struct rig_backend backend;
+static struct rig_client client;
+static struct rig_names names;
+static const char *image_path;
+static char request[BODY + 400];
+static size_t request_len;
+
+static int descriptors(void) {
+    int n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+/* A message may fail once, when an allocation did. */
+static void ask(struct rig *rig, uint32_t type, uint64_t key, int fd, uint32_t answer) {
+    bool before = fg_alloc_failed();
+    if (rig_ask(rig, type, key, fd, answer))
+        return;
+    CHECK(!before && fg_alloc_failed());
+    CHECK(rig_ask(rig, type, key, fd, answer));
+}
+
+static int answered(uint16_t port) {
+    int status = 0;
+    rig_connect(&client, port);
+    if (rig_send(&client, request, request_len))
+        status = rig_receive(&client);
+    rig_close(&client);
+    return status;
+}
+
+static void exchange(uint16_t port) {
+    bool before = fg_alloc_failed();
+    int status = answered(port);
+    if (status == 200)
+        return;
+    CHECK(!before && fg_alloc_failed());
+    CHECK(status == 0 || status / 100 == 5);
+    CHECK_EQ(answered(port), 200);
+}
+
+static void life(struct rig *rig) {
+    uint16_t port;
+    int listener = rig_listen(&port), endpoints = rig_endpoints(&names, backend.port, 1);
+    int image = open(image_path, O_RDONLY), log = open("/dev/null", O_WRONLY);
+    ask(rig, FG_CTL_LISTEN, names.socket, listener, FG_CTL_LISTENING);
+    ask(rig, FG_CTL_ENDPOINTS, 1, endpoints, FG_CTL_ENDPOINTS_SET);
+    ask(rig, FG_CTL_PREPARE, 1, image, FG_CTL_PREPARED);
+    ask(rig, FG_CTL_COMMIT, 1, -1, FG_CTL_COMMITTED);
+    exchange(port);
+    exchange(port);
+    rig_tell(rig, FG_CTL_LOG, 0, 0, log);
+    ask(rig, FG_CTL_PREPARE, 2, image, FG_CTL_PREPARED);
+    ask(rig, FG_CTL_COMMIT, 2, -1, FG_CTL_COMMITTED);
+    exchange(port);
+    rig_tell(rig, FG_CTL_DRAIN, 0, 1000, -1);
+    CHECK(rig_await(rig, FG_CTL_DRAINED, 0));
+    rig_join(rig);
+    rig_free(rig);
+    close(listener);
+    close(endpoints);
+    close(image);
+    close(log);
+}
+
+/* Whether the nth allocation exists. */
+static bool fail(uint64_t nth) {
+    static struct rig rig;
+    int before = descriptors();
+    fg_alloc_fail(nth);
+    if (rig_start(&rig, f, open("/dev/null", O_WRONLY)))
+        life(&rig);
+    else
+        CHECK(fg_alloc_failed());
+    bool existed = fg_alloc_failed();
+    fg_alloc_fail(0);
+    for (int i = 0; i < RIG_SECONDS * 1000 && descriptors() != before; i++) /* the backend's ends go a moment later */
+        usleep(1000);
+    CHECK_EQ(descriptors(), before);
+    CHECK_EQ(__lsan_do_recoverable_leak_check(), 0);
+    return existed;
+}
+
+int main(int argc, char **argv) {
+    CHECK_EQ(argc, 2);
+    image_path = argv[1];
+    f = fg_host_functions();
+    rig_names_of(f, image_path, &names);
+    rig_backend_start(&backend);
+    request_len = (size_t)snprintf(request, sizeof request,
+        "POST /long-head HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: %d\r\n\r\n", BODY);
+    memset(request + request_len, 'b', BODY);
+    request_len += BODY;
+
+    CHECK(!fail(0));
+    uint64_t n = 1;
+    while (fail(n))
+        n++;
+    CHECK(n > 20);
+    fprintf(stderr, "%llu allocations failed, one after the other\n", (unsigned long long)n - 1);
+    rig_backend_stop(&backend);
+    return 0;
+}
