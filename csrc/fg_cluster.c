@@ -114,9 +114,13 @@ static struct fg_endpoints *build_table(struct fg_engine *e, const struct fg_ep_
         return NULL;
     t->version = h->version;
     t->clusters = calloc(h->nclusters ? h->nclusters : 1, sizeof *t->clusters);
+    if (t->clusters == NULL) {
+        free(t);
+        return NULL;
+    }
     const struct fg_ep_cluster *c = (const void *)(h + 1);
     const struct fg_ep_endpoint *x = (const void *)(c + h->nclusters);
-    for (uint32_t i = 0; t->clusters && i < h->nclusters; i++) {
+    for (uint32_t i = 0; i < h->nclusters; i++) {
         t->n++;
         if (load_cluster(e, &t->clusters[i], &c[i], x) < 0) {
             fg_endpoints_free(e, t);

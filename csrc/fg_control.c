@@ -45,8 +45,9 @@ static void answer(struct fg_control *c, uint32_t type, uint64_t key, const char
     (void)!send(c->io.fd, &m, sizeof m, MSG_NOSIGNAL); /* a manager that is gone is noticed by the read */
 }
 
-static void answer_slot(struct fg_control *c, uint32_t type, const struct fg_control_message *to) {
+static void answer_slot(struct fg_control *c, uint32_t type, const struct fg_control_message *to, const char *text) {
     struct fg_control_message m = {.type = type, .key = to->key, .slot = to->slot};
+    snprintf(m.text, sizeof m.text, "%s", text);
     if (c->io.fd >= 0)
         (void)!send(c->io.fd, &m, sizeof m, MSG_NOSIGNAL);
 }
@@ -149,12 +150,14 @@ static void handle(struct fg_control *c, const struct fg_control_message *m, int
     case FG_CTL_LISTEN:
         if (fd >= 0 && fg_listen_add(e, m->key, m->slot, fd) == 0) {
             fd = -1;
-            answer_slot(c, FG_CTL_LISTENING, m);
+            answer_slot(c, FG_CTL_LISTENING, m, "");
+        } else {
+            answer_slot(c, FG_CTL_FAILED, m, "the worker cannot take the socket");
         }
         break;
     case FG_CTL_UNLISTEN:
         fg_listen_remove(e, m->key, m->slot);
-        answer_slot(c, FG_CTL_UNLISTENED, m);
+        answer_slot(c, FG_CTL_UNLISTENED, m, "");
         break;
     case FG_CTL_PREPARE:
         if (fd >= 0)
@@ -231,17 +234,19 @@ static void control_run(struct fg_io *io) {
     }
 }
 
-struct fg_control *fg_control_new(struct fg_engine *e) {
+struct fg_control *fg_control_new(struct fg_engine *e, int fd) {
     struct fg_control *c = calloc(1, sizeof *c);
-    if (c == NULL)
+    if (c == NULL) {
+        close(fd);
         return NULL;
+    }
     c->e = e;
-    c->io.fd = e->o.control_fd;
+    c->io.fd = fd;
     c->io.run = control_run;
     c->done.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     c->done.run = job_done;
     if (c->done.fd < 0 || fg_loop_add(&e->loop, &c->io, EPOLLIN) < 0 || fg_loop_add(&e->loop, &c->done, EPOLLIN) < 0) {
-        free(c);
+        fg_control_free(c);
         return NULL;
     }
     answer(c, FG_CTL_HELLO, 0, NULL);
@@ -258,7 +263,8 @@ void fg_control_free(struct fg_control *c) {
         free(c->job);
     }
     forget_prepared(c);
-    close(c->done.fd);
+    if (c->done.fd >= 0)
+        close(c->done.fd);
     if (c->io.fd >= 0)
         close(c->io.fd);
     free(c);

@@ -2,7 +2,7 @@
  * descriptors attached with SCM_RIGHTS. Nothing else passes between the two, besides the statistics slab.
  *
  *   manager -> worker                                        worker -> manager
- *   LISTEN     key, fd    a bound, listening socket          LISTENING key
+ *   LISTEN     key, fd    a bound, listening socket          LISTENING key | FAILED key, text
  *   UNLISTEN   key        accept to EAGAIN, then close       UNLISTENED key
  *   PREPARE    gen, fd    map, validate, build tables        PREPARED gen | FAILED gen, text
  *   COMMIT     gen        swap between two loop turns        COMMITTED gen

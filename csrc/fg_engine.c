@@ -99,10 +99,35 @@ static void orphaned(struct fg_timer *t) {
 
 /* --- life ------------------------------------------------------------------------------------------------------------------- */
 
+static int take(int *fd) {
+    int taken = *fd;
+    *fd = -1;
+    return taken;
+}
+
+static void close_descriptors(const struct fg_engine_options *o) {
+    const int fds[] = {o->control_fd, o->stats_fd, o->log_fd};
+    for (unsigned i = 0; i < FG_COUNT_OF(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
+/* Each part takes its descriptor, also when it cannot be made; `left` keeps the others. Control is the last: its HELLO says
+ * that the worker can work. */
+static int make_parts(struct fg_engine *e, struct fg_engine_options *left) {
+    if (fg_loop_init(&e->loop) < 0 || (e->stats = map_stats(take(&left->stats_fd))) == NULL ||
+        (e->log = fg_log_new(e, take(&left->log_fd))) == NULL)
+        return -1;
+    return (e->control = fg_control_new(e, take(&left->control_fd))) ? 0 : -1;
+}
+
 struct fg_engine *fg_engine_new(const struct fg_functions *functions, const struct fg_engine_options *options) {
     struct fg_engine *e = calloc(1, sizeof *e);
-    if (e == NULL)
+    struct fg_engine_options left = *options;
+    if (e == NULL) {
+        close_descriptors(&left);
         return NULL;
+    }
     e->f = *functions;
     e->o = *options;
     fg_list_init(&e->listens);
@@ -114,9 +139,9 @@ struct fg_engine *fg_engine_new(const struct fg_functions *functions, const stru
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     e->random = (uint64_t)now.tv_nsec << 32 ^ (uint64_t)now.tv_sec ^ (uint64_t)getpid() << 16 ^ options->worker ^ 1;
-    if (fg_loop_init(&e->loop) < 0 || (e->stats = map_stats(options->stats_fd)) == NULL ||
-        (e->control = fg_control_new(e)) == NULL || (e->log = fg_log_new(e, options->log_fd)) == NULL) {
+    if (make_parts(e, &left) < 0) {
         fg_engine_free(e);
+        close_descriptors(&left);
         return NULL;
     }
     return e;

@@ -22,7 +22,7 @@ struct fg_functions {
 };
 
 struct fg_engine_options {
-    int control_fd;          /* SOCK_SEQPACKET, see fg_control.h; the engine closes it */
+    int control_fd;          /* SOCK_SEQPACKET, see fg_control.h */
     int stats_fd;            /* memfd of fg_stats_size() bytes; mapped, then closed */
     int log_fd;              /* where access log lines go; -1: nowhere */
     uint32_t worker;         /* 0 .. workers-1 */
@@ -33,6 +33,7 @@ struct fg_engine_options {
 
 struct fg_engine;
 
+/* The three descriptors become the engine's, also when it cannot be made. */
 struct fg_engine *fg_engine_new(const struct fg_functions *functions, const struct fg_engine_options *options);
 int fg_engine_run(struct fg_engine *e);  /* 0: stopped as asked */
 void fg_engine_free(struct fg_engine *e);

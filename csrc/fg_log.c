@@ -82,16 +82,27 @@ void fg_log_kick(struct fg_log *log) {
         wake(log);
 }
 
+static void forget(struct fg_log *log) {
+    const int fds[] = {log->fd, log->next_fd, log->wake_fd};
+    for (unsigned i = 0; i < FG_COUNT_OF(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    free(log);
+}
+
 struct fg_log *fg_log_new(struct fg_engine *e, int fd) {
     struct fg_log *log = calloc(1, sizeof *log);
-    if (log == NULL)
+    if (log == NULL) {
+        if (fd >= 0)
+            close(fd);
         return NULL;
+    }
     log->e = e;
     log->fd = fd;
     log->next_fd = -1;
     log->wake_fd = eventfd(0, EFD_CLOEXEC);
     if (log->wake_fd < 0 || pthread_create(&log->thread, NULL, writer, log)) {
-        free(log);
+        forget(log);
         return NULL;
     }
     return log;
@@ -114,10 +125,7 @@ void fg_log_free(struct fg_log *log) {
         pthread_detach(log->thread);
         return;
     }
-    if (log->fd >= 0)
-        close(log->fd);
-    close(log->wake_fd);
-    free(log);
+    forget(log);
 }
 
 /* --- lines ---------------------------------------------------------------------------------------------------------------- */

@@ -167,8 +167,8 @@ class Worker:
         elif message.type is Type.DRAINED:
             self.drained.set()
         elif message.type is Type.FAILED:
-            for answer in (Type.PREPARED, Type.COMMITTED, Type.ENDPOINTS_SET):
-                self._answer((answer, message.key, 0), WorkerError(message.text))
+            for answer in (Type.LISTENING, Type.PREPARED, Type.COMMITTED, Type.ENDPOINTS_SET):
+                self._answer((answer, message.key, message.slot), WorkerError(message.text))
         else:
             self._answer((message.type, message.key, message.slot), None)
 

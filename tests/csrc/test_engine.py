@@ -9,6 +9,7 @@ from wire import config, forward, match
 from fastgate import ir
 from fastgate.core import snapshot
 
+pytestmark = pytest.mark.timeout(600)  # the first time they are compiled
 WRAP = ("-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc",)
 EDITS = ir.HeaderEdits(set=(("X-Set", "new"),), add=(("X-Added", "1"),), remove=("x-removed", "x-internal"))
 
@@ -54,7 +55,6 @@ def test_a_failed_allocation_costs_what_needed_it(tmp_path):
     native.run(engine("failures", native.ADDRESS, "fg_alloc", link=WRAP), image(tmp_path, 1))
 
 
-@pytest.mark.timeout(300)
 def test_threads_share_nothing_unsaid(tmp_path):
     log = tmp_path / "log"
     native.run(engine("soak", native.THREAD), image(tmp_path, 1), image(tmp_path, 2), log, seconds=240)

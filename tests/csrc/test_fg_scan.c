@@ -20,7 +20,7 @@ static void classes_are_those_of_the_grammar(void) {
         CHECK_EQ(!!(fg_class[c] & FG_CLASS_TARGET), is_target(c));
         CHECK_EQ(!!(fg_class[c] & FG_CLASS_UNRESERVED), is_unreserved(c));
         CHECK_EQ(!!(fg_class[c] & FG_CLASS_PATH), is_plain_path(c));
-        CHECK_EQ(!!(fg_class[c] & FG_CLASS_UNDERSCORE), c == '_');
+        CHECK_EQ(!!(fg_class[c] & FG_CLASS_HOST), c < 0x80 && c && (isalnum(c) || strchr("-._~", c)) && c != '~');
     }
 }
 
@@ -54,22 +54,42 @@ static void targets_end_at_what_is_not_visible(void) {
     scan_as_defined(fg_scan_target, is_target, '/');
 }
 
-static bool needs_no_look(int c) { /* the kernel is given targets only; what else there is, it may pass over */
-    return !is_target(c) || is_plain_path(c);
+static void paths_end_at_what_needs_a_look(void) {
+    scan_as_defined(fg_scan_path, is_plain_path, '/');
 }
 
-static void paths_end_at_what_needs_a_look(void) {
+static bool is_host(int c) { return fg_class[c] & FG_CLASS_HOST; }
+
+static void hosts_end_at_what_is_no_name(void) {
+    scan_as_defined(fg_scan_host, is_host, 'a');
+    scan_as_defined(fg_scan_host, is_host, '_');
+}
+
+/* Every kernel's map is the scalar one's, at every length and place before the unreadable page, and writes no further word. */
+static void maps_are_those_of_the_scalar_kernel(void) {
     uint8_t *end = fg_guarded() + FG_GUARDED_SIZE;
-    for (int n = 1; n <= LONGEST; n++) {
+    size_t kernels_n;
+    const struct fg_map_kernel *k = fg_map_kernels(&kernels_n);
+    CHECK(kernels_n >= 2);
+    for (size_t n = 0; n <= 300; n++) {
         uint8_t *p = end - n;
-        memset(p, '/', (size_t)n);
-        for (int at = 0; at < n; at++) {
-            for (int c = 0x21; c < 0x7f; c++) {
-                p[at] = (uint8_t)c;
-                if (is_target(c))
-                    CHECK_EQ(fg_scan_path(p, end) - p, needs_no_look(c) ? n : at);
+        for (int round = 0; round < 20; round++) {
+            uint64_t wanted[8], found[8];
+            size_t words = (n + 63) / 64;
+            for (size_t i = 0; i < n; i++)
+                p[i] = fg_test_random() % 4 ? 'a' : (uint8_t)fg_test_random();
+            memset(wanted, 0xaa, sizeof wanted);
+            k[0].map(p, n, wanted);
+            for (size_t i = 0; i < n; i++)
+                CHECK_EQ(wanted[i / 64] >> i % 64 & 1, !is_value(p[i]));
+            for (size_t i = 1; i < kernels_n; i++) {
+                if (k[i].map == NULL)
+                    continue;
+                memset(found, 0xaa, sizeof found);
+                k[i].map(p, n, found);
+                CHECK_EQ(memcmp(found, wanted, sizeof found), 0);
+                CHECK_EQ(found[words], 0xaaaaaaaaaaaaaaaaull);
             }
-            p[at] = '/';
         }
     }
     munmap(end - 2 * FG_GUARDED_SIZE, 3 * FG_GUARDED_SIZE);
@@ -124,6 +144,8 @@ int main(void) {
     RUN(values_end_at_control_bytes);
     RUN(targets_end_at_what_is_not_visible);
     RUN(paths_end_at_what_needs_a_look);
+    RUN(hosts_end_at_what_is_no_name);
+    RUN(maps_are_those_of_the_scalar_kernel);
     RUN(near_names_are_found_or_left_to_others);
     RUN(names_are_compared_without_case);
     return 0;
