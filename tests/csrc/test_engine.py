@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import native
 import pytest
-from wire import config, forward, match
 
 from fastgate import ir
 from fastgate.core import snapshot
+from wire import config, forward, match
 
 pytestmark = pytest.mark.timeout(600)  # the first time they are compiled
 WRAP = ("-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc",)
