@@ -13,10 +13,6 @@ static void copy_name(char *to, size_t cap, struct fg_bytes from) {
 static struct fg_series *claim(struct fg_engine *e, const struct fg_req *r, uint64_t listener, uint64_t route) {
     struct fg_slab *slab = e->stats;
     struct fg_series *s = &slab->series[slab->nseries];
-    if (slab->nseries == FG_SERIES_MAX - 1) { /* the last one takes what does not fit */
-        copy_name(s->route, sizeof s->route, (struct fg_bytes){(const uint8_t *)"other", 5});
-        return s;
-    }
     s->listener_key = listener;
     s->route_key = route;
     if (r->match.listener)
@@ -27,6 +23,16 @@ static struct fg_series *claim(struct fg_engine *e, const struct fg_req *r, uint
     return s;
 }
 
+/* The last series: it takes what does not fit, and no place in the table, so that looking others up stays short. */
+static struct fg_series *others(struct fg_slab *slab) {
+    struct fg_series *s = &slab->series[FG_SERIES_MAX - 1];
+    if (slab->nseries < FG_SERIES_MAX) {
+        copy_name(s->route, sizeof s->route, (struct fg_bytes){(const uint8_t *)"other", 5});
+        __atomic_store_n(&slab->nseries, FG_SERIES_MAX, __ATOMIC_RELEASE);
+    }
+    return s;
+}
+
 struct fg_series *fg_series_of(struct fg_engine *e, const struct fg_req *r) {
     uint64_t listener = r->match.listener ? r->match.listener->key : 0;
     uint64_t route = r->match.rule ? r->match.rule->route_key : 0;
@@ -34,6 +40,8 @@ struct fg_series *fg_series_of(struct fg_engine *e, const struct fg_req *r) {
     for (uint32_t i = 0; i < FG_COUNT_OF(e->series_at); i++, at++) {
         uint16_t *slot = &e->series_at[at % FG_COUNT_OF(e->series_at)];
         if (*slot == 0) {
+            if (e->stats->nseries >= FG_SERIES_MAX - 1)
+                return others(e->stats);
             struct fg_series *s = claim(e, r, listener, route);
             *slot = (uint16_t)(s - e->stats->series + 1);
             return s;
@@ -42,7 +50,7 @@ struct fg_series *fg_series_of(struct fg_engine *e, const struct fg_req *r) {
         if (s->listener_key == listener && s->route_key == route)
             return s;
     }
-    return &e->stats->series[FG_SERIES_MAX - 1];
+    return others(e->stats);
 }
 
 void fg_stats_exchange(struct fg_req *r, uint64_t took_us) {

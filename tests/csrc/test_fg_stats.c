@@ -1,0 +1,86 @@
+/* Series: claimed once, found again, and the last one takes, visibly, what does not fit. */
+#include "fg_stats.c"
+
+#include "fg_test.h"
+
+static struct fg_engine *e;
+static struct fg_down down;
+static struct fg_generation generation;
+
+/* A listener and a rule whose names are in one piece of memory, as in an image. */
+static uint8_t names[] = "Gateway/ns/g/lHTTPRoute/ns/r";
+static struct fg_img_listener listener = {.key_name = {0, 14}};
+static struct fg_img_rule rule = {.route = {14, 14}};
+
+static struct fg_req *request(uint64_t listener_key, uint64_t route_key) {
+    static struct fg_req r;
+    memset(&r, 0, sizeof r);
+    listener.key = listener_key;
+    rule.route_key = route_key;
+    r.down = &down;
+    r.gen = &generation;
+    r.match.seg = names;
+    r.match.listener = &listener;
+    r.match.rule = &rule;
+    return &r;
+}
+
+static void a_pair_has_one_series(void) {
+    struct fg_series *a = fg_series_of(e, request(1, 2)), *b = fg_series_of(e, request(2, 1));
+    CHECK(a != b);
+    CHECK(fg_series_of(e, request(1, 2)) == a);
+    CHECK(fg_series_of(e, request(2, 1)) == b);
+    CHECK_EQ(e->stats->nseries, 2);
+    CHECK_BYTES(a->listener, strlen(a->listener), "Gateway/ns/g/l");
+    CHECK_BYTES(a->route, strlen(a->route), "HTTPRoute/ns/r");
+}
+
+static void a_bucket_ends_at_its_bound(void) {
+    struct fg_req *r = request(1, 2);
+    struct fg_series *s = r->series = fg_series_of(e, r);
+    r->status = 204;
+    r->sent = 10;
+    r->request.bytes = 3;
+    for (unsigned i = 0; i < FG_COUNT_OF(bounds); i++) {
+        uint64_t at = s->latency[i], above = s->latency[i + 1];
+        fg_stats_exchange(r, bounds[i]);
+        CHECK_EQ(s->latency[i], at + 1);
+        fg_stats_exchange(r, bounds[i] + 1);
+        CHECK_EQ(s->latency[i + 1], above + 1);
+    }
+    uint64_t n = 2 * FG_COUNT_OF(bounds);
+    CHECK_EQ(s->status_class[2], n);
+    CHECK_EQ(s->sent, 10 * n);
+    CHECK_EQ(s->received, 3 * n);
+    CHECK_EQ(e->stats->c.bytes_sent, 10 * n);
+    r->status = 999; /* a backend may say so */
+    fg_stats_exchange(r, 1);
+    CHECK_EQ(s->status_class[0], 1);
+}
+
+static void the_last_one_takes_what_does_not_fit(void) {
+    for (uint64_t i = 0; i < 3 * FG_SERIES_MAX; i++)
+        fg_series_of(e, request(7, 100 + i))->sent++;
+    struct fg_series *last = &e->stats->series[FG_SERIES_MAX - 1];
+    CHECK_EQ(e->stats->nseries, FG_SERIES_MAX); /* readers see it */
+    CHECK_BYTES(last->route, strlen(last->route), "other");
+    CHECK_EQ(last->sent, 3 * FG_SERIES_MAX - (FG_SERIES_MAX - 1 - 2));
+    CHECK(fg_series_of(e, request(1, 2)) == &e->stats->series[0]);
+    unsigned used = 0;
+    for (unsigned i = 0; i < FG_COUNT_OF(e->series_at); i++)
+        used += e->series_at[i] != 0;
+    CHECK_EQ(used, FG_SERIES_MAX - 1); /* strangers do not fill the table: looking them up stays short */
+}
+
+int main(void) {
+    e = calloc(1, sizeof *e);
+    e->stats = calloc(1, sizeof *e->stats);
+    down.e = e;
+    generation.image.sockets_seg = names;
+    RUN(a_pair_has_one_series);
+    RUN(a_bucket_ends_at_its_bound);
+    RUN(the_last_one_takes_what_does_not_fit);
+    free(e->stats);
+    free(e);
+    return 0;
+}
