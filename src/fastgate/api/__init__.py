@@ -101,7 +101,7 @@ def _normal(value: Any) -> Any:
 
 
 def _problem(error: Any, model: type[BaseModel], kind: str) -> Problem:
-    path: tuple[str | int, ...] = error["loc"]
+    path: tuple[str | int, ...] = error["loc"][:-1] if error["loc"][-1:] == ("[key]",) else error["loc"]
     value, context = error["input"], error.get("ctx", {})
     if error["type"] == "extra_forbidden":
         return Problem(path, _unknown_field(str(path[-1]), _fields_at(model, path[:-1]), kind))
@@ -112,7 +112,7 @@ def _problem(error: Any, model: type[BaseModel], kind: str) -> Problem:
     message = _SUBJECT.sub("must ", error["msg"])
     if error["type"] == "string_pattern_mismatch":
         message = f"must be {FORMS.get(context['pattern'], 'text that matches ' + context['pattern'])}"
-    if isinstance(value, str | int | float | bool):
+    if isinstance(value, str | int | float | bool) and kind != "Secret":
         message += f", not {_shortened(value)}"
     if error["type"] == "literal_error" and isinstance(value, str):
         message += _meant(value, re.findall(r"'([^']*)'", context["expected"]))

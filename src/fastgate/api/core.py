@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from fastgate.api.base import Core, PortNumber
+from fastgate.api.base import Core, PortNumber, fault
 from fastgate.api.metadata import Metadata
+
+_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+_MAX_KEY = 253
 
 
 class ServicePort(Core):
@@ -71,14 +76,33 @@ class EndpointSlice(Core):
     ports: Annotated[list[EndpointPort], Field(max_length=100)] | None = None
 
 
+def _key(value: str) -> str:
+    if not _KEY.fullmatch(value) or value in (".", "..") or len(value) > _MAX_KEY:
+        raise fault(f"{value[:80]!r} is not a key: at most {_MAX_KEY} letters, digits, '-', '_' or '.'")
+    return value
+
+
+def _base64(value: str) -> str:
+    try:
+        base64.b64decode(value.replace("\n", "").replace("\r", ""), validate=True)
+    except ValueError:
+        raise fault("must be base64; text as it is goes into stringData") from None
+    return value
+
+
+DataKey = Annotated[str, AfterValidator(_key)]
+Base64 = Annotated[str, AfterValidator(_base64)]
+
+
 class Secret(Core):
-    """A Secret; its data, base64 as in the document, stays out of every representation."""
+    """A Secret; its data, base64 as in the document, stays out of every representation and every message."""
 
     api_version: Literal["v1"]
     kind: Literal["Secret"]
     metadata: Metadata
     type: str = "Opaque"
-    data: dict[str, str] | None = Field(default=None, repr=False)
+    data: dict[DataKey, Base64] | None = Field(default=None, repr=False)
+    string_data: dict[DataKey, str] | None = Field(default=None, repr=False)
 
 
 class ConfigMap(Core):
@@ -87,7 +111,7 @@ class ConfigMap(Core):
     api_version: Literal["v1"]
     kind: Literal["ConfigMap"]
     metadata: Metadata
-    data: dict[str, str] | None = None
+    data: dict[DataKey, str] | None = None
 
 
 class Namespace(Core):
