@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.proxy import interval
+from benchmarks.load import interval
 from fastgate.core import http1
 
 HEAD = (

@@ -30,21 +30,26 @@ def host(n: int) -> ir.VirtualHost:
     return ir.VirtualHost(f"host-{n}.example.com", matches)
 
 
-def table(routes: int) -> Table:
+def image(routes: int) -> bytes:
     hosts = tuple(host(n) for n in range(routes))
     listener = ir.Listener("Gateway/ns/g/l", "ns/g", "l", "", "HTTP", hosts)
-    return Table(build(ir.Ir((ir.Socket("", 80, (listener,)),))))
+    return build(ir.Ir((ir.Socket("", 80, (listener,)),)))
+
+
+def requests(routes: int, keys: str, size: int) -> list[tuple[object, ...]]:
+    """Requests for hosts drawn by Zipf's law with exponent 1, or uniformly, over the whole table."""
+    draw = random.Random(1)
+    if keys == "zipf":
+        chosen = draw.choices(range(routes), [1 / (k + 1) for k in range(routes)], k=size)
+    else:
+        chosen = [draw.randrange(routes) for _ in range(size)]
+    return [(b"GET", b"host-%d.example.com" % n, draw.choice(PATHS), b"v=2&x=y", FIELDS) for n in chosen]
 
 
 @pytest.mark.parametrize("routes", [1000, 10_000, 100_000])
 @pytest.mark.parametrize("keys", ["zipf", "uniform"])
 def test_match(benchmark, routes, keys):
-    draw = random.Random(1)
-    if keys == "zipf":
-        chosen = draw.choices(range(routes), [1 / (k + 1) for k in range(routes)], k=BATCH)
-    else:
-        chosen = [draw.randrange(routes) for _ in range(BATCH)]
-    whole = table(routes)
-    batch = Batch((b"GET", b"host-%d.example.com" % n, draw.choice(PATHS), b"v=2&x=y", FIELDS) for n in chosen)
+    whole = Table(image(routes))
+    batch = Batch(requests(routes, keys, BATCH))
     benchmark(whole.match_many, 0, batch, 1, True)
     benchmark.extra_info["ns_per_match"] = benchmark.stats["min"] / BATCH * 1e9

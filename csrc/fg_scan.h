@@ -19,11 +19,12 @@
 #endif
 
 enum { FG_CLASS_TOKEN = 1, FG_CLASS_VALUE = 2, FG_CLASS_TARGET = 4, FG_CLASS_HOST = 8, FG_CLASS_UNRESERVED = 16,
-       FG_CLASS_PATH = 32 };
+       FG_CLASS_PATH = 32, FG_CLASS_JSON = 64 };
 
 /* Which classes each byte belongs to; tchar (RFC 9110 section 5.6.2), field-vchar with SP and HTAB (section 5.5), bytes of a
  * request target (visible ASCII but '#'), of a host name, unreserved (RFC 3986 section 2.3), bytes of a path that need no
- * look (of a target, but not '%', '.', '?' and '\\'). */
+ * look (of a target, but not '%', '.', '?' and '\\'), of a JSON string that need no escape (printable ASCII but '"' and
+ * '\\'). */
 extern const uint8_t fg_class[256];
 
 static inline const uint8_t *fg_scan_class(const uint8_t *p, const uint8_t *end, uint8_t cls) {
@@ -124,6 +125,23 @@ static inline const uint8_t *fg_scan_target(const uint8_t *p, const uint8_t *end
     }
 #endif
     return fg_scan_class(p, end, FG_CLASS_TARGET);
+}
+
+/* First byte that cannot stand for itself in a JSON string of ASCII: not printable, '"' or '\\'. */
+static inline const uint8_t *fg_scan_json(const uint8_t *p, const uint8_t *end) {
+#if defined(__SSE2__)
+    const __m128i control = _mm_set1_epi8(0x1f), del = _mm_set1_epi8(0x7f), quote = _mm_set1_epi8('"'), back = _mm_set1_epi8('\\');
+    while (end - p >= 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)p);
+        __m128i good = _mm_and_si128(_mm_cmpgt_epi8(x, control), _mm_cmplt_epi8(x, del)); /* signed: 0x80 and up fail */
+        __m128i escape = _mm_or_si128(_mm_cmpeq_epi8(x, quote), _mm_cmpeq_epi8(x, back));
+        unsigned found = ~(unsigned)_mm_movemask_epi8(_mm_andnot_si128(escape, good)) & 0xffff;
+        if (found)
+            return p + __builtin_ctz(found);
+        p += 16;
+    }
+#endif
+    return fg_scan_class(p, end, FG_CLASS_JSON);
 }
 
 /* First byte of a request target that ends its path or needs a look: outside of FG_CLASS_PATH. */

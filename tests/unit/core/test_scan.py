@@ -17,6 +17,7 @@ SHIM = """
 size_t value(const uint8_t *p, size_t n) { return (size_t)(fg_scan_value(p, p + n) - p); }
 size_t target(const uint8_t *p, size_t n) { return (size_t)(fg_scan_target(p, p + n) - p); }
 size_t path(const uint8_t *p, size_t n) { return (size_t)(fg_scan_path(p, p + n) - p); }
+size_t json(const uint8_t *p, size_t n) { return (size_t)(fg_scan_json(p, p + n) - p); }
 size_t host(const uint8_t *p, size_t n) { return (size_t)(fg_scan_host(p, p + n) - p); }
 size_t near_name(const uint8_t *p, size_t n) { return fg_near_name(p); }
 size_t same_lower(const uint8_t *p, const uint8_t *lower, size_t n) { return fg_same_lower(p, lower, (unsigned)n); }
@@ -49,6 +50,7 @@ CLASSES = {
     "value": {0x09, *range(0x20, 0x7F), *range(0x80, 0x100)},
     "target": VISIBLE - set(b"#"),
     "path": VISIBLE - set(b"#%.?\\"),
+    "json": set(range(0x20, 0x7F)) - set(b'"\\'),
     "host": set((string.ascii_letters + string.digits + "-._").encode()),
 }
 NAME = set((string.ascii_letters + string.digits + "-").encode())
@@ -64,7 +66,7 @@ def kernels(tmp_path_factory):
         ["cc", "-O2", "-D_GNU_SOURCE", "-fPIC", "-shared", f"-I{CSRC}", *files, "-o", str(library)], check=True
     )
     loaded = ctypes.CDLL(str(library))
-    for name in ("value", "target", "path", "host", "near_name", "walk", "same_lower", "is_word"):
+    for name in ("value", "target", "path", "json", "host", "near_name", "walk", "same_lower", "is_word"):
         getattr(loaded, name).restype = ctypes.c_size_t
     loaded.kernel.restype = ctypes.c_char_p
     return loaded
