@@ -50,14 +50,15 @@ static void readiness_stays_until_a_read_did_less_than_asked(void) {
     CHECK_EQ(fg_io_read(&x.io, &in), -1);
     CHECK(!x.io.readable);
     CHECK_EQ(write(peer, "hi", 2), 2);
-    close(peer);
+    shutdown(peer, SHUT_WR);
     fg_loop_turn(&loop, 1000);
-    CHECK(x.io.rdhup);
+    CHECK(x.io.rdhup && !x.io.hup);
     CHECK_EQ(fg_io_read(&x.io, &in), 2);
     CHECK(x.io.readable); /* the end is still to be read */
     CHECK_EQ(fg_io_read(&x.io, &in), 0);
     fg_buf_release(&pool, &in);
     fg_loop_close(&loop, &pool, &x.io);
+    close(peer);
 }
 
 static void a_connection_closed_in_a_turn_is_not_run_and_is_freed_behind_it(void) {
