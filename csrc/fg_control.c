@@ -19,6 +19,7 @@ struct job {
     uint64_t number;
     int fd, done_fd;
     int result;
+    bool unwanted; /* nobody waits for it any more */
     char why[sizeof ((struct fg_control_message *)0)->text];
 };
 
@@ -28,9 +29,29 @@ struct fg_control {
     struct fg_engine *e;
     pthread_t thread;
     struct job *job;      /* being built */
+    uint64_t next_number; /* what is built after it */
+    int next_fd;          /* -1: nothing */
     struct fg_generation *prepared;
     uint64_t prepared_number;
 };
+
+int fg_control_send(int fd, const struct fg_control_message *m, const int *fds, int nfds) {
+    union { struct cmsghdr align; char space[CMSG_SPACE(FG_CONTROL_FDS * sizeof(int))]; } control = {0};
+    struct iovec iov = {(void *)m, sizeof *m};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    int given[FG_CONTROL_FDS], n = 0;
+    for (int i = 0; i < nfds; i++)
+        if (fds[i] >= 0)
+            given[n++] = fds[i];
+    if (n) {
+        msg.msg_control = &control;
+        msg.msg_controllen = CMSG_SPACE((size_t)n * sizeof(int));
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+        *c = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN((size_t)n * sizeof(int))};
+        memcpy(CMSG_DATA(c), given, (size_t)n * sizeof(int));
+    }
+    return sendmsg(fd, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof *m ? 0 : -1;
+}
 
 static void answer(struct fg_control *c, uint32_t type, uint64_t key, const char *text) {
     struct fg_control_message m = {.type = type, .key = key};
@@ -38,18 +59,14 @@ static void answer(struct fg_control *c, uint32_t type, uint64_t key, const char
         return;
     if (text)
         snprintf(m.text, sizeof m.text, "%s", text);
-    if (type == FG_CTL_HELLO) {
-        m.a = (uint64_t)getpid();
-        m.b = FG_CONTROL_VERSION;
-    }
-    (void)!send(c->io.fd, &m, sizeof m, MSG_NOSIGNAL); /* a manager that is gone is noticed by the read */
+    (void)fg_control_send(c->io.fd, &m, NULL, 0); /* a manager that is gone is noticed by the read */
 }
 
 static void answer_slot(struct fg_control *c, uint32_t type, const struct fg_control_message *to, const char *text) {
     struct fg_control_message m = {.type = type, .key = to->key, .slot = to->slot};
     snprintf(m.text, sizeof m.text, "%s", text);
     if (c->io.fd >= 0)
-        (void)!send(c->io.fd, &m, sizeof m, MSG_NOSIGNAL);
+        (void)fg_control_send(c->io.fd, &m, NULL, 0);
 }
 
 void fg_control_drained(struct fg_engine *e) {
@@ -71,6 +88,8 @@ static void forget_prepared(struct fg_control *c) {
     c->prepared = NULL;
 }
 
+static void prepare(struct fg_control *c, uint64_t number, int fd);
+
 static void job_done(struct fg_io *io) {
     struct fg_control *c = fg_container_of(io, struct fg_control, done);
     struct job *job = c->job;
@@ -80,22 +99,44 @@ static void job_done(struct fg_io *io) {
     pthread_join(c->thread, NULL);
     c->job = NULL;
     close(job->fd);
-    if (job->result == 0) {
+    if (job->result < 0) {
+        free(job->gen);
+        answer(c, FG_CTL_FAILED, job->number, job->why);
+    } else if (job->unwanted) {
+        c->e->f.close_image(&job->gen->image);
+        free(job->gen);
+    } else {
         job->gen->refs = 1;
         c->e->stats->c.generations_live++;
         c->prepared = job->gen;
         c->prepared_number = job->number;
         answer(c, FG_CTL_PREPARED, job->number, NULL);
-    } else {
-        free(job->gen);
-        answer(c, FG_CTL_FAILED, job->number, job->why);
     }
     free(job);
+    if (c->next_fd >= 0) {
+        int fd = c->next_fd;
+        c->next_fd = -1;
+        prepare(c, c->next_number, fd);
+    }
+}
+
+static void abort_prepare(struct fg_control *c) {
+    forget_prepared(c);
+    if (c->job)
+        c->job->unwanted = true;
+    if (c->next_fd >= 0)
+        close(c->next_fd);
+    c->next_fd = -1;
 }
 
 static void prepare(struct fg_control *c, uint64_t number, int fd) {
-    forget_prepared(c);
-    struct job *job = c->job ? NULL : calloc(1, sizeof *job);
+    abort_prepare(c);
+    if (c->job) { /* the manager gave that one up, or is a successor of who asked for it */
+        c->next_number = number;
+        c->next_fd = fd;
+        return;
+    }
+    struct job *job = calloc(1, sizeof *job);
     struct fg_generation *gen = job ? calloc(1, sizeof *gen) : NULL;
     if (gen) {
         *job = (struct job){.e = c->e, .gen = gen, .number = number, .fd = fd, .done_fd = c->done.fd};
@@ -107,7 +148,7 @@ static void prepare(struct fg_control *c, uint64_t number, int fd) {
     free(gen);
     free(job);
     close(fd);
-    answer(c, FG_CTL_FAILED, number, "the worker is preparing another generation, or out of memory");
+    answer(c, FG_CTL_FAILED, number, "the worker is out of memory");
 }
 
 static void commit(struct fg_control *c, uint64_t number) {
@@ -144,12 +185,15 @@ static void set_endpoints(struct fg_control *c, uint64_t version, int fd) {
 
 /* --- messages --------------------------------------------------------------------------------------------------------------- */
 
-static void handle(struct fg_control *c, const struct fg_control_message *m, int fd) {
+/* Takes what it needs of the descriptors, and sets those to -1. */
+static void handle(struct fg_control *c, struct fg_control_message *m, int fds[FG_CONTROL_FDS]) {
     struct fg_engine *e = c->e;
+    int fd = fds[0];
     switch (m->type) {
     case FG_CTL_LISTEN:
-        if (fd >= 0 && fg_listen_add(e, m->key, m->slot, fd) == 0) {
-            fd = -1;
+        m->text[sizeof m->text - 1] = 0;
+        if (fd >= 0 && fg_listen_add(e, m->key, m->slot, fd, fds[1], m->text) == 0) {
+            fds[0] = fds[1] = -1;
             answer_slot(c, FG_CTL_LISTENING, m, "");
         } else {
             answer_slot(c, FG_CTL_FAILED, m, "the worker cannot take the socket");
@@ -162,22 +206,26 @@ static void handle(struct fg_control *c, const struct fg_control_message *m, int
     case FG_CTL_PREPARE:
         if (fd >= 0)
             prepare(c, m->key, fd);
-        fd = -1;
+        fds[0] = -1;
         break;
     case FG_CTL_COMMIT:
         commit(c, m->key);
         break;
     case FG_CTL_ABORT:
-        forget_prepared(c);
+        abort_prepare(c);
         break;
     case FG_CTL_ENDPOINTS:
         if (fd >= 0)
             set_endpoints(c, m->key, fd);
-        fd = -1;
+        fds[0] = -1;
         break;
     case FG_CTL_LOG:
         fg_log_reopen(e->log, fd);
-        fd = -1;
+        fds[0] = -1;
+        break;
+    case FG_CTL_KEEP:
+        fg_orphan_keep(e->orphan, fd);
+        fds[0] = -1;
         break;
     case FG_CTL_DRAIN:
         fg_engine_drain(e, m->a, m->b);
@@ -188,50 +236,49 @@ static void handle(struct fg_control *c, const struct fg_control_message *m, int
     default:
         answer(c, FG_CTL_FAILED, m->key, "unknown message");
     }
-    if (fd >= 0)
-        close(fd);
 }
 
-static int descriptor_of(struct msghdr *msg) {
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(c), sizeof fd);
-            return fd;
-        }
-    }
-    return -1;
-}
-
-static void lost(struct fg_control *c) {
-    struct fg_engine *e = c->e;
-    fg_loop_close(&e->loop, &e->pool, &c->io);
-    if (e->o.orphan_timeout)
-        fg_timer_at(&e->loop.wheel, &e->orphan, fg_now_ms(&e->loop) + e->o.orphan_timeout);
-    else
-        e->loop.stop = true;
+static void descriptors_of(struct msghdr *msg, int fds[FG_CONTROL_FDS]) {
+    fds[0] = fds[1] = -1;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c))
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+            memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0)); /* the buffer has room for no more */
 }
 
 static void control_run(struct fg_io *io) {
     struct fg_control *c = fg_container_of(io, struct fg_control, io);
     while (io->fd >= 0 && !c->e->loop.stop) {
         struct fg_control_message m;
-        union { struct cmsghdr align; char space[CMSG_SPACE(sizeof(int))]; } control;
+        union { struct cmsghdr align; char space[CMSG_SPACE(FG_CONTROL_FDS * sizeof(int))]; } control;
         struct iovec iov = {&m, sizeof m};
         struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
         ssize_t n = recvmsg(io->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (n <= 0) {
-            lost(c);
+            fg_loop_close(&c->e->loop, &c->e->pool, io);
+            fg_orphan_begin(c->e->orphan);
             return;
         }
-        int fd = descriptor_of(&msg);
+        int fds[FG_CONTROL_FDS];
+        descriptors_of(&msg, fds);
         if ((size_t)n == sizeof m)
-            handle(c, &m, fd);
-        else if (fd >= 0)
-            close(fd);
+            handle(c, &m, fds);
+        for (int i = 0; i < FG_CONTROL_FDS; i++)
+            if (fds[i] >= 0)
+                close(fds[i]);
     }
+}
+
+int fg_control_attach(struct fg_control *c, int fd) {
+    c->io.fd = fd;
+    return fg_loop_add(&c->e->loop, &c->io, EPOLLIN);
+}
+
+struct fg_control_message fg_control_hello(const struct fg_engine *e) {
+    struct fg_control_message m = {.type = FG_CTL_HELLO, .slot = e->o.worker, .a = (uint64_t)getpid(), .b = FG_CONTROL_VERSION};
+    snprintf(m.text, sizeof m.text, "%s", e->o.build ? e->o.build : "");
+    return m;
 }
 
 struct fg_control *fg_control_new(struct fg_engine *e, int fd) {
@@ -243,17 +290,20 @@ struct fg_control *fg_control_new(struct fg_engine *e, int fd) {
     c->e = e;
     c->io.fd = fd;
     c->io.run = control_run;
+    c->next_fd = -1;
     c->done.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     c->done.run = job_done;
-    if (c->done.fd < 0 || fg_loop_add(&e->loop, &c->io, EPOLLIN) < 0 || fg_loop_add(&e->loop, &c->done, EPOLLIN) < 0) {
+    if (c->done.fd < 0 || fg_control_attach(c, fd) < 0 || fg_loop_add(&e->loop, &c->done, EPOLLIN) < 0) {
         fg_control_free(c);
         return NULL;
     }
-    answer(c, FG_CTL_HELLO, 0, NULL);
+    struct fg_control_message hello = fg_control_hello(e);
+    (void)fg_control_send(c->io.fd, &hello, NULL, 0);
     return c;
 }
 
 void fg_control_free(struct fg_control *c) {
+    abort_prepare(c);
     if (c->job) {
         pthread_join(c->thread, NULL);
         if (c->job->result == 0)
@@ -262,7 +312,6 @@ void fg_control_free(struct fg_control *c) {
         free(c->job->gen);
         free(c->job);
     }
-    forget_prepared(c);
     if (c->done.fd >= 0)
         close(c->done.fd);
     if (c->io.fd >= 0)

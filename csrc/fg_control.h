@@ -1,20 +1,33 @@
-/* What passes between the listener manager and a worker: packets on a SOCK_SEQPACKET socket pair, one message each,
+/* What passes between the listener manager and a worker: packets on a SOCK_SEQPACKET socket, one message each,
  * descriptors attached with SCM_RIGHTS. Nothing else passes between the two, besides the statistics slab.
  *
  *   manager -> worker                                        worker -> manager
- *   LISTEN     key, fd    a bound, listening socket          LISTENING key | FAILED key, text
+ *   LISTEN     key, fds   a bound, listening socket, a lock  LISTENING key | FAILED key, text
  *   UNLISTEN   key        accept to EAGAIN, then close       UNLISTENED key
  *   PREPARE    gen, fd    map, validate, build tables        PREPARED gen | FAILED gen, text
  *   COMMIT     gen        swap between two loop turns        COMMITTED gen
  *   ABORT      gen        forget a prepared image            -
  *   ENDPOINTS  gen, fd    swap the endpoint table            ENDPOINTS_SET gen | FAILED gen, text
  *   LOG        fd         write the access log here now      -
+ *   KEEP       fd         keep this for a successor          -
  *   DRAIN      a, b       delay ms, timeout ms               DRAINED (then the worker ends by itself)
  *   STOP                  end at once                        -
- *                                                            HELLO a=pid b=FG_CONTROL_VERSION  (first message)
+ *                                                            HELLO slot=number a=pid b=FG_CONTROL_VERSION  (first message)
  *
  * LISTEN names sockets by the `key` of fg_img_socket; it may come before the image that knows the key: connections then
- * wait in the accept queue. A key may have several descriptors (a dead sibling's); each has its own `slot`.
+ * wait in the accept queue. A key may have several descriptors (a dead sibling's); each has its own `slot`. The lock is
+ * held as long as the socket and means nothing to the worker.
+ *
+ * A worker whose manager is gone listens on a socket of its own (fg_orphan.c). It gives whoever connects there, as the
+ * same user, what a manager has of it, and from then on that connection is its control socket:
+ *
+ *   HELLO      fd         the statistics slab
+ *   HOLDS      key, fds   as LISTEN, for each socket, with its slot and text
+ *   KEPT       fd         the last KEEP, if there was one
+ *   ADOPTED    gen        a: endpoint version, b: 1 when it is draining  (the last of them)
+ *
+ * A manager of another FG_CONTROL_VERSION understands HELLO, HOLDS, KEPT, ADOPTED, KEEP, DRAIN and STOP all the same: it
+ * takes the sockets over and drains the worker. These, and the layout of a packet, therefore never change.
  */
 #ifndef FG_CONTROL_H
 #define FG_CONTROL_H
@@ -25,17 +38,21 @@
 
 enum fg_control_type {
     FG_CTL_LISTEN = 1, FG_CTL_UNLISTEN, FG_CTL_PREPARE, FG_CTL_COMMIT, FG_CTL_ABORT, FG_CTL_ENDPOINTS, FG_CTL_LOG,
-    FG_CTL_DRAIN, FG_CTL_STOP,
+    FG_CTL_DRAIN, FG_CTL_STOP, FG_CTL_KEEP,
     FG_CTL_HELLO = 64, FG_CTL_LISTENING, FG_CTL_UNLISTENED, FG_CTL_PREPARED, FG_CTL_FAILED, FG_CTL_COMMITTED,
-    FG_CTL_ENDPOINTS_SET, FG_CTL_DRAINED
+    FG_CTL_ENDPOINTS_SET, FG_CTL_DRAINED, FG_CTL_HOLDS, FG_CTL_KEPT, FG_CTL_ADOPTED
 };
 
 struct fg_control_message {  /* 256 bytes on the wire, always */
     uint32_t type;           /* enum fg_control_type */
-    uint32_t slot;           /* LISTEN, UNLISTEN: which of the key's sockets */
-    uint64_t key;            /* LISTEN, UNLISTEN: the socket's key; PREPARE ...: the generation or endpoint version */
+    uint32_t slot;           /* LISTEN, UNLISTEN, HOLDS: which of the key's sockets; HELLO: the worker's number */
+    uint64_t key;            /* LISTEN, UNLISTEN, HOLDS: the socket's key; PREPARE ...: the generation or endpoint version */
     uint64_t a, b;           /* DRAIN: delay, timeout (ms); HELLO: pid, version */
-    char text[224];          /* FAILED: why, NUL-terminated */
+    char text[224];          /* FAILED: why; LISTEN, HOLDS: the socket's name; HELLO: the worker's build; NUL-terminated */
 };
+
+/* Sends a message with at most FG_CONTROL_FDS descriptors, of which negative ones are left out; -1: it did not pass. */
+enum { FG_CONTROL_FDS = 2 };
+int fg_control_send(int fd, const struct fg_control_message *m, const int *fds, int nfds);
 
 #endif

@@ -37,7 +37,6 @@ static uint32_t connection_limit(void) {
 
 static struct fg_slab *map_stats(int fd) {
     struct fg_slab *s = mmap(NULL, fg_stats_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
     if (s == MAP_FAILED)
         return NULL;
     s->size = fg_stats_size();
@@ -92,11 +91,6 @@ void fg_engine_drain(struct fg_engine *e, uint64_t delay_ms, uint64_t timeout_ms
         drain_step(&e->drain);
 }
 
-static void orphaned(struct fg_timer *t) {
-    struct fg_engine *e = fg_container_of(t, struct fg_engine, orphan);
-    fg_engine_drain(e, 0, 60000);
-}
-
 /* --- life ------------------------------------------------------------------------------------------------------------------- */
 
 static int take(int *fd) {
@@ -106,7 +100,7 @@ static int take(int *fd) {
 }
 
 static void close_descriptors(const struct fg_engine_options *o) {
-    const int fds[] = {o->control_fd, o->stats_fd, o->log_fd};
+    const int fds[] = {o->control_fd, o->stats_fd, o->log_fd, o->adopt_fd};
     for (unsigned i = 0; i < FG_COUNT_OF(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -115,8 +109,10 @@ static void close_descriptors(const struct fg_engine_options *o) {
 /* Each part takes its descriptor, also when it cannot be made; `left` keeps the others. Control is the last: its HELLO says
  * that the worker can work. */
 static int make_parts(struct fg_engine *e, struct fg_engine_options *left) {
-    if (fg_loop_init(&e->loop) < 0 || (e->stats = map_stats(take(&left->stats_fd))) == NULL ||
-        (e->log = fg_log_new(e, take(&left->log_fd))) == NULL)
+    if (fg_loop_init(&e->loop) < 0 || (e->stats = map_stats(left->stats_fd)) == NULL)
+        return -1;
+    e->o.stats_fd = take(&left->stats_fd); /* a successor of the manager maps it too */
+    if ((e->orphan = fg_orphan_new(e, take(&left->adopt_fd))) == NULL || (e->log = fg_log_new(e, take(&left->log_fd))) == NULL)
         return -1;
     return (e->control = fg_control_new(e, take(&left->control_fd))) ? 0 : -1;
 }
@@ -130,11 +126,11 @@ struct fg_engine *fg_engine_new(const struct fg_functions *functions, const stru
     }
     e->f = *functions;
     e->o = *options;
+    e->o.stats_fd = -1;
     fg_list_init(&e->listens);
     fg_list_init(&e->downs);
     fg_list_init(&e->ups);
     fg_pool_init(&e->pool, options->memory_limit);
-    e->orphan.fire = orphaned;
     e->max_connections = connection_limit();
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -203,6 +199,8 @@ void fg_engine_free(struct fg_engine *e) {
         fg_log_free(e->log);
     if (e->control)
         fg_control_free(e->control);
+    if (e->orphan)
+        fg_orphan_free(e->orphan);
     fg_loop_fini(&e->loop);
     for (unsigned i = 0; i < FG_SWRR_BUCKETS; i++) {
         for (struct fg_swrr *s = e->swrr[i], *next; s; s = next) {
@@ -217,5 +215,7 @@ void fg_engine_free(struct fg_engine *e) {
     fg_pool_fini(&e->pool);
     if (e->stats)
         munmap(e->stats, fg_stats_size());
+    if (e->o.stats_fd >= 0)
+        close(e->o.stats_fd);
     free(e);
 }

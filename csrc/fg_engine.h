@@ -23,12 +23,14 @@ struct fg_functions {
 
 struct fg_engine_options {
     int control_fd;          /* SOCK_SEQPACKET, see fg_control.h */
-    int stats_fd;            /* memfd of fg_stats_size() bytes; mapped, then closed */
+    int stats_fd;            /* memfd of fg_stats_size() bytes */
     int log_fd;              /* where access log lines go; -1: nowhere */
+    int adopt_fd;            /* bound SOCK_SEQPACKET socket that a later manager connects to; -1: there will be none */
     uint32_t worker;         /* 0 .. workers-1 */
     uint32_t workers;
     uint32_t orphan_timeout; /* ms to serve on after the control socket closed, before draining */
     uint64_t memory_limit;   /* bytes of connection memory, above which requests get 503 and accepting pauses; 0: none */
+    const char *build;       /* names the code that runs, for a manager that may be of another; outlives the engine */
 };
 
 struct fg_engine;

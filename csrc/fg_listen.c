@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -92,13 +93,15 @@ static uint16_t bound_port(int fd) {
     return ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
 }
 
-int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd) {
+int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd, int lock_fd, const char *name) {
     struct fg_listen *l = calloc(1, sizeof *l);
     if (l == NULL)
         return -1;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); /* of the open file: whoever made it may have left it blocking */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); /* accepted sockets inherit it */
     l->port = bound_port(fd);
+    l->lock_fd = lock_fd;
+    snprintf(l->name, sizeof l->name, "%s", name);
     l->e = e;
     l->io.fd = fd;
     l->io.run = listen_run;
@@ -117,6 +120,9 @@ static void close_listen(struct fg_listen *l) {
     l->closing = true;
     fg_loop_remove(&l->e->loop, &l->io); /* the manager still holds the open file: epoll would keep reporting it */
     fg_loop_close(&l->e->loop, &l->e->pool, &l->io);
+    if (l->lock_fd >= 0)
+        close(l->lock_fd);
+    l->lock_fd = -1;
     if (l->connections == 0)
         fg_listen_bury(l);
 }

@@ -58,6 +58,8 @@ struct fg_listen {
     int socket;           /* position in the current image, -1: not known to it */
     uint32_t connections; /* open ones that were accepted here */
     uint16_t port;        /* that is bound */
+    int lock_fd;          /* held as long as the socket; -1: none */
+    char name[72];        /* the manager's, for its successor */
     bool closing;         /* no longer accepting; freed with its last connection */
 };
 
@@ -160,8 +162,9 @@ struct fg_engine {
     struct fg_list listens, downs, ups;
     struct fg_req *free_reqs;
     struct fg_control *control;
+    struct fg_orphan *orphan;
     struct fg_log *log;
-    struct fg_timer orphan, drain, resume_accept;
+    struct fg_timer drain, resume_accept;
     uint32_t max_connections;
     uint8_t draining;                  /* 0 no, 1 announced (readiness gone), 2 listeners closed */
     uint64_t drain_timeout;
@@ -183,7 +186,7 @@ static inline uint64_t fg_random(struct fg_engine *e) { /* xorshift64*: spreadin
 }
 
 /* fg_listen.c */
-int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd);
+int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd, int lock_fd, const char *name);
 bool fg_listen_remove(struct fg_engine *e, uint64_t key, uint32_t slot);
 void fg_listen_resolve(struct fg_engine *e); /* after a COMMIT: which socket of the image each one is */
 void fg_listen_close_all(struct fg_engine *e);
@@ -250,6 +253,14 @@ void fg_log_exchange(struct fg_req *r, uint64_t took_us);
 struct fg_control *fg_control_new(struct fg_engine *e, int fd); /* takes the descriptor */
 void fg_control_free(struct fg_control *c);
 void fg_control_drained(struct fg_engine *e);
+int fg_control_attach(struct fg_control *c, int fd); /* a connected socket is the manager's from now on */
+struct fg_control_message fg_control_hello(const struct fg_engine *e);
+
+/* fg_orphan.c */
+struct fg_orphan *fg_orphan_new(struct fg_engine *e, int fd); /* takes the descriptor */
+void fg_orphan_free(struct fg_orphan *o);
+void fg_orphan_begin(struct fg_orphan *o);          /* the manager is gone */
+void fg_orphan_keep(struct fg_orphan *o, int fd);   /* takes the descriptor: what a successor will want */
 
 /* fg_engine.c */
 void fg_generation_unref(struct fg_engine *e, struct fg_generation *g);

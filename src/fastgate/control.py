@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
 VERSION = 1
+MAX_FDS = 2  # with one message
 _LAYOUT = struct.Struct("=IIQQQ224s")
 
 
@@ -28,6 +30,7 @@ class Type(IntEnum):
     LOG = 7
     DRAIN = 8
     STOP = 9
+    KEEP = 10
     HELLO = 64
     LISTENING = 65
     UNLISTENED = 66
@@ -36,6 +39,9 @@ class Type(IntEnum):
     COMMITTED = 69
     ENDPOINTS_SET = 70
     DRAINED = 71
+    HOLDS = 72
+    KEPT = 73
+    ADOPTED = 74
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +73,28 @@ class Gone(Exception):  # noqa: N818 - it is what happened to the worker
 
 
 class Channel:
-    """The manager's end of a control socket, on the running event loop."""
+    """The manager's end of a control socket, on the running event loop.
 
-    def __init__(self, end: socket.socket, received: Callable[[Message | None], None]) -> None:
-        """Take a SOCK_SEQPACKET socket. `received` gets every message, and None once when the worker is gone."""
+    Attributes:
+        received: called with every message and its descriptors, which are the callee's; with None once when the worker
+            is gone.
+    """
+
+    def __init__(self, end: socket.socket, received: Callable[[Message | None, list[int]], None]) -> None:
+        """Take a connected SOCK_SEQPACKET socket."""
         end.setblocking(False)
+        self.received = received
         self._socket = end
-        self._received = received
         self._loop = asyncio.get_running_loop()
-        self._queue: list[tuple[bytes, int | None]] = []
+        self._queue: list[tuple[bytes, list[int]]] = []  # what there was no room for, with copies of its descriptors
         self._loop.add_reader(end.fileno(), self._readable)
 
-    def send(self, message: Message, fd: int | None = None) -> None:
-        """Send a message, now or when there is room. The descriptor must stay open until its answer came."""
-        self._queue.append((message.pack(), fd))
-        self._flush()
+    def send(self, message: Message, *fds: int) -> None:
+        """Send a message, now or when there is room. The descriptors stay the caller's."""
+        if self._queue or not self._sent(message.pack(), fds):
+            self._queue.append((message.pack(), [os.dup(fd) for fd in fds]))
+            if self._socket.fileno() >= 0:
+                self._loop.add_writer(self._socket.fileno(), self._flush)
 
     def close(self) -> None:
         """Close this end: the worker goes on without a manager."""
@@ -89,31 +102,52 @@ class Channel:
             self._loop.remove_reader(self._socket.fileno())
             self._loop.remove_writer(self._socket.fileno())
             self._socket.close()
+        for _, fds in self._queue:
+            _close(fds)
+        self._queue.clear()
+
+    def _sent(self, data: bytes, fds: Sequence[int]) -> bool:
+        """Whether there is no need to try again; of an error the reader sees the end."""
+        if self._socket.fileno() < 0:
+            return True
+        try:
+            socket.send_fds(self._socket, [data], fds)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
 
     def _flush(self) -> None:
-        while self._queue and self._socket.fileno() >= 0:
-            data, fd = self._queue[0]
-            try:
-                socket.send_fds(self._socket, [data], [fd] if fd is not None else [])
-            except BlockingIOError:
-                self._loop.add_writer(self._socket.fileno(), self._flush)
+        while self._queue:
+            data, fds = self._queue[0]
+            if not self._sent(data, fds):
                 return
-            except OSError:
-                return  # the reader sees the end
-            self._queue.pop(0)
-        if self._socket.fileno() >= 0:
-            self._loop.remove_writer(self._socket.fileno())
+            _close(fds)
+            del self._queue[0]
+        self._loop.remove_writer(self._socket.fileno())
 
     def _readable(self) -> None:
         while self._socket.fileno() >= 0:
+            fds: list[int] = []
             try:
-                data = self._socket.recv(_LAYOUT.size)
+                data, fds, _, _ = socket.recv_fds(self._socket, _LAYOUT.size, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             except OSError:
                 data = b""
             if not data:
                 self.close()
-                self._received(None)
+                self.received(None, [])
                 return
-            self._received(Message.unpack(data))
+            try:
+                message = Message.unpack(data)
+            except ValueError:
+                _close(fds)  # a newer worker's; what it needs an answer to it does not send
+                continue
+            self.received(message, fds)
+
+
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)

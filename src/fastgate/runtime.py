@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from fastgate.ir import AccessLog
     from fastgate.listener_manager import ListenerManager
+    from fastgate.publication import Table
     from fastgate.sources.objects import Source
 
 
@@ -45,6 +46,16 @@ class Report:
         return tuple(p for p in self.problems if p.severity is Severity.ERROR)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A set of documents that can be served; None in the place of what was not made because it is refused."""
+
+    problems: tuple[Problem, ...]
+    loaded: Loaded | None = None
+    translation: Translation | None = None
+    endpoints: Table | None = None
+
+
 class Runtime:
     """Applies sets of documents to a listener manager."""
 
@@ -56,11 +67,12 @@ class Runtime:
         self.loaded: Loaded | None = None
         self.translation: Translation | None = None
         self.report = Report(applied=False, generation=0, problems=(), statuses=Statuses())
-        self.reloads = {"success": 0, "failure": 0}
+        self._before: tuple[Loaded | None, Translation | None, Report] | None = None
         self._objects = Objects()
         self._translator = Translator()
         self._resolver = Resolver()
         self._lock = asyncio.Lock()
+        manager.on_roll_back = self._rolled_back
 
     async def apply(self, sources: Iterable[Source], problems: Iterable[Problem] = ()) -> Report:
         """Serve these documents. Faults are in the report; nothing is raised for them.
@@ -69,28 +81,53 @@ class Runtime:
             sources: all documents.
             problems: what was wrong before they became documents.
         """
+        return await self.publish(await self.prepare(sources, problems))
+
+    async def prepare(
+        self, sources: Iterable[Source], problems: Iterable[Problem] = (), *, strict: bool = False
+    ) -> Prepared:
+        """Validate, translate and look names up; nothing of what is served changes. `strict` refuses any error."""
         async with self._lock:
             loaded = await asyncio.to_thread(self._objects.load, sources)
             found = [*problems, *loaded.problems]
-            if self.strict and any(p.severity is Severity.ERROR for p in found):
-                return self._refused(found)
-            translation = await asyncio.to_thread(self._translator.translate, loaded.store)
-            translation = self._overridden(translation)
+            if (strict or self.strict) and any(p.severity is Severity.ERROR for p in found):
+                return Prepared(tuple(found))
+            translation = self._overridden(await asyncio.to_thread(self._translator.translate, loaded.store))
             found += [
                 Problem(message, object=name, severity=Severity.WARNING) for name, message in translation.warnings
             ]
             addresses = await self._resolver.resolve(translation.endpoints.names)
+            return Prepared(tuple(found), loaded, translation, merged(translation.endpoints.clusters, addresses))
+
+    async def publish(self, prepared: Prepared) -> Report:
+        """Serve what was prepared."""
+        async with self._lock:
+            translation = prepared.translation
+            if translation is None or prepared.endpoints is None:
+                return self._refused(prepared.problems)
+            before = (self.loaded, self.translation, self.report)
             try:
-                await self.manager.apply(translation.ir, merged(translation.endpoints.clusters, addresses))
+                await self.manager.apply(translation.ir, prepared.endpoints)
             except ApplyError as e:
-                return self._refused([*found, Problem(f"the workers refused the configuration: {e}")])
-            self.loaded, self.translation = loaded, translation
-            statuses = resolve(translation.statuses, self.manager.fates)
-            self.reloads["success"] += 1
+                return self._refused([*prepared.problems, Problem(f"the workers refused the configuration: {e}")])
+            self._before = before
+            self.loaded, self.translation = prepared.loaded, translation
+            self.manager.count("reloads")
             self.report = Report(
-                applied=True, generation=self.manager.generation, problems=tuple(found), statuses=statuses
+                applied=True,
+                generation=self.manager.generation,
+                problems=prepared.problems,
+                statuses=resolve(translation.statuses, self.manager.fates),
             )
             return self.report
+
+    def _rolled_back(self, reason: str) -> None:
+        """Show what is served again, and why."""
+        if self._before is not None:
+            self.loaded, self.translation, served = self._before
+            problems = (*served.problems, Problem(reason))
+            self.report = replace(served, applied=False, generation=self.manager.generation, problems=problems)
+            self._before = None
 
     async def keep_resolving(self) -> None:
         """Look DNS names up again and again, and publish what changed."""
@@ -101,8 +138,8 @@ class Runtime:
                     addresses = await self._resolver.resolve(self.translation.endpoints.names)
                     await self.manager.publish_endpoints(merged(self.translation.endpoints.clusters, addresses))
 
-    def _refused(self, problems: list[Problem]) -> Report:
-        self.reloads["failure"] += 1
+    def _refused(self, problems: Iterable[Problem]) -> Report:
+        self.manager.count("reloads_refused")
         served = self.report
         return Report(applied=False, generation=served.generation, problems=tuple(problems), statuses=served.statuses)
 

@@ -16,16 +16,30 @@ class BindError(Exception):
 
 @dataclass(slots=True)
 class Group:
-    """The sockets of one (address, port): `members[n]` is worker n's. The lock keeps other instances away."""
+    """The sockets of one (address, port), by slot. The lock keeps other instances away.
+
+    A member is never closed while the group is served: the connections in its accept queue would be reset.
+    """
 
     address: str
     port: int
-    members: list[socket.socket]
+    members: dict[int, socket.socket] = field(default_factory=dict)
     lock: socket.socket | None = field(repr=False, default=None)
+
+    def fds(self, slot: int) -> tuple[int, ...]:
+        """Return the descriptors that a worker needs to serve a slot."""
+        return (self.members[slot].fileno(), *([self.lock.fileno()] if self.lock is not None else []))
+
+    def fill(self, members: int) -> None:
+        """Bind the slots below `members` that are not there. OSError when that is not possible."""
+        for slot in range(members):
+            if slot not in self.members:
+                self.members[slot] = _listening(self.address, self.port)
+                self.port = self.members[slot].getsockname()[1]
 
     def close(self) -> None:
         """Close every socket, the lock last."""
-        for member in self.members:
+        for member in self.members.values():
             member.close()
         if self.lock is not None:
             self.lock.close()
@@ -42,13 +56,11 @@ def bind(address: str, port: int, members: int) -> Group:
     Raises:
         BindError: the address is in use, not of this machine, or may not be bound by this user.
     """
-    group = Group(address, port, [])
+    group = Group(address, port)
     try:
         if port:
             group.lock = _lock(address, port)
-        for _ in range(members):
-            group.members.append(_listening(address, group.port))
-            group.port = group.members[0].getsockname()[1]
+        group.fill(members)
     except OSError as e:
         group.close()
         raise BindError(_explained(address, port, e)) from None

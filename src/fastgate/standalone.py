@@ -7,24 +7,27 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from fastgate import systemd
 from fastgate.admin import views
 from fastgate.admin.server import AdminServer
+from fastgate.handover import HandOverError, Predecessor, Successor
+from fastgate.instance import Instance, InstanceError, InUseError, derived_name
 from fastgate.listener_manager import ListenerManager
 from fastgate.output import print_problems, print_table
-from fastgate.runtime import Report, Runtime
+from fastgate.runtime import Runtime
 from fastgate.sources.files import GRACE, Files
 from fastgate.sources.watch import changes
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from fastgate.ir import AccessLog
+    from fastgate.runtime import Prepared
 
 log = logging.getLogger("fastgate")
 
@@ -47,6 +50,7 @@ class Standalone:
         drain_timeout: float,
         orphan_timeout: int,
         memory_limit: int,
+        instance: str,
     ) -> None:
         """Keep the options; see `fastgate run --help` for what they mean."""
         self._files = Files(paths)
@@ -60,10 +64,15 @@ class Standalone:
         self._keep_going = keep_going
         self._drain = (drain_delay, drain_timeout)
         self._options: dict[str, Any] = {"orphan_timeout": orphan_timeout, "memory_limit": memory_limit}
+        self._name = instance or derived_name(paths, ports)
         self._wanted = asyncio.Event()  # a reload
+        self._upgrade = asyncio.Event()
         self._ending = asyncio.Event()
         self._at_once = asyncio.Event()
+        self._changing = asyncio.Lock()  # one reload or hand-over at a time
         self._log_fd = -1
+        self._predecessor: Predecessor | None = None
+        self._instance: Instance | None = None
         self._manager: ListenerManager
         self._runtime: Runtime
         self._admin: AdminServer | None = None
@@ -73,49 +82,96 @@ class Standalone:
         """Serve until a signal ends it. Returns the exit status."""
         logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
+        self._handle_signals()
+        self._predecessor = Predecessor.find()
         try:
             self._log_fd = self._open_log()
+            self._instance = self._claimed()
         except OSError as e:
             print(f"fastgate: {self._log_file}: {e.strerror}", file=sys.stderr)
             return 1
-        self._manager = ListenerManager(workers=self._workers, ports=self._ports, log_fd=self._log_fd, **self._options)
+        except InUseError as e:
+            print(f"fastgate: {e}", file=sys.stderr)
+            return 1
+        self._manager = ListenerManager(
+            workers=self._workers, ports=self._ports, log_fd=self._log_fd,
+            instance=self._instance, renew=self._predecessor is not None, **self._options,
+        )  # fmt: skip
         self._runtime = Runtime(self._manager, strict=self._strict, access_log=self._access_log)
-        self._handle_signals()
-        await self._manager.start()
         try:
-            return await self._serve()
+            return await self._begin()
+        finally:
+            if self._instance is not None and self._predecessor is None:
+                self._instance.release()
+
+    async def _begin(self) -> int:
+        """Load, take over what there is to take over, and serve."""
+        watch = changes(self._paths)
+        await anext(watch)  # before anything is read, so that no change falls between
+        prepared = await self._prepare(strict=not self._keep_going)
+        if prepared.translation is None and not self._keep_going:
+            print_problems(prepared.problems)
+            return _not_started()
+        try:
+            inherited = await asyncio.to_thread(self._predecessor.take_over) if self._predecessor is not None else None
+        except (OSError, HandOverError) as e:
+            log.error("nothing was handed over: %s", e)  # noqa: TRY400 - no fault of ours
+            return 1
+        adopted = await self._manager.start()
+        if adopted:
+            log.info("adopted %d workers", adopted)
+        try:
+            if not await self._start(prepared, inherited):
+                await self._manager.stop(adopted=False)
+                return 1
+            return await self._serve(watch)
         finally:
             await self._manager.stop()
 
-    async def _serve(self) -> int:
-        watch = changes(self._paths)
-        await anext(watch)  # before anything is read, so that no change falls between
-        report = await self._load()
+    async def _start(self, prepared: Prepared, inherited: socket.socket | None) -> bool:
+        """Serve for the first time. Returns whether that is what was asked for."""
+        report = await self._runtime.publish(prepared)
+        print_problems(report.problems)
         failed = bool(report.errors) or not report.applied or any(f.error for f in self._manager.fates.values())
         if failed and not self._keep_going:
             for fate in self._manager.fates.values():
                 if fate.error is not None:
                     print(f"fastgate: {fate.error}", file=sys.stderr)
-            print("fastgate: not started; --keep-going serves what is valid", file=sys.stderr)
-            return 1
-        if not await self._start_admin():
-            return 1
+            _not_started()
+            return False
+        if not await self._start_admin(inherited):
+            return False
         self._show()
-        _notify("READY=1")
+        if self._predecessor is not None:
+            self._predecessor.serving()
+            self._predecessor = None
+            if self._instance is not None:
+                self._instance.sign()
+        systemd.notify("READY=1")
+        self._manager.retire(self._drain[1])
+        return True
+
+    async def _serve(self, watch: AsyncIterator[None]) -> int:
+        handed_over = asyncio.ensure_future(self._hand_over_when_asked())
         tasks = [
-            asyncio.ensure_future(work)
-            for work in (self._reload(), self._follow(watch), self._runtime.keep_resolving())
+            handed_over,
+            *map(
+                asyncio.ensure_future,
+                (self._reload(), self._follow(watch), self._runtime.keep_resolving(), systemd.keep_alive()),
+            ),
         ]
         ended = asyncio.ensure_future(self._ending.wait())
         done, _ = await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
             if task in done:
                 task.result()  # a fault of our own ends the server rather than leaving it deaf
-            task.cancel()
-        return await self._finish()
+        return 0 if handed_over in done else await self._finish()
 
     async def _finish(self) -> int:
-        _notify("STOPPING=1")
+        systemd.notify("STOPPING=1")
         if self._admin is not None:
             self._admin.draining = True
         delay, timeout = self._drain
@@ -126,32 +182,83 @@ class Standalone:
         clean = drained.done() and drained.result()
         for task in (drained, at_once):
             task.cancel()
-        if self._admin is not None:
-            await self._admin.stop()
+        await self._stop_admin()
         log.info("stopped" if clean else "stopped with requests open")
         return 0
 
+    # --- succession --------------------------------------------------------------------------------------------------
+
+    def _claimed(self) -> Instance | None:
+        """The instance, so that a successor finds our workers; without one they end with this process."""
+        try:
+            if self._predecessor is not None:
+                return Instance.inherit(self._name, self._predecessor.lock)
+            return Instance.claim(self._name)
+        except InUseError:
+            raise
+        except InstanceError as e:
+            log.warning("nobody will adopt the workers of this process: %s", e)
+            return None
+
+    async def _hand_over_when_asked(self) -> None:
+        """Return when a successor serves."""
+        while True:
+            await self._upgrade.wait()
+            self._upgrade.clear()
+            if os.getpid() == 1 or self._instance is None:
+                log.error("no hand-over: process 1 has to stay, and a successor needs the runtime directory")
+            elif await self._hand_over(self._instance):
+                return
+
+    async def _hand_over(self, instance: Instance) -> bool:
+        try:
+            successor = Successor.start(instance.lock)
+        except OSError as e:
+            log.error("the new version cannot be started: %s", e)  # noqa: TRY400 - no fault of ours
+            return False
+        log.info("handing over to process %d", successor.pid)
+        listening, left = None, False
+        try:
+            await successor.ready()
+            async with self._changing:
+                listening, left = await self._stop_admin(), True
+                self._manager.leave()
+                await successor.take_over(listening)
+        except (HandOverError, OSError, asyncio.CancelledError) as e:
+            log.error("the new version did not come up, and this one serves on: %s", e)  # noqa: TRY400 - it has said why
+            await successor.give_up()
+            if left:
+                await self._manager.resume(self._drain[1])
+                await self._start_admin(listening)
+            if isinstance(e, asyncio.CancelledError):
+                raise
+            return False
+        systemd.notify(f"MAINPID={successor.pid}")
+        log.info("process %d serves", successor.pid)
+        self._predecessor = None
+        return True
+
     # --- configuration -----------------------------------------------------------------------------------------------
 
-    async def _load(self) -> Report:
+    async def _prepare(self, *, strict: bool = False) -> Prepared:
         gc.disable()  # resources have no cycles, and collections would take most of the time of a reload
         try:
             sources, problems = await asyncio.to_thread(self._files.read)
-            report = await self._runtime.apply(sources, problems)
+            return await self._runtime.prepare(sources, problems, strict=strict)
         finally:
             gc.enable()
-        gc.freeze()  # what is served is not looked at again; references are counted all the same
-        print_problems(report.problems)
-        return report
+            gc.freeze()  # what is served is not looked at again; references are counted all the same
 
     async def _reload(self) -> None:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            before = self._manager.generation
-            _notify("RELOADING=1\nMONOTONIC_USEC=" + str(int(asyncio.get_running_loop().time() * 1e6)))
-            report = await self._load()
-            _notify("READY=1")
+            async with self._changing:
+                before = self._manager.generation
+                systemd.notify_reloading()
+                report = await self._runtime.publish(await self._prepare())
+                systemd.notify("READY=1")
+            print_problems(report.problems)
             if not report.applied:
                 log.error("configuration refused; generation %d is still served", before)
             elif report.generation != before:
@@ -190,17 +297,20 @@ class Standalone:
 
     # --- around it ---------------------------------------------------------------------------------------------------
 
-    async def _start_admin(self) -> bool:
+    async def _start_admin(self, inherited: socket.socket | None) -> bool:
         if self._admin_address is None:
             return True
         self._admin = AdminServer(self._runtime)
         try:
-            host, port = await self._admin.start(*self._admin_address)
+            host, port = await self._admin.start(*self._admin_address, inherited)
         except OSError as e:
             print(f"fastgate: admin listener: {e.strerror}; --admin chooses another address, or off", file=sys.stderr)
             return False
         log.info("admin listener on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         return True
+
+    async def _stop_admin(self) -> socket.socket | None:
+        return await self._admin.stop() if self._admin is not None else None
 
     def _open_log(self) -> int:
         if self._log_file is None:
@@ -225,6 +335,7 @@ class Standalone:
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._wanted.set)
         loop.add_signal_handler(signal.SIGUSR1, self._reopen_log)
+        loop.add_signal_handler(signal.SIGUSR2, self._upgrade.set)
 
     def _end(self) -> None:
         if self._ending.is_set():
@@ -232,11 +343,6 @@ class Standalone:
         self._ending.set()
 
 
-def _notify(state: str) -> None:
-    """Tell systemd (sd_notify(3)), when it wants to know."""
-    path = os.environ.get("NOTIFY_SOCKET")
-    if not path:
-        return
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:
-        s.connect("\0" + path[1:] if path.startswith("@") else path)
-        s.send(state.encode())
+def _not_started() -> int:
+    print("fastgate: not started; --keep-going serves what is valid", file=sys.stderr)
+    return 1

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from fastgate.core import engine, snapshot
 
 if TYPE_CHECKING:
     import mmap
+    from collections.abc import Iterable
+
+OWN = ("reloads", "reloads_refused", "roll_backs", "workers_replaced")
 
 
 @dataclass(slots=True)
@@ -67,27 +71,60 @@ _GAUGES = {
 
 
 class Statistics:
-    """The slabs of a number of workers. A dead worker's counters stay in the sums, so that none ever decreases."""
+    """The slabs of the workers. A dead worker's counters stay in the sums, so that none ever decreases.
 
-    def __init__(self, workers: int) -> None:
+    What the dead and the manager itself have counted is a document that outlives the manager: its workers keep it.
+
+    Attributes:
+        own: what the manager counts.
+    """
+
+    def __init__(self) -> None:
         """Start with no slab."""
-        self._slabs: list[mmap.mmap | None] = [None] * workers
+        self.own = dict.fromkeys(OWN, 0)
+        self._slabs: list[mmap.mmap] = []
         self._base = Totals()
+        self._serial = 0
 
-    def attach(self, worker: int, slab: mmap.mmap) -> None:
-        """Take over the slab of a new worker."""
-        self._slabs[worker] = slab
+    def attach(self, slab: mmap.mmap) -> None:
+        """Count a worker's slab in."""
+        self._slabs.append(slab)
 
-    def detach(self, worker: int) -> None:
+    def detach(self, slab: mmap.mmap) -> None:
         """Fold a dead worker's counters into the base."""
-        slab, self._slabs[worker] = self._slabs[worker], None
-        if slab is not None:
-            self._base.add(slab, gauges=False)
+        if slab in self._slabs:
+            self._slabs.remove(slab)
+            if engine.is_stats(slab):
+                self._base.add(slab, gauges=False)
 
-    def heartbeat(self, worker: int) -> float:
-        """Return the monotonic time (s) of a worker's last loop turn, 0 when it has none."""
-        slab = self._slabs[worker]
-        return 0.0 if slab is None else engine.read_stats(slab)[1]["heartbeat_ms"] / 1000
+    def forget_workers(self) -> None:
+        """Leave the slabs of workers that live on to another manager."""
+        self._slabs.clear()
+
+    def document(self) -> bytes:
+        """Return what a successor has to know."""
+        self._serial += 1
+        series = [[*key, asdict(one)] for key, one in self._base.series.items()]
+        return json.dumps(
+            {
+                "serial": self._serial, "own": self.own, "counters": self._base.counters,
+                "reasons": self._base.reasons, "series": series,
+            }
+        ).encode()  # fmt: skip
+
+    def restore(self, documents: Iterable[bytes]) -> None:
+        """Go on from the latest of these documents, when it is later than what is known."""
+        read: list[dict[str, Any]] = [json.loads(document) for document in documents]
+        if not read or (latest := max(read, key=lambda d: int(d["serial"])))["serial"] < self._serial:
+            return
+        self._serial = latest["serial"]
+        self.own.update(latest["own"])
+        known = {name: value for name, value in latest["counters"].items() if _KINDS.get(name) == "counter"}
+        self._base = Totals(known, {name: value for name, value in latest["reasons"].items() if name in _REASONS})
+        for listener, route, one in latest["series"]:
+            series = Series(**one)
+            if len(series.latency) == len(engine.latency_bounds()) + 1:  # else of a version with other buckets
+                self._base.series[listener, route] = series
 
     def totals(self) -> Totals:
         """Return the sums over all workers, dead ones included."""
@@ -97,6 +134,11 @@ class Statistics:
                 list(series.status_class), list(series.latency), series.latency_sum, series.received, series.sent
             )
         for slab in self._slabs:
-            if slab is not None:
+            if engine.is_stats(slab):
                 out.add(slab)
         return out
+
+
+def turns_of(slab: mmap.mmap) -> int:
+    """Return the turns of a worker's loop so far, 0 before the first."""
+    return engine.read_stats(slab)[1]["turns"] if engine.is_stats(slab) else 0

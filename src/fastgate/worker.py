@@ -25,8 +25,9 @@ def drop_capabilities(libc: ctypes.CDLL) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one worker. Arguments: control, statistics and log descriptor, number, count, ms as an orphan, bytes."""
-    control, stats, log, number, count, orphan_timeout, memory = map(int, arguments)
+    """Run one worker: four descriptors (control, statistics, log, adoption), number, count, ms as an orphan, bytes."""
+    *numbers, build = arguments
+    control, stats, log, adopt, number, count, orphan_timeout, memory = map(int, numbers)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(_PR_SET_NAME, b"fastgate-worker", 0, 0, 0)
@@ -35,8 +36,9 @@ def main(arguments: list[str]) -> int:
     for number_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number_, signal.SIG_IGN)  # the manager acts on them; terminals and systemd send them to all
     return engine.run(
-        control, stats, log, worker=number, workers=count, orphan_timeout=orphan_timeout, memory_limit=memory
-    )
+        control, stats, log, adopt_fd=adopt, worker=number, workers=count,
+        orphan_timeout=orphan_timeout, memory_limit=memory, build=build.encode(),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,23 +1,26 @@
-"""One worker as its manager sees it: the process or thread, its control channel, its statistics, its answers."""
+"""One worker as its manager sees it: what runs it, its control channel, its statistics, its answers."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import mmap
 import os
 import socket
-import subprocess
-import sys
-import threading
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from fastgate.control import VERSION, Channel, Gone, Message, Type
 from fastgate.core import engine
+from fastgate.runners import Process, Thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fastgate.instance import Instance
+    from fastgate.runners import Runner
 
 ANSWER_TIMEOUT = 5.0  # seconds; a worker that is silent for longer is killed
 
@@ -35,97 +38,42 @@ class Options:
     memory_limit: int = 0
 
 
-class Runner(Protocol):
-    """What runs an engine."""
-
-    def kill(self) -> None:
-        """End it at once, if that is possible."""
-
-    async def ended(self) -> str:
-        """Wait for its end and say how it was."""
-
-
-class Process:
-    """An engine in a process of its own, with nothing of ours open but what it needs."""
-
-    def __init__(self, arguments: list[str], fds: tuple[int, ...]) -> None:
-        """Start the interpreter isolated from the current directory."""
-        command = [sys.executable, "-P", "-m", "fastgate.worker", *arguments]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("NOTIFY_")}
-        here = str(Path(__file__).resolve().parents[1])  # the worker is of this very version, installed or not
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, environment.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, env=environment)
-
-    def kill(self) -> None:
-        """Kill it; its manager hears of it as of any other death."""
-        self._process.kill()
-
-    async def ended(self) -> str:
-        """Wait for its end."""
-        code = await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
-        return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
-
-
-class Thread:
-    """An engine in a thread of this process: it never holds the GIL, and it cannot be killed."""
-
-    def __init__(self, run: Callable[[], int], name: str) -> None:
-        """Start it."""
-        self._thread = threading.Thread(target=run, name=name, daemon=True)
-        self._thread.start()
-
-    def kill(self) -> None:
-        """Do nothing: a thread ends when it is told to by STOP."""
-
-    async def ended(self) -> str:
-        """Wait for its end."""
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
-        return "ended"
-
-
 class Worker:
-    """A running worker. Every method belongs to the event loop it was started on."""
+    """A running worker. Every method belongs to the event loop it was made on.
+
+    Attributes:
+        number: which of the workers it is; who is replaced by a newer build shares it with that one for a while.
+        pid: its process, that of the manager for a thread; 0 before it has reported.
+        slab: its statistics.
+        address: the name of its socket in the instance, "" when it cannot be adopted.
+        ready: done when it has reported, with an exception when it ended before.
+        drained: set when all its connections are closed after DRAIN.
+        listening: (socket key, slot) that it accepts from.
+    """
 
     def __init__(
-        self, number: int, options: Options, log_fd: int, gone: Callable[[Worker], None], *, thread: bool
+        self, number: int, runner: Runner, channel: Channel, slab: mmap.mmap, gone: Callable[[Worker], None]
     ) -> None:
-        """Start it; `gone` is called once, when its control channel ends."""
+        """Take over what talks to it; `gone` is called once, when the channel ends."""
         self.number = number
-        self.hello = asyncio.get_running_loop().create_future()
-        self.drained = asyncio.Event()
+        self.runner = runner
+        self.slab = slab
+        self.pid = 0
+        self.address = ""
         self.alive = True
-        self.listening: set[tuple[str, int]] = set()  # (socket key, slot) that it was given; its manager's note
+        self.ready = asyncio.get_running_loop().create_future()
+        self.drained = asyncio.Event()
+        self.listening: set[tuple[str, int]] = set()
         self._gone = gone
         self._waiting: dict[tuple[Type, int, int], asyncio.Future[None]] = {}
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        slab = os.memfd_create("fastgate-statistics", os.MFD_CLOEXEC)
-        os.ftruncate(slab, engine.stats_size())
-        self.slab = mmap.mmap(slab, engine.stats_size(), prot=mmap.PROT_READ)
-        self._channel = Channel(ours, self._received)
-        self.runner: Runner
-        if thread:
-            log = os.dup(log_fd) if log_fd >= 0 else -1
-            control = theirs.detach()
+        self._channel = channel
+        channel.received = self._received
 
-            def run() -> int:
-                return engine.run(
-                    control, slab, log, worker=number, workers=options.workers,
-                    orphan_timeout=options.orphan_timeout, memory_limit=options.memory_limit,
-                )  # fmt: skip
-
-            self.runner = Thread(run, f"fastgate-worker-{number}")
-            return
-        fds = (theirs.fileno(), slab, log_fd) if log_fd >= 0 else (theirs.fileno(), slab)
-        values = (theirs.fileno(), slab, log_fd, number, options.workers, options.orphan_timeout, options.memory_limit)
-        self.runner = Process([str(v) for v in values], fds)
-        theirs.close()
-        os.close(slab)
-
-    def send(self, message: Message, fd: int | None = None) -> None:
+    def send(self, message: Message, *fds: int) -> None:
         """Send what has no answer."""
-        self._channel.send(message, fd)
+        self._channel.send(message, *fds)
 
-    async def ask(self, message: Message, answer: Type, fd: int | None = None) -> None:
+    async def ask(self, message: Message, answer: Type, *fds: int) -> None:
         """Send a message and wait for its answer.
 
         Raises:
@@ -136,7 +84,7 @@ class Worker:
             raise Gone
         waiting = asyncio.get_running_loop().create_future()
         self._waiting[answer, message.key, message.slot] = waiting
-        self.send(message, fd)
+        self.send(message, *fds)
         try:
             await asyncio.wait_for(waiting, ANSWER_TIMEOUT)
         except TimeoutError:
@@ -147,23 +95,20 @@ class Worker:
 
     def close(self) -> None:
         """Forget the channel; the worker then serves on as an orphan until its orphan timeout."""
+        self.alive = False
         self._channel.close()
 
-    def _received(self, message: Message | None) -> None:
+    def _received(self, message: Message | None, fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)  # only orphans send any
         if message is None:
-            self.alive = False
-            if not self.hello.done():
-                self.hello.set_exception(Gone())
-                self.hello.exception()  # it is no fault that nobody waits for it
-            for waiting in self._waiting.values():
-                if not waiting.done():
-                    waiting.set_exception(Gone())
-            self._gone(self)
+            self._lost()
         elif message.type is Type.HELLO:
+            self.pid = message.a
             if message.b != VERSION:
-                self.hello.set_exception(WorkerError(f"the worker speaks control version {message.b}, not {VERSION}"))
+                self.ready.set_exception(WorkerError(f"the worker speaks control version {message.b}, not {VERSION}"))
             else:
-                self.hello.set_result(message.a)
+                self.ready.set_result(None)
         elif message.type is Type.DRAINED:
             self.drained.set()
         elif message.type is Type.FAILED:
@@ -171,6 +116,16 @@ class Worker:
                 self._answer((answer, message.key, message.slot), WorkerError(message.text))
         else:
             self._answer((message.type, message.key, message.slot), None)
+
+    def _lost(self) -> None:
+        self.alive = False
+        if not self.ready.done():
+            self.ready.set_exception(Gone())
+            self.ready.exception()  # it is no fault that nobody waits for it
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(Gone())
+        self._gone(self)
 
     def _answer(self, key: tuple[Type, int, int], error: Exception | None) -> None:
         waiting = self._waiting.get(key)
@@ -180,3 +135,65 @@ class Worker:
             waiting.set_exception(error)
         else:
             waiting.set_result(None)
+
+
+def launch(
+    number: int,
+    options: Options,
+    gone: Callable[[Worker], None],
+    *,
+    log_fd: int = -1,
+    instance: Instance | None = None,
+    thread: bool = False,
+) -> Worker:
+    """Start a worker.
+
+    Args:
+        number: 0 .. options.workers - 1.
+        options: see there.
+        gone: called once, when its control channel ends.
+        log_fd: where its access log goes; stays the caller's.
+        instance: where a later manager finds it; None when none shall.
+        thread: run it as a thread of this process.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    slab_fd = os.memfd_create("fastgate-statistics", os.MFD_CLOEXEC)
+    os.ftruncate(slab_fd, engine.stats_size())
+    slab = map_slab(slab_fd)
+    channel = Channel(ours, lambda *_: None)
+    if thread:
+        log, control = (os.dup(log_fd) if log_fd >= 0 else -1), theirs.detach()
+
+        def run() -> int:
+            return engine.run(
+                control, slab_fd, log, worker=number, workers=options.workers,
+                orphan_timeout=options.orphan_timeout, memory_limit=options.memory_limit, build=build(),
+            )  # fmt: skip
+
+        return Worker(number, Thread(run, f"fastgate-worker-{number}"), channel, slab, gone)
+    address, adopt = instance.new_socket(number) if instance is not None else ("", None)
+    adopt_fd = adopt.fileno() if adopt is not None else -1
+    fds = (theirs.fileno(), slab_fd, log_fd, adopt_fd)
+    values = (*fds, number, options.workers, options.orphan_timeout, options.memory_limit, build().decode())
+    runner = Process([str(v) for v in values], tuple(fd for fd in fds if fd >= 0))
+    for end in filter(None, (theirs, adopt)):
+        end.close()
+    os.close(slab_fd)
+    worker = Worker(number, runner, channel, slab, gone)
+    worker.address = address
+    return worker
+
+
+def map_slab(fd: int) -> mmap.mmap:
+    """Map the statistics of a worker, of whatever version."""
+    return mmap.mmap(fd, os.fstat(fd).st_size, prot=mmap.PROT_READ)
+
+
+@cache
+def build() -> bytes:
+    """Name the code that workers of this program run: a digest of the compiled modules and of what starts them."""
+    here = Path(__file__).parent
+    digest = hashlib.blake2b(digest_size=12)
+    for path in sorted([*(here / "core").glob("*.so"), here / "worker.py"]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest().encode()

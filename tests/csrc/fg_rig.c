@@ -231,7 +231,8 @@ bool rig_start(struct rig *rig, const struct fg_functions *f, int log_fd) {
     limit_waits(ends[0]);
     rig->control = ends[0];
     rig->f = f;
-    rig->options = (struct fg_engine_options){.control_fd = ends[1], .stats_fd = slab, .log_fd = log_fd, .workers = 1};
+    rig->options = (struct fg_engine_options){.control_fd = ends[1], .stats_fd = slab, .log_fd = log_fd, .adopt_fd = -1,
+        .workers = 1};
     CHECK_EQ(pthread_create(&rig->thread, NULL, engine_thread, rig), 0);
     if (rig_await(rig, FG_CTL_HELLO, 0))
         return true;

@@ -1,160 +1,15 @@
 """`fastgate run` as a user runs it: a process, files, signals, real clients."""
 
-import contextlib
-import http.client
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
-import threading
-import time
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
-TIMEOUT = 20.0
-SRC = str(Path(__file__).resolve().parents[2] / "src")
-
-GATEWAY = """
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: gw}
-spec:
-  gatewayClassName: fastgate
-  listeners: [{name: http, port: 80, protocol: HTTP}]
----
-apiVersion: fastgate.dev/v1alpha1
-kind: Backend
-metadata: {name: b}
-spec: {endpoints: [{address: 127.0.0.1, port: %d}]}
-"""
-ROUTE = """
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: r}
-spec:
-  parentRefs: [{name: gw}]
-  rules:
-  - matches: [{path: {value: %s}}]
-    backendRefs: [{group: fastgate.dev, kind: Backend, name: b}]
-"""
-
-
-class Echo(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"] or 0)) or self.path.encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_POST  # noqa: N815 - http.server's name
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def backend():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def command(*arguments):
-    environment = {**os.environ, "PYTHONPATH": SRC, "NO_COLOR": "1"}
-    return [sys.executable, "-m", "fastgate", *map(str, arguments)], environment
-
-
-def fastgate(*arguments):
-    line, environment = command(*arguments)
-    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-
-
-class Server:
-    def __init__(self, *arguments, log):
-        self.port, self.admin = free_port(), free_port()
-        line, environment = command(
-            "run", *arguments, "--port-map", f"80={self.port}", "--admin", f"127.0.0.1:{self.admin}",
-            "--access-log-file", log, "--drain-timeout", "5",
-        )  # fmt: skip
-        self.process = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
-        self.wait(lambda: self.admin_page("/readyz")[0] == 200)
-
-    def wait(self, condition):
-        end = time.monotonic() + TIMEOUT
-        while True:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                if condition():
-                    return
-            assert self.process.poll() is None, self.process.stderr.read()
-            assert time.monotonic() < end
-            time.sleep(0.01)
-
-    def admin_page(self, path, **headers):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.admin}{path}", headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as e:
-            with e:
-                return e.code, e.read().decode()
-
-    def get(self, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("POST" if body else "GET", path, body)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def workers(self):
-        return json.loads(self.admin_page("/status")[1])["workers"]
-
-    def stop(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        code = self.process.wait(TIMEOUT)
-        text = self.process.stderr.read()
-        self.process.stderr.close()
-        return code, text
-
-
-@pytest.fixture
-def serve(tmp_path, backend):
-    started = []
-
-    def start(*options, route="/", files=None):
-        (tmp_path / "gateway.yaml").write_text(GATEWAY % backend)
-        (tmp_path / "route.yaml").write_text(ROUTE % route)
-        server = Server(*(files or [tmp_path]), *options, log=tmp_path / "access.log")
-        started.append(server)
-        return server
-
-    yield start
-    for server in started:
-        if server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
-        if not server.process.stderr.closed:
-            server.process.stderr.close()
+from server import GATEWAY, ROUTE, TIMEOUT, command, fastgate, free_port
 
 
 def test_serves_reloads_and_drains(serve, tmp_path):
@@ -247,7 +102,7 @@ def test_status_shows_conditions_and_addresses(serve):
 
 def test_a_second_instance_does_not_share_the_port(serve, tmp_path):
     server = serve()
-    line, environment = command("run", tmp_path, "--port-map", f"80={server.port}", "--admin", "off")
+    line, environment = command("run", tmp_path, "--port-map", f"80={server.port}", "--admin", "off", "--instance", "b")
     second = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert second.returncode == 1
     assert "another process serves this address" in second.stderr

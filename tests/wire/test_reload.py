@@ -85,7 +85,7 @@ def test_a_socket_comes_and_goes(proxies, backend):
     proxy = proxies(config(), {"c": (backend.endpoint,)})
     both = config()
     second = ir.Socket("127.0.0.1", 81, both.sockets[0].listeners)
-    proxy.manager._ports[81] = 0
+    proxy.manager._listeners._ports[81] = 0
     proxy.apply(ir.Ir((*both.sockets, second), both.clusters), {"c": (backend.endpoint,)})
     assert proxy.manager.bound.keys() == {"127.0.0.1:80", "127.0.0.1:81"}
     port = proxy.manager.bound["127.0.0.1:81"][1]
@@ -157,7 +157,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_siblings_go_on(proxies, bac
     proxy.wait_for(lambda: proxy.counter("requests") == 8)
     victim = proxy.manager.pids[0]
     os.kill(victim, signal.SIGKILL)
-    proxy.wait_for(lambda: proxy.manager.replaced == 1)
+    proxy.wait_for(lambda: proxy.manager.statistics.own["workers_replaced"] == 1)
     assert victim not in proxy.manager.pids
     lost = 0
     for up in ups:
@@ -193,22 +193,3 @@ def _answered(client):
     except AssertionError:
         return False
     return client.exactly(2) == b"ok"
-
-
-@pytest.mark.parametrize("form", ["process"], indirect=True)
-def test_workers_outlive_their_manager(proxies, backend):
-    proxy = proxies(config(), {"c": (backend.endpoint,)})
-    (worker,) = proxy.manager._live()
-    proxy.manager._stopping = True
-    proxy.run(_close(worker))
-    client = proxy.connect()
-    client.send(GET)
-    up = backend.accept()
-    up.head()
-    up.send(OK)
-    assert client.head().startswith(b"HTTP/1.1 200")
-    worker.runner.kill()
-
-
-async def _close(worker):
-    worker.close()

@@ -31,17 +31,19 @@ def _family(name: str, kind: str, text: str, samples: Iterable[tuple[str, Mappin
         yield f"{name}{suffix}{_labels(labels)} {value}"
 
 
-def exposition(totals: Totals, reloads: Mapping[str, int], *, ready: bool, replaced: int) -> str:
+def exposition(totals: Totals, own: Mapping[str, int], *, ready: bool) -> str:
     """Return all metrics as text. Cardinality is bounded by the engine's table of series."""
     lines: list[str] = []
     lines += _family("fastgate_ready", "gauge", "Whether the configuration is served.", [("", {}, int(ready))])
     lines += _family(
         "fastgate_reloads_total", "counter", "Configurations that were applied or refused.",
-        [("", {"result": result}, count) for result, count in reloads.items()],
+        [("", {"result": "success"}, own["reloads"]), ("", {"result": "failure"}, own["reloads_refused"])],
     )  # fmt: skip
-    lines += _family(
-        "fastgate_workers_replaced_total", "counter", "Workers that died and were replaced.", [("", {}, replaced)]
-    )
+    for name, text in (
+        ("workers_replaced", "Workers that died and were replaced."),
+        ("roll_backs", "Configurations given up after they were applied, because workers died over them."),
+    ):
+        lines += _family(f"fastgate_{name}_total", "counter", text, [("", {}, own[name])])
     for name, kind, text in engine.counters():
         if name in _INTERNAL or name not in totals.counters:
             continue

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 from fastgate.admin import metrics, views
@@ -42,17 +44,29 @@ class AdminServer:
         self._host = ""
         self.draining = False
 
-    async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen, and return the address that is bound. OSError when it cannot be."""
+    async def start(self, host: str, port: int, inherited: socket.socket | None = None) -> tuple[str, int]:
+        """Listen, and return the address that is bound. OSError when it cannot be.
+
+        Args:
+            host: an address or a name.
+            port: 0 lets the system choose.
+            inherited: a socket that listens there already.
+        """
         self._host = host
-        self._server = await asyncio.start_server(self._serve, host, port, limit=32768)
+        if inherited is not None:
+            self._server = await asyncio.start_server(self._serve, sock=inherited, limit=32768)
+        else:
+            self._server = await asyncio.start_server(self._serve, host, port, limit=32768)
         address = self._server.sockets[0].getsockname()
         return address[0], address[1]
 
-    async def stop(self) -> None:
-        """Stop listening."""
-        if self._server is not None:
-            self._server.close()
+    async def stop(self) -> socket.socket | None:
+        """Stop accepting. Returns a socket that still listens, which closes when nobody holds it."""
+        if self._server is None:
+            return None
+        kept = socket.socket(fileno=os.dup(self._server.sockets[0].fileno()))
+        self._server.close()
+        return kept
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -103,9 +117,7 @@ class AdminServer:
     def _metrics(self) -> str:
         manager = self._runtime.manager
         is_ready, _ = views.ready(self._runtime, draining=self.draining)
-        return metrics.exposition(
-            manager.statistics.totals(), self._runtime.reloads, ready=is_ready, replaced=manager.replaced
-        )
+        return metrics.exposition(manager.statistics.totals(), manager.statistics.own, ready=is_ready)
 
     def _invited(self, request: Request) -> bool:
         """Whether Host names this listener by its address or a loopback name, and no foreign page sent the request."""

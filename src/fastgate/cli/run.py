@@ -97,10 +97,18 @@ def run(
             min=0, envvar="FASTGATE_MEMORY_LIMIT", metavar="MIB", help="Connection memory of a worker; 0: no limit."
         ),
     ] = 0,
+    instance: Annotated[
+        str,
+        typer.Option(
+            envvar="FASTGATE_INSTANCE",
+            help="Name under which a restarted gateway finds its workers. [default: from PATHS and --port-map]",
+        ),
+    ] = "",
 ) -> None:
     """Serve Gateway API resources from files, and reload them when they change.
 
-    Signals: TERM and INT drain (twice: end at once), HUP reloads, USR1 opens the access log file again.
+    Signals: TERM and INT drain (twice: end at once), HUP reloads, USR1 opens the access log file again,
+    USR2 hands over to the program that is installed now.
 
     Example: fastgate run gateway.yaml routes/ --port-map 80=8080
     """
@@ -119,5 +127,6 @@ def run(
         drain_timeout=drain_timeout,
         orphan_timeout=int(orphan_timeout * 1000),
         memory_limit=memory_limit << 20,
+        instance=instance,
     )
     sys.exit(asyncio.run(server.run()))

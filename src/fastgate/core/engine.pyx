@@ -35,9 +35,10 @@ cdef extern from "fg_engine.h" nogil:
         match_fn match
 
     ctypedef struct fg_engine_options "struct fg_engine_options":
-        int control_fd, stats_fd, log_fd
+        int control_fd, stats_fd, log_fd, adopt_fd
         uint32_t worker, workers, orphan_timeout
         uint64_t memory_limit
+        const char *build
 
     ctypedef struct fg_engine "struct fg_engine":
         pass
@@ -89,8 +90,8 @@ cdef extern from "fg_stats.h" nogil:
     uint64_t fg_stats_load_acquire(const uint64_t *word)
 
 
-def run(int control_fd, int stats_fd, int log_fd, *, uint32_t worker=0, uint32_t workers=1, uint32_t orphan_timeout=60000,
-        uint64_t memory_limit=0):
+def run(int control_fd, int stats_fd, int log_fd, *, int adopt_fd=-1, uint32_t worker=0, uint32_t workers=1,
+        uint32_t orphan_timeout=60000, uint64_t memory_limit=0, bytes build=b""):
     """Run one worker on the calling thread until its manager stops it or its drain has ended. The descriptors become the
     engine's; times are milliseconds, sizes bytes. Returns 0, or raises OSError when the engine cannot be made."""
     cdef fg_functions f
@@ -108,7 +109,8 @@ def run(int control_fd, int stats_fd, int log_fd, *, uint32_t worker=0, uint32_t
     f.open_image = image_open
     f.close_image = image_close
     f.match = match
-    o.control_fd, o.stats_fd, o.log_fd = control_fd, stats_fd, log_fd
+    o.control_fd, o.stats_fd, o.log_fd, o.adopt_fd = control_fd, stats_fd, log_fd, adopt_fd
+    o.build = build
     o.worker, o.workers, o.orphan_timeout, o.memory_limit = worker, workers, orphan_timeout, memory_limit
     with nogil:
         e = fg_engine_new(&f, &o)
@@ -133,6 +135,12 @@ def counters():
 def latency_bounds():
     """Upper bounds of the latency histogram's buckets, in microseconds; one more bucket has no bound."""
     return [engine_bounds[i] for i in range(ENGINE_BOUNDS)]
+
+
+def is_stats(const uint8_t[::1] slab):
+    """Whether this is the slab of a worker of this version that has started."""
+    return (slab.shape[0] == <Py_ssize_t>fg_stats_size() and (<const fg_slab *>&slab[0]).magic == FG_STATS_MAGIC
+            and (<const fg_slab *>&slab[0]).size == fg_stats_size())
 
 
 def read_stats(const uint8_t[::1] slab):

@@ -635,13 +635,6 @@ def build(config, generation=1):
     return Builder().build(config, generation)
 
 
-def with_generation(bytes image, uint64_t generation):
-    """Return the image under another generation; the checksum does not cover it."""
-    cdef bytearray out = bytearray(image)
-    (<fg_img_header *><char *>out).generation = generation
-    return bytes(out)
-
-
 def build_endpoints(clusters, version):
     """Return the endpoint table of a mapping from cluster key to `ir.Endpoint`s whose addresses are IP literals."""
     by_key = sorted((key(name), endpoints) for name, endpoints in clusters.items())
