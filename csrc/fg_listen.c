@@ -46,26 +46,27 @@ static bool full(struct fg_listen *l) {
     return (own && l->connections >= own) || e->stats->c.connections_open >= e->max_connections || fg_pool_full(&e->pool);
 }
 
-/* True when the queue is empty. */
-static bool accept_some(struct fg_listen *l, int most) {
+enum accepted { QUEUE_EMPTY, QUEUE_LEFT, CANNOT_ACCEPT };
+
+static enum accepted accept_some(struct fg_listen *l, int most) {
     while (most-- > 0) {
         struct sockaddr_storage peer;
         socklen_t len = sizeof peer;
         if (full(l)) { /* the others wait in the queue */
             pause_accepting(l->e);
-            return false;
+            return CANNOT_ACCEPT;
         }
         int fd = accept4(l->io.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
             fg_down_accept(l, fd, &peer);
         else if (errno == EAGAIN)
-            return true;
+            return QUEUE_EMPTY;
         else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             pause_accepting(l->e);
-            return false;
+            return CANNOT_ACCEPT;
         }
     }
-    return false;
+    return QUEUE_LEFT;
 }
 
 static void listen_run(struct fg_io *io) {
@@ -115,7 +116,7 @@ int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd, int 
 }
 
 static void close_listen(struct fg_listen *l) {
-    while (l->socket >= 0 && !accept_some(l, ACCEPTS_PER_TURN) && !full(l))
+    while (accept_some(l, ACCEPTS_PER_TURN) == QUEUE_LEFT) /* also what the image knows no more: it gets an answer */
         ;
     l->closing = true;
     fg_loop_remove(&l->e->loop, &l->io); /* the manager still holds the open file: epoll would keep reporting it */

@@ -6,6 +6,7 @@ It imports the compiled modules and nothing else of fastgate: no models, no YAML
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 
@@ -28,6 +29,8 @@ def main(arguments: list[str]) -> int:
     """Run one worker: four descriptors (control, statistics, log, adoption), number, count, ms as an orphan, bytes."""
     *numbers, build = arguments
     control, stats, log, adopt, number, count, orphan_timeout, memory = map(int, numbers)
+    for fd in filter(lambda fd: fd >= 0, (control, stats, log, adopt)):
+        os.set_inheritable(fd, False)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(_PR_SET_NAME, b"fastgate-worker", 0, 0, 0)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -144,3 +145,41 @@ def test_help_has_examples():
     for name in ("run", "validate", "explain", "status"):
         text = fastgate(name, "--help").stdout
         assert "Example: fastgate " + name in text
+
+
+def test_before_it_drains_it_accepts_on_for_a_while_and_says_that_it_is_not_ready(serve):
+    server = serve("--drain-delay", 2)
+    server.process.send_signal(signal.SIGTERM)
+    server.wait(lambda: server.admin_page("/readyz") == (503, "draining\n"))
+    assert server.get("/x") == (200, "/x")
+    assert server.process.wait(TIMEOUT) == 0
+
+
+def test_a_second_signal_ends_it_at_once(serve):
+    server = serve("--drain-timeout", 60)
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")  # and nothing more
+        server.wait(lambda: server.metric("fastgate_requests_active") == 1)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait(lambda: server.admin_page("/readyz")[0] == 503)
+        code, text = server.stop()
+    assert code == 0
+    assert "stopped with requests open" in text
+
+
+def test_a_configuration_that_kills_workers_is_reported_and_the_next_change_tried(serve, tmp_path):
+    server = serve("--workers", 1)
+    (tmp_path / "route.yaml").write_text(ROUTE % "/bad")
+    server.wait(lambda: server.get("/x")[0] == 404)
+    for n in range(3):
+        os.kill(server.workers()[0], signal.SIGKILL)
+        server.wait(lambda n=n: server.metric("fastgate_workers_replaced_total") == n + 1 and server.workers())
+    reason = "workers died over generation 2: the configuration before it is served again"
+    assert any(reason in problem for problem in json.loads(server.admin_page("/status")[1])["problems"])
+    assert server.get("/x")[0] == 200
+    assert server.metric("fastgate_roll_backs_total") == 1
+    assert f"{reason}, as generation 3" in server.text
+    (tmp_path / "route.yaml").write_text(ROUTE % "/next")
+    server.wait(lambda: server.get("/x")[0] == 404)
+    assert server.get("/next")[0] == 200
+    assert reason not in server.admin_page("/status")[1]

@@ -85,7 +85,6 @@ def test_a_socket_comes_and_goes(proxies, backend):
     proxy = proxies(config(), {"c": (backend.endpoint,)})
     both = config()
     second = ir.Socket("127.0.0.1", 81, both.sockets[0].listeners)
-    proxy.manager._listeners._ports[81] = 0
     proxy.apply(ir.Ir((*both.sockets, second), both.clusters), {"c": (backend.endpoint,)})
     assert proxy.manager.bound.keys() == {"127.0.0.1:80", "127.0.0.1:81"}
     port = proxy.manager.bound["127.0.0.1:81"][1]
