@@ -351,7 +351,7 @@ def drain(s):
 
 
 def drain_for_a_moment(s):
-    (s.worker,) = s.proxy.manager._live()
+    (s.worker,) = s.proxy.manager._supervisor.live()
     s.drain(SOON / 1000)
 
 

@@ -194,7 +194,7 @@ def test_workers_start_isolated(processes):
 
 def test_no_turn_of_the_loop_waits_for_an_image(proxy, backend):
     """What PREPARE does takes long for many routes, and none of it happens on the loop."""
-    many = config(*(match(forward(), f"/{n}/[a-z]+", kind=ir.PathKind.REGEX) for n in range(3000)))
+    many = config(*(match(forward(), f"/{n}/[a-z]+", kind=ir.PathKind.REGEX) for n in range(20_000)))
     before = proxy.counter("longest_turn_ns")
     began = time.monotonic_ns()
     proxy.run(_prepare_alone(proxy, many))
