@@ -130,9 +130,9 @@ class ListenerManager:
             return not late
         return True
 
-    async def stop(self, *, adopted: bool = True) -> None:
-        """End the workers at once and close every socket. Without `adopted` those workers serve on, as orphans."""
-        await self._supervisor.stop(adopted=adopted)
+    async def stop(self) -> None:
+        """End the workers at once and close every socket."""
+        await self._supervisor.stop()
         self._listeners.close()
         self._publication.close()
         self._before = None

@@ -122,7 +122,8 @@ class Standalone:
             log.info("adopted %d workers", adopted)
         try:
             if not await self._start(prepared, inherited):
-                await self._manager.stop(adopted=False)
+                if adopted or self._predecessor is not None:
+                    self._manager.leave()  # ours too: they have accepted connections by now
                 return 1
             return await self._serve(watch)
         finally:

@@ -58,6 +58,7 @@ class Supervisor:
         self._starting: set[Worker] = set()
         self._retiring: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._left: set[str] = set()  # addresses of workers that were left to a successor
         self._deaths: list[float] = []
         self._committed_at = 0.0
         self._stopping = False
@@ -86,7 +87,7 @@ class Supervisor:
         """
         self._stopping = False
         orphans = await adopt(self._instance, self._gone) if self._instance is not None else []
-        for orphan in orphans:
+        for orphan in sorted(orphans, key=lambda o: o.worker.address not in self._left):  # our own before another's
             worker, number = orphan.worker, orphan.worker.number
             self.statistics.attach(worker.slab)
             orphan.stays &= not self._renew and number < self._options.workers and self._workers[number] is None
@@ -127,6 +128,7 @@ class Supervisor:
     def leave(self) -> None:
         """Leave the workers to a successor: from now on they are orphans."""
         self._cease()
+        self._left = {worker.address for worker in self.all()}
         for worker in self.all():
             worker.close()
         self._workers = [None] * self._options.workers
@@ -135,11 +137,10 @@ class Supervisor:
         self.statistics.forget_workers()
         self._renew = False
 
-    async def stop(self, *, adopted: bool = True) -> None:
-        """End the workers at once; without `adopted` those are left to a successor."""
+    async def stop(self) -> None:
+        """End the workers at once."""
         self._cease()
-        known = [*filter(None, self._workers), *self._starting, *self._retiring]  # those that drained are to be reaped
-        ending = [w for w in known if adopted or not isinstance(w.runner, Adopted)]
+        ending = [*filter(None, self._workers), *self._starting, *self._retiring]  # those that drained are to be reaped
         for worker in ending:
             worker.send(Message(Type.STOP))
         for worker in ending:
