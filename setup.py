@@ -1,8 +1,9 @@
 """Builds the compiled modules. Everything else is in pyproject.toml.
 
 Switches, all environment variables:
-  FASTGATE_SANITIZE=address,undefined   build with these sanitizers (run with LD_PRELOAD of their runtime)
-  FASTGATE_COVERAGE=1                   gcov counters in the C files and the generated ones
+  FASTGATE_SANITIZE=address,undefined   build with these sanitizers (run with LD_PRELOAD of their runtime);
+                                        fuzzer-no-link as well with CC=clang CXX=clang++
+  FASTGATE_COVERAGE=1                   gcov counters, of lines of the .pyx files
   FASTGATE_DEBUG=1                      -O0 -g3 and Cython's own checks
   FASTGATE_JOBS=N                       compiler processes (default: the machine's)
 """
@@ -85,6 +86,7 @@ setup(
     ext_modules=cythonize(
         [e for e in EXTENSIONS if Path(e.sources[0]).exists()],
         nthreads=JOBS,
+        emit_linenums=COVERAGE,
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

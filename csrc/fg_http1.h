@@ -41,7 +41,7 @@ enum { FG_CONN_CLOSE = 1, FG_CONN_KEEP_ALIVE = 2, FG_CONN_UPGRADE = 4, FG_CONN_N
 
 struct fg_h1_limits {
     uint32_t max_head;     /* bytes, request or status line included */
-    uint32_t max_line;     /* bytes of the request line */
+    uint32_t max_line;     /* bytes of the request line, an empty one before it included; max_head when that is less */
     uint16_t max_fields;
 };
 

@@ -28,3 +28,26 @@ def socket(*listeners):
 
 def hosts_of(**vhosts):
     return socket(listener("l", "", [ir.VirtualHost(h, in_order(m)) for h, m in vhosts.items()]))
+
+
+def everything():
+    """An IR that has some of everything that an image can hold."""
+    backends = (
+        ir.WeightedBackend(1, "c1", ir.Filters(hostname="h", path=ir.PathRewrite(ir.PathKind.PREFIX, "/y"))),
+        ir.WeightedBackend(2, None, respond=ir.Respond(500, "invalid_backend")),
+    )
+    edits = ir.HeaderEdits((("X-A", "1"),), (("X-B", "2"),), ("x-c",))
+    forward = ir.Rule(
+        "HTTPRoute/ns/f/0", "HTTPRoute/ns/f", "name", ir.Forward(backends, 5, 6), ir.Filters(edits, edits)
+    )
+    redirect = ir.Rule("HTTPRoute/ns/f/1", "HTTPRoute/ns/f", "", ir.Redirect(302, "https", "b", 8443))
+    s = hosts_of(
+        **{
+            "a.example": [
+                match(0, f"/p{n}", headers=[ir.ValueMatch("x-a", ir.ValueKind.REGEX, "b+")]) for n in range(9)
+            ],
+            "*.example": [ir.Match(ir.PathMatch(ir.PathKind.PREFIX, ""), "", (), (), forward)],
+            "": [ir.Match(ir.PathMatch(ir.PathKind.EXACT, "/r"), "", (), (), redirect)],
+        }
+    )
+    return ir.Ir((s,), (ir.Cluster("c0"), ir.Cluster("c1", health_check=ir.HealthCheck("/h"))))

@@ -114,8 +114,6 @@ cdef int64_t message(const uint8_t *buf, size_t size, size_t max_size, uint32_t 
         if have >= 4 and have >= length[0] + 4:
             length[0] += 4
             return <int64_t>pos if have == length[0] else FG_E_BAD_CLIENT_HELLO
-        if pos >= max_size:
-            return FG_E_CLIENT_HELLO_TOO_LARGE
 
 
 cdef int64_t server_name(cursor_t *c, uint32_t left, fg_client_hello *hello) noexcept nogil:
@@ -210,7 +208,7 @@ cdef int64_t client_hello(const uint8_t *buf, size_t size, size_t max_size, fg_c
     """Parses a ClientHello. Contract: csrc/fg_http1.h."""
     cdef cursor_t c
     cdef uint32_t left = 0
-    cdef int64_t end = message(buf, size, max_size, &left), n
+    cdef int64_t end = message(buf, size if size < max_size else max_size, max_size, &left), n
     memset(hello, 0, sizeof(fg_client_hello))
     if end < 0:
         return FG_E_CLIENT_HELLO_TOO_LARGE if end == FG_MORE and size >= max_size else end

@@ -458,7 +458,7 @@ cdef int64_t request_target(const uint8_t *buf, const uint8_t *p, const uint8_t 
         head.target_form = FG_TARGET_AUTHORITY
         head.path_clean = 1
         bad = authority(buf, <uint32_t>(p - buf), <uint32_t>(end - p), head)
-        return FG_E_BAD_TARGET_FORM if bad or head.host.len == head.authority.len else 0
+        return FG_E_BAD_TARGET_FORM if bad or head.port == 0 else 0  # there is no default port (RFC 9110 section 9.3.6)
     if p[0] == c'/':  # path_and_query has been here
         head.target_form = FG_TARGET_ORIGIN
         return 0
@@ -515,23 +515,22 @@ cdef int64_t request_host(const uint8_t *buf, fg_h1_head *head) noexcept nogil:
 
 cdef int64_t h1_request(const uint8_t *buf, size_t size, const fg_h1_limits *limits, fg_h1_head *head) noexcept nogil:
     """Parses a request head (RFC 9112 section 3). Contract: csrc/fg_http1.h."""
-    cdef bint first_time = head.scanned < limits.max_line
+    cdef size_t longest = limits.max_line if limits.max_line < limits.max_head else limits.max_head
+    cdef bint unseen = head.scanned < longest <= size  # the request line's limit is reached for the first time
     cdef int64_t lines = complete_lines(buf, size, limits, head)
     cdef int64_t used, bad
     cdef const uint8_t *p = buf
     cdef const uint8_t *start
     cdef const uint8_t *end
+    if size >= 2 and p[0] == c'\r' and p[1] == c'\n':  # one empty line before the request line (RFC 9112 section 2.2)
+        p += 2
+    if unseen and memchr(p, c'\n', longest - (p - buf)) == NULL:
+        return FG_E_LINE_TOO_LONG
     if lines < 0:
-        if first_time and size >= limits.max_line and memchr(buf, c'\n', limits.max_line) == NULL:
-            return FG_E_LINE_TOO_LONG
         return lines
     end = buf + lines
-    if p[0] == c'\r' and p[1] == c'\n':  # one empty line before the request line (RFC 9112 section 2.2)
-        p += 2
-        if p == end:
-            if first_time and size >= limits.max_line and memchr(p, c'\n', limits.max_line - 2) == NULL:
-                return FG_E_LINE_TOO_LONG
-            return FG_MORE
+    if p == end:
+        return FG_MORE
 
     start = p
     p = fg_scan_class(p, end, FG_CLASS_TOKEN)
@@ -549,8 +548,6 @@ cdef int64_t h1_request(const uint8_t *buf, size_t size, const fg_h1_limits *lim
         p = path_and_query(buf, p, end, head)
     else:
         p = fg_scan_target(p, end)
-    if p - buf > limits.max_line:
-        return FG_E_LINE_TOO_LONG
     if p == start or (p[0] != c' ' and p[0] != c'\r' and p[0] != c'\n'):
         return FG_E_BAD_TARGET
     if p[0] != c' ':
@@ -562,8 +559,6 @@ cdef int64_t h1_request(const uint8_t *buf, size_t size, const fg_h1_limits *lim
         return bad
     if p[9] != c'\r' or p[10] != c'\n':
         return FG_E_BAD_LINE_END if p[9] == c'\n' or p[9] == c'\r' else FG_E_BAD_VERSION
-    if p + 11 - buf > limits.max_line:
-        return FG_E_LINE_TOO_LONG
     bad = request_target(buf, start, p, head)
     if bad:
         return bad
@@ -593,7 +588,7 @@ cdef int64_t h1_response(const uint8_t *buf, size_t size, const fg_h1_limits *li
     if bad:
         return FG_E_BAD_STATUS_LINE if bad == FG_E_BAD_VERSION else bad
     p = buf + 8
-    if end - p < 6 or p[0] != c' ' or p[1] < c'1' or p[1] > c'9' or p[2] < c'0' or p[2] > c'9' or p[3] < c'0' or p[3] > c'9':
+    if end - p < 5 or p[0] != c' ' or p[1] < c'1' or p[1] > c'9' or p[2] < c'0' or p[2] > c'9' or p[3] < c'0' or p[3] > c'9':
         return FG_E_BAD_STATUS_LINE
     head.status = (p[1] - c'0') * 100 + (p[2] - c'0') * 10 + (p[3] - c'0')
     p += 4

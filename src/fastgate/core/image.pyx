@@ -70,14 +70,22 @@ cdef bint filters_ok(seg_t s, const fg_img_filters *f) noexcept nogil:
 
 # --- tries ------------------------------------------------------------------------------------------------------------------------
 
+cdef inline bint child_ok(seg_t s, fg_ref nodes, const fg_node *parent, uint32_t off) noexcept nogil:
+    """Whether a child is a node, and as deep as its edge leads: a matcher reports the depth as bytes of its input."""
+    cdef const fg_node *n = <const fg_node *>(s.p + off)
+    return member_ok(nodes, off, sizeof(fg_node)) and n.depth == <uint64_t>parent.depth + n.label.len + 1
+
+
 cdef const char *nodes_fault(seg_t s, fg_ref nodes, uint32_t root) noexcept nogil:
-    """Everything about nodes but their values. Links upwards point to earlier nodes, so that following them ends; a step
-    downwards always uses up input."""
+    """Everything about nodes but their values. Links upwards point to earlier nodes that are less deep, so that following them
+    ends; a step downwards always uses up input."""
     cdef const fg_node *n
     cdef const fg_slot *slots
     cdef uint32_t i, j, at
     if not array_ok(s, nodes, sizeof(fg_node)) or not member_ok(nodes, root, sizeof(fg_node)):
         return "nodes"
+    if (<const fg_node *>(s.p + root)).depth:
+        return "root"
     for i in range(nodes.len):
         at = nodes.off + i * <uint32_t>sizeof(fg_node)
         n = <const fg_node *>(s.p + at)
@@ -85,10 +93,12 @@ cdef const char *nodes_fault(seg_t s, fg_ref nodes, uint32_t root) noexcept nogi
             return "node label"
         if n.up and (n.up >= at or not member_ok(nodes, n.up, sizeof(fg_node))):
             return "node link"
+        if n.up and (<const fg_node *>(s.p + n.up)).depth >= n.depth:
+            return "node link"
         if n.children == 0:
             continue
         if n.mask == 0:
-            if not member_ok(nodes, n.children, sizeof(fg_node)):
+            if not child_ok(s, nodes, n, n.children):
                 return "node child"
             continue
         if (n.mask & (n.mask + 1)) != 0 or n.mask >= 0x7fffffff or not array_ok(s, fg_ref(n.children, n.mask + 1), sizeof(fg_slot)):
@@ -98,7 +108,7 @@ cdef const char *nodes_fault(seg_t s, fg_ref nodes, uint32_t root) noexcept nogi
         for j in range(n.mask + 1):
             if slots[j].node == 0:
                 at += 1
-            elif not member_ok(nodes, slots[j].node, sizeof(fg_node)):
+            elif not child_ok(s, nodes, n, slots[j].node):
                 return "node slot"
         if at == 0:
             return "full table"  # a probe would not end

@@ -123,6 +123,10 @@ def test_limits():
     data = records(hello(extension(99, bytes(500))))
     assert verdict(data, max_size=200) == "client_hello_too_large"
     assert verdict(records(hello(extension(99, bytes(180))), *(1,) * 200), max_size=400) == "client_hello_too_large"
+    data = records(hello(), *(20,) * 10)
+    for size in range(len(data) + 1):  # of the records, however many of their bytes are there
+        whole, there = verdict(data, max_size=size), verdict(data[:size], max_size=size)
+        assert whole == there == "client_hello_too_large" or size == len(data)
     assert verdict(records(hello(extension(16, vec(2, vec(1, b"x") * 40)))))[1] == (b"x",) * 16
     assert verdict(records(hello(extension(16, vec(2, vec(1, b"x" * 33) + vec(1, b"h2"))))))[1] == (b"h2",)
     assert verdict(records(hello(extension(43, vec(1, b"\x7a\x7a\x03\x03")))))[2] == 0x0303

@@ -65,6 +65,8 @@ def test_one_empty_line_may_precede():
         (b"GET http://u@a/ HTTP/1.1\r\n", "bad_host"),
         (b"CONNECT / HTTP/1.1\r\n", "bad_target_form"),
         (b"CONNECT a HTTP/1.1\r\n", "bad_target_form"),
+        (b"CONNECT a: HTTP/1.1\r\n", "bad_target_form"),
+        (b"CONNECT a:0 HTTP/1.1\r\n", "bad_target_form"),
         (head(b"A : 1"), "bad_field_name"),
         (head(b": 1"), "bad_field_name"),
         (head(b"A"), "bad_field_name"),
@@ -117,6 +119,11 @@ def test_faults(data, code):
 def test_limits():
     assert verdict(http1.parse_request, b"GET /" + b"a" * 100, max_line=64) == "line_too_long"
     assert verdict(http1.parse_request, b"GET /" + b"a" * 100 + b" HTTP/1.1\r\n", max_line=64) == "line_too_long"
+    for whole in (b"G" * 100 + b"\r\n", b"\r\n" + b"G" * 100 + b"\r\n"):  # known before what is wrong with it
+        assert verdict(http1.parse_request, whole, max_line=64) == "line_too_long"
+        assert verdict(http1.parse_request, whole[:64], max_line=64) == "line_too_long"
+        assert verdict(http1.parse_request, whole, max_line=96, max_head=64) == "line_too_long"
+        assert verdict(http1.parse_request, whole[:64], max_line=96, max_head=64) == "line_too_long"
     assert verdict(http1.parse_request, head(b"A: " + b"a" * 100), max_head=64) == "head_too_large"
     assert verdict(http1.parse_request, head(b"A: " + b"a" * 100)[:80], max_head=64) == "head_too_large"
     assert verdict(http1.parse_request, head(b"A: 1", b"A: 1"), max_fields=2) == "too_many_fields"
@@ -160,6 +167,7 @@ def test_response():
 @pytest.mark.parametrize(
     ("data", "code"),
     [
+        (b"HTTP/1.1 200\n", "bad_line_end"),
         (b"HTTP/1.1 20 OK\r\n", "bad_status_line"),
         (b"HTTP/1.1 2000 OK\r\n", "bad_status_line"),
         (b"HTTP/1.1  200 OK\r\n", "bad_status_line"),

@@ -3,34 +3,12 @@
 import random
 import struct
 
-from tables import hosts_of, match
+from tables import everything
 
 from fastgate import ir
 from fastgate.core import image
 from fastgate.core.router import Batch, Table
 from fastgate.core.snapshot import Builder, build, key
-
-
-def example():
-    backends = (
-        ir.WeightedBackend(1, "c1", ir.Filters(hostname="h", path=ir.PathRewrite(ir.PathKind.PREFIX, "/y"))),
-        ir.WeightedBackend(2, None, respond=ir.Respond(500, "invalid_backend")),
-    )
-    edits = ir.HeaderEdits((("X-A", "1"),), (("X-B", "2"),), ("x-c",))
-    forward = ir.Rule(
-        "HTTPRoute/ns/f/0", "HTTPRoute/ns/f", "name", ir.Forward(backends, 5, 6), ir.Filters(edits, edits)
-    )
-    redirect = ir.Rule("HTTPRoute/ns/f/1", "HTTPRoute/ns/f", "", ir.Redirect(302, "https", "b", 8443))
-    s = hosts_of(
-        **{
-            "a.example": [
-                match(0, f"/p{n}", headers=[ir.ValueMatch("x-a", ir.ValueKind.REGEX, "b+")]) for n in range(9)
-            ],
-            "*.example": [ir.Match(ir.PathMatch(ir.PathKind.PREFIX, ""), "", (), (), forward)],
-            "": [ir.Match(ir.PathMatch(ir.PathKind.EXACT, "/r"), "", (), (), redirect)],
-        }
-    )
-    return ir.Ir((s,), (ir.Cluster("c0"), ir.Cluster("c1", health_check=ir.HealthCheck("/h"))))
 
 
 def with_checksum(data):
@@ -49,7 +27,7 @@ def with_checksum(data):
 
 
 def test_every_change_of_a_byte_is_seen():
-    data = build(example(), 7)
+    data = build(everything(), 7)
     assert image.check(data) is None
     for at in range(0, len(data), 3):
         if 32 <= at < 64:
@@ -60,13 +38,13 @@ def test_every_change_of_a_byte_is_seen():
 
 
 def test_every_truncation_is_seen():
-    data = build(example())
+    data = build(everything())
     for size in range(0, len(data), 7):
         assert image.check(data[:size]) is not None
 
 
 def test_damage_under_a_good_checksum_never_reaches_a_reader():
-    data = build(example())
+    data = build(everything())
     assert with_checksum(data) == data
     draw = random.Random(1)
     accepted = 0
@@ -92,7 +70,7 @@ def test_damage_under_a_good_checksum_never_reaches_a_reader():
 
 
 def test_a_builder_keeps_what_came_again():
-    builder, config = Builder(), example()
+    builder, config = Builder(), everything()
     first = builder.build(config, 1)
     assert builder.build(config, 1) == first == build(config, 1)
     moved = ir.Ir(config.sockets, config.clusters[::-1])

@@ -1,0 +1,57 @@
+"""The fuzz harnesses of tests/fuzz: how they are built, replayed and run."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sanitized
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FOLDER = sanitized.ROOT / "tests/fuzz"
+MODULES = ("http1", "client_hello", "regex", "image", "snapshot", "router")
+
+
+@dataclass(frozen=True)
+class Harness:
+    """One C file, its corpus, and the functions that it is about: (module, exported function)."""
+
+    name: str
+    subjects: tuple[tuple[str, str], ...]
+    longest: int  # bytes of the inputs that a search makes
+
+    @property
+    def corpus(self) -> Path:
+        return FOLDER / "corpus" / self.name
+
+    def program(self, variant: sanitized.Variant) -> Path:
+        parts = [FOLDER / f"{self.name}.c", FOLDER / "embed.c"]
+        if variant is not sanitized.LIBFUZZER:
+            parts.append(FOLDER / "replay.c")
+        return sanitized.program(variant, self.name, parts)
+
+    def replay(self, variant: sanitized.Variant, files: Sequence[Path], core: Path | None = None) -> str:
+        """Give files to the harness; RuntimeError with what it said when it found something."""
+        command = [self.program(variant), *files]
+        environment = sanitized.environment(core or sanitized.modules(variant, MODULES))
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{self.name}: exit code {done.returncode}\n{done.stderr[-6000:]}")
+        return done.stdout
+
+
+HARNESSES = {
+    h.name: h
+    for h in (
+        Harness("request", (("http1", "h1_request"), ("http1", "path_normalize")), 1024),
+        Harness("response", (("http1", "h1_response"),), 1024),
+        Harness("chunked", (("http1", "h1_chunk"), ("http1", "h1_trailers")), 1024),
+        Harness("client_hello", (("client_hello", "client_hello"),), 2048),
+        Harness("router", (("router", "match"),), 512),
+        Harness("image", (("image", "image_check"), ("image", "image_open")), 256),
+    )
+}
