@@ -131,7 +131,7 @@ void fg_exchange_try(struct fg_req *r, bool fresh) {
         return;
     }
     const struct fg_img_limits *l = &r->socket->limits;
-    if (l->upstream_connections && ep->connections >= l->upstream_connections && fg_list_empty(&ep->idle)) {
+    if (l->upstream_connections && ep->connections >= fg_share(e, l->upstream_connections) && fg_list_empty(&ep->idle)) {
         fg_reply_reason(r, FG_R_UPSTREAM_LIMIT);
         return;
     }

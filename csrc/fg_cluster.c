@@ -1,158 +1,12 @@
-/* Endpoint tables, and the two choices behind a rule: which of its backends, then which of the backend's endpoints. */
+/* The two choices behind a rule: which of its backends, then which of the backend's endpoints. */
 #include "fg_hash.h"
 #include "fg_worker.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-static uint64_t address_key(const struct fg_address *a) {
-    return fg_hash(a, offsetof(struct fg_address, family) + 1);
-}
-
-struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address *a) {
-    uint64_t key = address_key(a);
-    struct fg_endpoint **bucket = &e->buckets[key % FG_ENDPOINT_BUCKETS];
-    for (struct fg_endpoint *ep = *bucket; ep; ep = ep->next) {
-        if (ep->key == key && memcmp(&ep->address, a, offsetof(struct fg_address, family) + 1) == 0) {
-            ep->refs++;
-            return ep;
-        }
-    }
-    struct fg_endpoint *ep = calloc(1, sizeof *ep);
-    if (ep == NULL)
-        return NULL;
-    ep->address = *a;
-    ep->key = key;
-    ep->refs = 1;
-    fg_list_init(&ep->idle);
-    ep->next = *bucket;
-    *bucket = ep;
-    return ep;
-}
-
-void fg_endpoint_unref(struct fg_engine *e, struct fg_endpoint *ep) {
-    if (--ep->refs)
-        return;
-    struct fg_endpoint **at = &e->buckets[ep->key % FG_ENDPOINT_BUCKETS];
-    while (*at != ep)
-        at = &(*at)->next;
-    *at = ep->next;
-    free(ep);
-}
-
-/* --- tables ------------------------------------------------------------------------------------------------------------ */
-
-static void close_idle(struct fg_endpoint *ep) {
-    while (!fg_list_empty(&ep->idle))
-        fg_up_close(fg_container_of(ep->idle.next, struct fg_up, link));
-}
-
-void fg_endpoints_free(struct fg_engine *e, struct fg_endpoints *t) {
-    if (t == NULL)
-        return;
-    for (uint32_t c = 0; c < t->n; c++) {
-        for (uint32_t i = 0; i < t->clusters[c].n; i++) {
-            struct fg_endpoint *ep = t->clusters[c].choices[i].endpoint;
-            if (--ep->listed == 0)
-                close_idle(ep);
-            fg_endpoint_unref(e, ep);
-        }
-        free(t->clusters[c].choices);
-    }
-    free(t->clusters);
-    free(t);
-}
-
-static int load_cluster(struct fg_engine *e, struct fg_cluster *c, const struct fg_ep_cluster *from,
-                        const struct fg_ep_endpoint *all) {
-    c->key = from->key;
-    c->choices = calloc(from->count ? from->count : 1, sizeof *c->choices);
-    if (c->choices == NULL)
-        return -1;
-    for (uint32_t i = 0; i < from->count; i++) {
-        const struct fg_ep_endpoint *x = &all[from->first + i];
-        struct fg_address a = {.port = x->port, .family = x->family};
-        memcpy(a.ip, x->address, sizeof a.ip);
-        struct fg_endpoint *ep = fg_endpoint_get(e, &a);
-        if (ep == NULL)
-            return -1;
-        ep->listed++;
-        c->choices[c->n++] = (struct fg_choice){ep, x->weight};
-        if (x->weight > c->max_weight)
-            c->max_weight = x->weight;
-        c->uneven |= x->weight != c->choices[0].weight;
-    }
-    return 0;
-}
-
-static bool table_is_sound(const struct fg_ep_header *h, size_t size) {
-    if (size < sizeof *h || h->magic != FG_ENDPOINTS_MAGIC || h->size != size)
-        return false;
-    uint64_t need = sizeof *h + (uint64_t)h->nclusters * sizeof(struct fg_ep_cluster) +
-                    (uint64_t)h->nendpoints * sizeof(struct fg_ep_endpoint);
-    if (need > size)
-        return false;
-    const struct fg_ep_cluster *c = (const void *)(h + 1);
-    for (uint32_t i = 0; i < h->nclusters; i++) {
-        if ((uint64_t)c[i].first + c[i].count > h->nendpoints || (i && c[i - 1].key >= c[i].key))
-            return false;
-    }
-    const struct fg_ep_endpoint *x = (const void *)(c + h->nclusters);
-    for (uint32_t i = 0; i < h->nendpoints; i++) {
-        if ((x[i].family != 4 && x[i].family != 6) || x[i].port == 0)
-            return false;
-    }
-    return true;
-}
-
-static struct fg_endpoints *build_table(struct fg_engine *e, const struct fg_ep_header *h) {
-    struct fg_endpoints *t = calloc(1, sizeof *t);
-    if (t == NULL)
-        return NULL;
-    t->version = h->version;
-    t->clusters = calloc(h->nclusters ? h->nclusters : 1, sizeof *t->clusters);
-    if (t->clusters == NULL) {
-        free(t);
-        return NULL;
-    }
-    const struct fg_ep_cluster *c = (const void *)(h + 1);
-    const struct fg_ep_endpoint *x = (const void *)(c + h->nclusters);
-    for (uint32_t i = 0; i < h->nclusters; i++) {
-        t->n++;
-        if (load_cluster(e, &t->clusters[i], &c[i], x) < 0) {
-            fg_endpoints_free(e, t);
-            return NULL;
-        }
-    }
-    return t;
-}
-
-struct fg_endpoints *fg_endpoints_load(struct fg_engine *e, int fd, char *why, size_t why_size) {
-    struct stat st;
-    struct fg_endpoints *t = NULL;
-    if (fstat(fd, &st) < 0 || st.st_size < (off_t)sizeof(struct fg_ep_header)) {
-        snprintf(why, why_size, "the endpoint table is too short");
-        return NULL;
-    }
-    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (p == MAP_FAILED) {
-        snprintf(why, why_size, "the endpoint table cannot be mapped");
-        return NULL;
-    }
-    if (!table_is_sound(p, (size_t)st.st_size))
-        snprintf(why, why_size, "the endpoint table is damaged");
-    else if ((t = build_table(e, p)) == NULL)
-        snprintf(why, why_size, "no memory for the endpoint table");
-    munmap(p, (size_t)st.st_size);
-    return t;
-}
 
 /* --- choice of an endpoint: the less busy of two at random ---------------------------------------------------------------- */
 
-static const struct fg_cluster *find_cluster(const struct fg_endpoints *t, uint64_t key) {
+struct fg_cluster *fg_cluster_find(const struct fg_endpoints *t, uint64_t key) {
     uint32_t lo = 0, hi = t ? t->n : 0;
     while (lo < hi) {
         uint32_t mid = (lo + hi) / 2;
@@ -164,40 +18,76 @@ static const struct fg_cluster *find_cluster(const struct fg_endpoints *t, uint6
     return t && lo < t->n && t->clusters[lo].key == key ? &t->clusters[lo] : NULL;
 }
 
-static const struct fg_choice *at_random(struct fg_engine *e, const struct fg_cluster *c) {
-    const struct fg_choice *x = &c->choices[fg_random(e) % c->n];
-    for (int i = 0; c->uneven && i < 64; i++) { /* accept with probability weight / max_weight */
-        if (fg_random(e) % c->max_weight < x->weight)
-            break;
-        x = &c->choices[fg_random(e) % c->n];
-    }
-    return x;
+static bool usable(const struct fg_choice *x) {
+    return !x->endpoint->ejected && !(x->health && fg_health_down(x->health));
 }
 
-static bool usable(const struct fg_engine *e, const struct fg_choice *x) {
-    return x->weight && x->endpoint->ejected_until <= fg_now_ms(&e->loop);
+/* Lists what may be picked: the usable endpoints, or all when less than half are usable: better a doubtful endpoint than
+ * the load of all on the few that are left. */
+static void list_picks(struct fg_engine *e, struct fg_cluster *c) {
+    uint32_t good = 0;
+    for (uint32_t i = 0; i < c->n; i++)
+        good += usable(&c->choices[i]);
+    c->panic = 2 * (uint64_t)good < c->n;
+    c->uneven = false;
+    c->npicks = 0;
+    uint64_t upto = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct fg_choice *x = &c->choices[i];
+        if (!c->panic && !usable(x))
+            continue;
+        upto += x->weight;
+        c->picks[c->npicks++] = (struct fg_pick){x->endpoint, upto, x->weight};
+        c->uneven |= x->weight != c->picks[0].weight;
+    }
+    c->listed_at = e->usability;
+}
+
+/* One of the picks with probability weight / sum of weights. */
+static const struct fg_pick *draw(struct fg_engine *e, const struct fg_cluster *c) {
+    if (!c->uneven)
+        return &c->picks[fg_random(e) % c->npicks];
+    uint64_t at = fg_random(e) % c->picks[c->npicks - 1].upto;
+    uint32_t lo = 0, hi = c->npicks - 1;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (c->picks[mid].upto <= at)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return &c->picks[lo];
+}
+
+static const struct fg_pick *draw_other(struct fg_engine *e, const struct fg_cluster *c, const struct fg_pick *a) {
+    if (c->uneven)
+        return draw(e, c); /* the heavier one may come twice: it is meant to get more */
+    return &c->picks[((uint64_t)(a - c->picks) + 1 + fg_random(e) % (c->npicks - 1)) % c->npicks];
+}
+
+static struct fg_endpoint *any_but(struct fg_engine *e, const struct fg_cluster *c, const struct fg_endpoint *not_this) {
+    uint64_t from = fg_random(e);
+    for (uint32_t i = 0; i < c->npicks; i++) {
+        struct fg_endpoint *ep = c->picks[(from + i) % c->npicks].endpoint;
+        if (ep != not_this)
+            return ep;
+    }
+    return c->picks[0].endpoint;
 }
 
 struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const struct fg_endpoint *not_this) {
-    const struct fg_cluster *c = find_cluster(e->endpoints, key);
-    if (c == NULL || c->n == 0 || c->max_weight == 0)
+    struct fg_cluster *c = fg_cluster_find(e->endpoints, key);
+    if (c == NULL || c->n == 0)
         return NULL;
-    if (c->n == 1)
-        return c->choices[0].endpoint;
-    const struct fg_choice *a = at_random(e, c), *b = at_random(e, c);
-    bool a_good = usable(e, a) && a->endpoint != not_this;
-    bool b_good = usable(e, b) && b->endpoint != not_this;
-    if (a_good && b_good)
-        return a->endpoint->active <= b->endpoint->active ? a->endpoint : b->endpoint;
-    if (a_good || b_good)
-        return a_good ? a->endpoint : b->endpoint;
-    uint32_t from = (uint32_t)(fg_random(e) % c->n);
-    for (uint32_t i = 0; i < c->n; i++) {
-        const struct fg_choice *x = &c->choices[(from + i) % c->n];
-        if (usable(e, x) && x->endpoint != not_this)
-            return x->endpoint;
-    }
-    return a->endpoint; /* all are ejected: better a doubtful endpoint than none */
+    if (c->listed_at != e->usability)
+        list_picks(e, c);
+    e->stats->c.upstream_panics += c->panic;
+    if (c->npicks == 1)
+        return c->picks[0].endpoint;
+    const struct fg_pick *a = draw(e, c), *b = draw_other(e, c, a);
+    if (a->endpoint == not_this || b->endpoint == not_this)
+        return any_but(e, c, not_this);
+    return (uint64_t)a->endpoint->active * b->weight <= (uint64_t)b->endpoint->active * a->weight ? a->endpoint : b->endpoint;
 }
 
 /* --- choice of a backend: smooth weighted round robin ---------------------------------------------------------------------- */

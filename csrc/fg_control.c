@@ -73,6 +73,13 @@ void fg_control_drained(struct fg_engine *e) {
     answer(e->control, FG_CTL_DRAINED, 0, NULL);
 }
 
+void fg_control_health(struct fg_engine *e, uint64_t key, bool healthy, const char *why) {
+    struct fg_control_message m = {.type = FG_CTL_HEALTH_CHANGED, .key = key, .a = healthy};
+    snprintf(m.text, sizeof m.text, "%s", why);
+    if (e->control->io.fd >= 0)
+        (void)fg_control_send(e->control->io.fd, &m, NULL, 0);
+}
+
 /* --- images ----------------------------------------------------------------------------------------------------------------- */
 
 static void *build(void *arg) {
@@ -162,6 +169,7 @@ static void commit(struct fg_control *c, uint64_t number) {
     c->prepared = NULL;
     e->stats->c.generation = number;
     fg_listen_resolve(e);
+    fg_health_sync(e);
     if (old)
         fg_generation_unref(e, old);
     answer(c, FG_CTL_COMMITTED, number, NULL);
@@ -179,6 +187,7 @@ static void set_endpoints(struct fg_control *c, uint64_t version, int fd) {
     struct fg_endpoints *old = e->endpoints;
     e->endpoints = t;
     e->stats->c.endpoints_version = version;
+    fg_health_sync(e);
     fg_endpoints_free(e, old);
     answer(c, FG_CTL_ENDPOINTS_SET, version, NULL);
 }
@@ -226,6 +235,9 @@ static void handle(struct fg_control *c, struct fg_control_message *m, int fds[F
     case FG_CTL_KEEP:
         fg_orphan_keep(e->orphan, fd);
         fds[0] = -1;
+        break;
+    case FG_CTL_HEALTH:
+        fg_health_told(e, m->key, m->a != 0);
         break;
     case FG_CTL_DRAIN:
         fg_engine_drain(e, m->a, m->b);

@@ -10,6 +10,7 @@
  *   ENDPOINTS  gen, fd    swap the endpoint table            ENDPOINTS_SET gen | FAILED gen, text
  *   LOG        fd         write the access log here now      -
  *   KEEP       fd         keep this for a successor          -
+ *   HEALTH     key, a     1 healthy, 0 not: found by another  HEALTH_CHANGED key, a, text: found by this one
  *   DRAIN      a, b       delay ms, timeout ms               DRAINED (then the worker ends by itself)
  *   STOP                  end at once                        -
  *                                                            HELLO slot=number a=pid b=FG_CONTROL_VERSION  (first message)
@@ -38,17 +39,18 @@
 
 enum fg_control_type {
     FG_CTL_LISTEN = 1, FG_CTL_UNLISTEN, FG_CTL_PREPARE, FG_CTL_COMMIT, FG_CTL_ABORT, FG_CTL_ENDPOINTS, FG_CTL_LOG,
-    FG_CTL_DRAIN, FG_CTL_STOP, FG_CTL_KEEP,
+    FG_CTL_DRAIN, FG_CTL_STOP, FG_CTL_KEEP, FG_CTL_HEALTH,
     FG_CTL_HELLO = 64, FG_CTL_LISTENING, FG_CTL_UNLISTENED, FG_CTL_PREPARED, FG_CTL_FAILED, FG_CTL_COMMITTED,
-    FG_CTL_ENDPOINTS_SET, FG_CTL_DRAINED, FG_CTL_HOLDS, FG_CTL_KEPT, FG_CTL_ADOPTED
+    FG_CTL_ENDPOINTS_SET, FG_CTL_DRAINED, FG_CTL_HOLDS, FG_CTL_KEPT, FG_CTL_ADOPTED, FG_CTL_HEALTH_CHANGED
 };
 
 struct fg_control_message {  /* 256 bytes on the wire, always */
     uint32_t type;           /* enum fg_control_type */
     uint32_t slot;           /* LISTEN, UNLISTEN, HOLDS: which of the key's sockets; HELLO: the worker's number */
-    uint64_t key;            /* LISTEN, UNLISTEN, HOLDS: the socket's key; PREPARE ...: the generation or endpoint version */
-    uint64_t a, b;           /* DRAIN: delay, timeout (ms); HELLO: pid, version */
-    char text[224];          /* FAILED: why; LISTEN, HOLDS: the socket's name; HELLO: the worker's build; NUL-terminated */
+    uint64_t key;            /* LISTEN, UNLISTEN, HOLDS: the socket's key; PREPARE ...: the generation or endpoint version;
+                              * HEALTH ...: fg_health_key */
+    uint64_t a, b;           /* DRAIN: delay, timeout (ms); HELLO: pid, version; HEALTH ...: healthy */
+    char text[224];          /* FAILED, HEALTH_CHANGED: why; LISTEN, HOLDS: the socket's name; HELLO: the worker's build; NUL-terminated */
 };
 
 /* Sends a message with at most FG_CONTROL_FDS descriptors, of which negative ones are left out; -1: it did not pass. */

@@ -65,6 +65,7 @@ static void drain_step(struct fg_timer *t) {
         return;
     }
     e->draining = 2;
+    fg_health_stop(e);
     fg_listen_close_all(e);
     for (struct fg_list *at = e->downs.next, *next; at != &e->downs; at = next) {
         struct fg_down *d = fg_container_of(at, struct fg_down, all);
@@ -127,6 +128,7 @@ struct fg_engine *fg_engine_new(const struct fg_functions *functions, const stru
     e->f = *functions;
     e->o = *options;
     e->o.stats_fd = -1;
+    e->usability = 1;
     fg_list_init(&e->listens);
     fg_list_init(&e->downs);
     fg_list_init(&e->ups);
@@ -191,6 +193,7 @@ void fg_engine_free(struct fg_engine *e) {
     if (e->stats) {
         fg_listen_close_all(e);
         close_upstreams(e);
+        fg_health_free(e);
         fg_endpoints_free(e, e->endpoints);
         if (e->gen)
             fg_generation_unref(e, e->gen);

@@ -18,6 +18,7 @@
 #define FG_IMAGE_H
 
 #include "fg_base.h"
+#include "fg_hash.h"
 #include "fg_http1.h"
 
 #define FG_IMAGE_MAGIC 0x31474d4945544146ull /* "FATEIMG1" */
@@ -136,11 +137,16 @@ struct fg_img_socket {
     struct fg_img_limits limits;
 };
 
+struct fg_img_statuses { uint16_t first, last; };
+
 struct fg_img_cluster {
     uint64_t key;              /* hash of the name: the endpoint table and the upstream pools are keyed by it */
     struct fg_ref name;        /* "Service/namespace/name/port" */
-    struct fg_ref health_path; /* len 0: no active check */
-    uint32_t health_interval, health_timeout, health_healthy, health_unhealthy; /* ms, ms, count, count */
+    uint64_t health_key;       /* hash of the check's settings; 0: no active check */
+    struct fg_ref health_path;
+    struct fg_ref health_host; /* len 0: the endpoint's address */
+    struct fg_ref health_statuses; /* of fg_img_statuses: healthy ones */
+    uint32_t health_interval, health_timeout, health_healthy, health_unhealthy; /* ms, ms, count, count; none is 0 */
     uint32_t protocol;         /* enum fg_upstream_protocol */
     uint32_t reserved;
 };
@@ -175,6 +181,11 @@ typedef void (*fg_image_close_fn)(struct fg_image *image);
 struct fg_ep_header { uint64_t magic; uint64_t version; uint64_t size; uint64_t checksum; uint32_t nclusters; uint32_t nendpoints; };
 struct fg_ep_cluster { uint64_t key; uint32_t first, count; };     /* sorted by key */
 struct fg_ep_endpoint { uint8_t address[16]; uint16_t port; uint8_t family /* 4 or 6 */; uint8_t reserved; uint32_t weight; };
+
+/* What a check of an endpoint is known by, in workers and manager, over reloads. */
+static inline uint64_t fg_health_key(uint64_t check, const uint8_t address[16], uint16_t port, uint8_t family) {
+    return fg_mix(check ^ fg_hash(address, 16) ^ fg_mix((uint64_t)port << 8 | family));
+}
 
 /* --- matching ------------------------------------------------------------------------------------------------------------ */
 

@@ -42,7 +42,7 @@ static bool full(struct fg_listen *l) {
     struct fg_engine *e = l->e;
     uint32_t own = 0;
     if (e->gen && l->socket >= 0)
-        own = e->gen->image.sockets[l->socket].limits.connections;
+        own = fg_share(e, e->gen->image.sockets[l->socket].limits.connections);
     return (own && l->connections >= own) || e->stats->c.connections_open >= e->max_connections || fg_pool_full(&e->pool);
 }
 

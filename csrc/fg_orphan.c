@@ -67,6 +67,7 @@ static void successor(struct fg_io *io) {
         close(fd);
         return;
     }
+    fg_health_report(o->e);
     fg_loop_remove(&o->e->loop, io);
     fg_timer_clear(&o->timer);
 }

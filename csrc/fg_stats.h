@@ -34,6 +34,10 @@
     X(upstream_retries, counter, "requests sent again to another connection")                     \
     X(upstream_not_retried, counter, "requests lost on a reused connection that may not be replayed") \
     X(upstream_ejections, counter, "endpoints ejected because connections failed")                \
+    X(upstream_ejected, gauge, "endpoints that are ejected, counted by each worker")              \
+    X(upstream_panics, counter, "choices among all endpoints because less than half are usable")  \
+    X(health_probes, counter, "active health checks begun")                                       \
+    X(health_failures, counter, "active health checks that failed")                               \
     X(tunnels_open, gauge, "upgraded connections open")                                           \
     X(buffer_bytes, gauge, "bytes in buffers of connections")                                     \
     X(log_lines, counter, "access log lines written")                                             \

@@ -8,8 +8,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EJECT_AFTER = 3, EJECT_BASE_MS = 5000, EJECT_MAX_MS = 60000 };
-
 static void up_free(struct fg_grave *g) {
     free(fg_container_of(g, struct fg_up, grave));
 }
@@ -31,19 +29,6 @@ void fg_up_close(struct fg_up *u) {
     fg_loop_bury(&e->loop, &u->grave);
 }
 
-void fg_endpoint_failed(struct fg_engine *e, struct fg_endpoint *ep) {
-    e->stats->c.upstream_connect_errors++;
-    if (++ep->failures < EJECT_AFTER)
-        return;
-    uint32_t times = ep->failures - EJECT_AFTER;
-    uint64_t pause = (uint64_t)EJECT_BASE_MS << (times < 4 ? times : 4);
-    if (pause > EJECT_MAX_MS)
-        pause = EJECT_MAX_MS;
-    pause += fg_random(e) % (pause / 4); /* endpoints that failed together do not come back together */
-    ep->ejected_until = fg_now_ms(&e->loop) + pause;
-    e->stats->c.upstream_ejections++;
-}
-
 static void connect_done(struct fg_up *u) {
     int error = 0;
     socklen_t len = sizeof error;
@@ -55,7 +40,8 @@ static void connect_done(struct fg_up *u) {
         return;
     }
     u->endpoint->failures = 0;
-    u->endpoint->ejected_until = 0;
+    if (u->endpoint->ejected)
+        fg_endpoint_readmit(u->e, u->endpoint);
     u->state = FG_UP_BUSY;
     fg_timer_clear(&u->timer);
     fg_exchange_connected(r);
@@ -92,7 +78,7 @@ static void up_expired(struct fg_timer *t) {
     }
 }
 
-static socklen_t to_sockaddr(const struct fg_address *a, struct sockaddr_storage *out) {
+socklen_t fg_address_sockaddr(const struct fg_address *a, struct sockaddr_storage *out) {
     memset(out, 0, sizeof *out);
     if (a->family == 4) {
         struct sockaddr_in *in = (void *)out;
@@ -110,7 +96,7 @@ static socklen_t to_sockaddr(const struct fg_address *a, struct sockaddr_storage
 
 static struct fg_up *up_connect(struct fg_engine *e, struct fg_endpoint *ep, uint32_t connect_ms) {
     struct sockaddr_storage sa;
-    socklen_t len = to_sockaddr(&ep->address, &sa);
+    socklen_t len = fg_address_sockaddr(&ep->address, &sa);
     int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return NULL;

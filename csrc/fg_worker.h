@@ -4,6 +4,7 @@
  *     fg_listen          a bound socket; lives from LISTEN to UNLISTEN
  *     fg_down            a client connection; at most one exchange at a time
  *       fg_req           one exchange; from the complete request head to the end of the response
+ *     fg_health          what a check says of an endpoint, and its probes; as long as the configuration asks for it
  *     fg_endpoint        an address and protocol that clusters of any generation share; owns its idle connections
  *       fg_up            a connection to it; lent to an exchange, or idle
  *
@@ -120,17 +121,30 @@ struct fg_endpoint {
     uint32_t active;          /* exchanges on it */
     uint32_t connections;
     uint32_t failures;        /* connects that failed in a row */
-    uint64_t ejected_until;   /* ms */
+    bool ejected;             /* until `ejection` fires, or a connect succeeds */
+    struct fg_timer ejection;
+    struct fg_engine *e;
 };
 
-struct fg_choice { struct fg_endpoint *endpoint; uint32_t weight; };
+struct fg_choice {
+    struct fg_endpoint *endpoint;
+    struct fg_health *health; /* NULL: not checked */
+    uint32_t weight;          /* never 0 */
+};
+
+struct fg_pick { struct fg_endpoint *endpoint; uint64_t upto; /* sum of the weights so far */ uint32_t weight; };
 
 struct fg_cluster {
     uint64_t key;
     struct fg_choice *choices;
     uint32_t n;
-    uint32_t max_weight;
+    /* Derived from the choices when `listed_at` differs from the engine's `usability`. */
+    uint32_t npicks;
+    struct fg_pick *picks;    /* room for n */
+    uint64_t listed_at;
     bool uneven;              /* weights differ */
+    bool checked;             /* choices may have a health */
+    bool panic;               /* less than half are usable: all are picked */
 };
 
 struct fg_endpoints {         /* one endpoint table, in the order of the keys */
@@ -139,7 +153,8 @@ struct fg_endpoints {         /* one endpoint table, in the order of the keys */
     uint32_t n;
 };
 
-enum { FG_MAX_FIELDS = 256, FG_SCRATCH = FG_BUF_HUGE, FG_ENDPOINT_BUCKETS = 4096, FG_SWRR_BUCKETS = 4096 };
+enum { FG_MAX_FIELDS = 256, FG_SCRATCH = FG_BUF_HUGE, FG_ENDPOINT_BUCKETS = 4096, FG_SWRR_BUCKETS = 4096,
+       FG_HEALTH_BUCKETS = 1024 };
 
 struct fg_swrr { /* smooth weighted round robin of one rule; outlives reloads */
     struct fg_swrr *next;
@@ -159,6 +174,8 @@ struct fg_engine {
     struct fg_endpoints *endpoints;    /* served now */
     struct fg_endpoint *buckets[FG_ENDPOINT_BUCKETS];
     struct fg_swrr *swrr[FG_SWRR_BUCKETS];
+    struct fg_health *healths[FG_HEALTH_BUCKETS];
+    uint64_t usability;                /* grows when an endpoint is ejected, readmitted, found healthy or not; never 0 */
     struct fg_list listens, downs, ups;
     struct fg_req *free_reqs;
     struct fg_control *control;
@@ -177,6 +194,11 @@ struct fg_engine {
     uint16_t series_at[2 * FG_SERIES_MAX]; /* hash table: 1 + position in the slab */
     uint8_t scratch[FG_SCRATCH];
 };
+
+/* A limit of all workers together, as each enforces it: its share, rounded up. */
+static inline uint32_t fg_share(const struct fg_engine *e, uint32_t limit) {
+    return e->o.workers > 1 && limit ? (limit - 1) / e->o.workers + 1 : limit;
+}
 
 static inline uint64_t fg_random(struct fg_engine *e) { /* xorshift64*: spreading load, nothing secret */
     e->random ^= e->random >> 12;
@@ -203,15 +225,28 @@ const struct fg_img_limits *fg_down_limits(const struct fg_down *d);
 struct fg_up *fg_up_take(struct fg_engine *e, struct fg_endpoint *ep, struct fg_req *r, bool fresh, uint32_t connect_ms);
 void fg_up_release(struct fg_up *u, uint32_t idle_ms); /* back to the pool, for so long; 0: for ever */
 void fg_up_close(struct fg_up *u);
-void fg_endpoint_unref(struct fg_engine *e, struct fg_endpoint *ep);
-struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address *a);
-void fg_endpoint_failed(struct fg_engine *e, struct fg_endpoint *ep);
+socklen_t fg_address_sockaddr(const struct fg_address *a, struct sockaddr_storage *out);
 
-/* fg_cluster.c: endpoint tables, choice of an endpoint, choice of a weighted backend */
+/* fg_endpoints.c: endpoints, their ejection, the tables that list them */
+struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address *a);
+void fg_endpoint_unref(struct fg_engine *e, struct fg_endpoint *ep);
+void fg_endpoint_failed(struct fg_engine *e, struct fg_endpoint *ep); /* a connect did; ejects after several in a row */
+void fg_endpoint_readmit(struct fg_engine *e, struct fg_endpoint *ep);
 struct fg_endpoints *fg_endpoints_load(struct fg_engine *e, int fd, char *why, size_t why_size);
 void fg_endpoints_free(struct fg_engine *e, struct fg_endpoints *t);
+
+/* fg_cluster.c: choice of an endpoint, choice of a weighted backend */
+struct fg_cluster *fg_cluster_find(const struct fg_endpoints *t, uint64_t key);
 struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const struct fg_endpoint *not_this);
 const struct fg_img_backend *fg_rule_backend(struct fg_engine *e, const struct fg_match_result *m);
+
+/* fg_health.c: active checks */
+bool fg_health_down(const struct fg_health *h);
+void fg_health_sync(struct fg_engine *e);  /* after another image or endpoint table is served */
+void fg_health_told(struct fg_engine *e, uint64_t key, bool healthy); /* what the worker that probes it found */
+void fg_health_report(struct fg_engine *e); /* to a new manager: every verdict of this worker that ever changed */
+void fg_health_stop(struct fg_engine *e);  /* no further probe; what is known stays */
+void fg_health_free(struct fg_engine *e);
 
 /* fg_exchange.c */
 /* Counts a request and ties it to the generation that is served; false when there is none for its socket. */
@@ -253,6 +288,7 @@ void fg_log_exchange(struct fg_req *r, uint64_t took_us);
 struct fg_control *fg_control_new(struct fg_engine *e, int fd); /* takes the descriptor */
 void fg_control_free(struct fg_control *c);
 void fg_control_drained(struct fg_engine *e);
+void fg_control_health(struct fg_engine *e, uint64_t key, bool healthy, const char *why);
 int fg_control_attach(struct fg_control *c, int fd); /* a connected socket is the manager's from now on */
 struct fg_control_message fg_control_hello(const struct fg_engine *e);
 

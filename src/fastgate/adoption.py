@@ -58,13 +58,17 @@ class Orphan:
     held: list[Held] = field(default_factory=list)
 
 
-async def adopt(instance: Instance, gone: Callable[[Worker], None]) -> list[Orphan]:
-    """Adopt every worker of an instance that has no manager; `gone` is called when one ends."""
-    found = await asyncio.gather(*(_greet(instance, name, gone) for name in instance.sockets()))
+async def adopt(
+    instance: Instance, gone: Callable[[Worker], None], health: Callable[[Worker, Message], None]
+) -> list[Orphan]:
+    """Adopt every worker of an instance that has no manager; `gone` and `health` are those of `Worker`."""
+    found = await asyncio.gather(*(_greet(instance, name, gone, health) for name in instance.sockets()))
     return sorted((o for o in found if o is not None), key=lambda o: o.worker.number)
 
 
-async def _greet(instance: Instance, name: str, gone: Callable[[Worker], None]) -> Orphan | None:
+async def _greet(
+    instance: Instance, name: str, gone: Callable[[Worker], None], health: Callable[[Worker, Message], None]
+) -> Orphan | None:
     try:
         end = instance.connect(name)
     except BlockingIOError:
@@ -83,7 +87,7 @@ async def _greet(instance: Instance, name: str, gone: Callable[[Worker], None]) 
     try:
         runner = Adopted(pid)
         async with asyncio.timeout(ANSWER_TIMEOUT):
-            orphan = await _introduced(inbox, channel, runner, gone)
+            orphan = await _introduced(inbox, channel, runner, gone, health)
     except TimeoutError:
         log.error("worker process %d has not answered for %g s and is killed", pid, ANSWER_TIMEOUT)  # noqa: TRY400
         runner.kill(signal.SIGABRT)
@@ -103,6 +107,7 @@ async def _introduced(
     channel: Channel,
     runner: Adopted,
     gone: Callable[[Worker], None],
+    health: Callable[[Worker, Message], None],
 ) -> Orphan | None:
     """Read all that a worker says of itself; None when it ends meanwhile."""
     message, fds = await inbox.get()
@@ -122,7 +127,7 @@ async def _introduced(
             kept = _taken(fds[0], _content)
         elif message.type is Type.ADOPTED:
             break
-    worker = Worker(number, runner, channel, slab, gone)
+    worker = Worker(number, runner, channel, slab, gone=gone, health=health)
     worker.ready.set_result(None)
     worker.listening = {(h.name, h.slot) for h in held}
     return Orphan(worker, message.key, message.a, stays and not message.b, kept, held)

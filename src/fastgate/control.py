@@ -31,6 +31,7 @@ class Type(IntEnum):
     DRAIN = 8
     STOP = 9
     KEEP = 10
+    HEALTH = 11
     HELLO = 64
     LISTENING = 65
     UNLISTENED = 66
@@ -42,6 +43,7 @@ class Type(IntEnum):
     HOLDS = 72
     KEPT = 73
     ADOPTED = 74
+    HEALTH_CHANGED = 75
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,8 +184,8 @@ class Limits:
     upstream_idle_timeout: int = 55_000
     tunnel_idle_timeout: int = 3_600_000
     keepalive_requests: int = 0  # 0: no limit
-    connections: int = 0  # of one socket and worker; 0: follows from RLIMIT_NOFILE
-    upstream_connections: int = 0  # of one endpoint and worker; 0: no limit
+    connections: int = 0  # of one socket, over all workers; 0: follows from RLIMIT_NOFILE
+    upstream_connections: int = 0  # of one endpoint, over all workers; 0: no limit
     interim_responses: int = 16
 
 
@@ -228,12 +228,14 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """Active health check of a Backend's endpoints by `GET path`."""
+    """Active health check of a cluster's endpoints by `GET path`. No number is 0."""
 
     path: str
+    host: str = ""  # the Host field; "" for the endpoint's address and port
+    statuses: tuple[tuple[int, int], ...] = ((200, 399),)  # healthy ones, from and to
     interval: int = 10_000
     timeout: int = 1_000
-    healthy: int = 1
+    healthy: int = 1  # probes in a row
     unhealthy: int = 3
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fastgate.control import Message, Type
+from fastgate.health import Health
 from fastgate.listeners import Listeners
 from fastgate.publication import ApplyError, Publication
 from fastgate.supervision import Supervisor
@@ -72,8 +73,10 @@ class ListenerManager:
         self._supervisor.on_return = self._return
         self._supervisor.on_absence = self._settle
         self._supervisor.on_deaths = self._roll_back
+        self._supervisor.on_health = self._health_changed
         self._listeners = Listeners(dict(ports or {}), workers)
         self._publication = Publication()
+        self.health = Health()
         self._before: tuple[Ir, Table] | None = None  # what is gone back to
         self._lock = asyncio.Lock()
 
@@ -91,6 +94,8 @@ class ListenerManager:
                 self._listeners.adopt(held)
         for key in [key for key in self._listeners.groups if self._listeners.is_elsewhere(key)]:
             await self._listeners.close_all_but(self._listeners.groups.keys() - {key}, self._supervisor.all())
+        for orphan in orphans:
+            self.health.tell(orphan.worker)
         return len(orphans)
 
     def retire(self, timeout: float) -> None:
@@ -186,18 +191,21 @@ class ListenerManager:
             ApplyError: a worker refused the image, or died over it. What was served before still is.
         """
         async with self._lock:
-            served = self._publication
+            served, changes = self._publication, self.health.changes
             if served.config == config:
                 await served.set_endpoints(endpoints, self._supervisor.live())
-                return
-            before = (served.config, dict(served.endpoints)) if served.config is not None else None
-            await self._switch(config, endpoints)
-            self._before = before
+            else:
+                before = (served.config, dict(served.endpoints)) if served.config is not None else None
+                await self._switch(config, endpoints)
+                self._before = before
+            self._follow_health(changes)
 
     async def publish_endpoints(self, endpoints: Table) -> None:
         """Serve other endpoints under the same configuration."""
         async with self._lock:
+            changes = self.health.changes
             await self._publication.set_endpoints(endpoints, self._supervisor.live())
+            self._follow_health(changes)
 
     def reopen_log(self, fd: int) -> None:
         """Let access logs go to this descriptor from now on; it stays the caller's."""
@@ -217,13 +225,27 @@ class ListenerManager:
         await self._listeners.close_all_but({s.key for s in config.sockets}, self._supervisor.live())
         await served.set_endpoints(endpoints, self._supervisor.live())
 
+    def _follow_health(self, changes: int) -> None:
+        """Note what is checked now. A worker that was late may have missed what changed since `changes`: it is told."""
+        if self.health.changes != changes:
+            for worker in self._supervisor.live():
+                self.health.tell(worker)
+        self.health.follow(self._publication.config, self._publication.endpoints)
+
     # --- what the supervision asks for -------------------------------------------------------------------------------
 
     async def _return(self, worker: Worker) -> None:
         async with self._lock:
             await self._publication.equip(worker)
             self._supervisor.returned(worker)
+            self.health.tell(worker)
             await self._listeners.settle(self._supervisor.live(), self._supervisor.away)
+
+    def _health_changed(self, worker: Worker, message: Message) -> None:
+        self.health.heard(message)
+        for other in self._supervisor.live():
+            if other is not worker:
+                other.send(Message(Type.HEALTH, message.key, a=message.a))
 
     async def _settle(self) -> None:
         async with self._lock:

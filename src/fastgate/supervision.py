@@ -50,6 +50,7 @@ class Supervisor:
         self.on_return: Callable[[Worker], Awaitable[None]]  # gives a new worker what it has to serve
         self.on_absence: Callable[[], Awaitable[None]]  # `away` has grown
         self.on_deaths: Callable[[], Awaitable[None]]  # too many since the last commit
+        self.on_health: Callable[[Worker, Message], None]  # a worker's check of an endpoint says something else
         self._options = options
         self._threads = threads
         self._instance = instance
@@ -86,7 +87,7 @@ class Supervisor:
         Returns all that were adopted. Those that do not stay serve on until `retire`.
         """
         self._stopping = False
-        orphans = await adopt(self._instance, self._gone) if self._instance is not None else []
+        orphans = await adopt(self._instance, self._gone, self._health) if self._instance is not None else []
         for orphan in sorted(orphans, key=lambda o: o.worker.address not in self._left):  # our own before another's
             worker, number = orphan.worker, orphan.worker.number
             self.statistics.attach(worker.slab)
@@ -167,7 +168,13 @@ class Supervisor:
 
     def _launch(self, number: int) -> Worker:
         worker = launch(
-            number, self._options, self._gone, log_fd=self.log_fd, instance=self._instance, thread=self._threads
+            number,
+            self._options,
+            self._gone,
+            self._health,
+            log_fd=self.log_fd,
+            instance=self._instance,
+            thread=self._threads,
         )
         self.statistics.attach(worker.slab)
         return worker
@@ -196,6 +203,9 @@ class Supervisor:
             self._workers[worker.number] = None
             self.spawn(self._note_absence(worker.number))
         self.spawn(self._replace(worker))
+
+    def _health(self, worker: Worker, message: Message) -> None:
+        self.on_health(worker, message)
 
     def _remove(self, worker: Worker) -> None:
         if self._instance is not None:

@@ -52,9 +52,16 @@ class Worker:
     """
 
     def __init__(
-        self, number: int, runner: Runner, channel: Channel, slab: mmap.mmap, gone: Callable[[Worker], None]
+        self,
+        number: int,
+        runner: Runner,
+        channel: Channel,
+        slab: mmap.mmap,
+        *,
+        gone: Callable[[Worker], None],
+        health: Callable[[Worker, Message], None],
     ) -> None:
-        """Take over what talks to it; `gone` is called once, when the channel ends."""
+        """Take over what talks to it; `gone` is called once, when the channel ends, `health` with HEALTH_CHANGED."""
         self.number = number
         self.runner = runner
         self.slab = slab
@@ -65,6 +72,7 @@ class Worker:
         self.drained = asyncio.Event()
         self.listening: set[tuple[str, int]] = set()
         self._gone = gone
+        self._health = health
         self._waiting: dict[tuple[Type, int, int], asyncio.Future[None]] = {}
         self._channel = channel
         channel.received = self._received
@@ -104,11 +112,9 @@ class Worker:
         if message is None:
             self._lost()
         elif message.type is Type.HELLO:
-            self.pid = message.a
-            if message.b != VERSION:
-                self.ready.set_exception(WorkerError(f"the worker speaks control version {message.b}, not {VERSION}"))
-            else:
-                self.ready.set_result(None)
+            self._reported(message)
+        elif message.type is Type.HEALTH_CHANGED:
+            self._health(self, message)
         elif message.type is Type.DRAINED:
             self.drained.set()
         elif message.type is Type.FAILED:
@@ -116,6 +122,13 @@ class Worker:
                 self._answer((answer, message.key, message.slot), WorkerError(message.text))
         else:
             self._answer((message.type, message.key, message.slot), None)
+
+    def _reported(self, hello: Message) -> None:
+        self.pid = hello.a
+        if hello.b != VERSION:
+            self.ready.set_exception(WorkerError(f"the worker speaks control version {hello.b}, not {VERSION}"))
+        else:
+            self.ready.set_result(None)
 
     def _lost(self) -> None:
         self.alive = False
@@ -141,6 +154,7 @@ def launch(
     number: int,
     options: Options,
     gone: Callable[[Worker], None],
+    health: Callable[[Worker, Message], None],
     *,
     log_fd: int = -1,
     instance: Instance | None = None,
@@ -152,6 +166,7 @@ def launch(
         number: 0 .. options.workers - 1.
         options: see there.
         gone: called once, when its control channel ends.
+        health: called with every HEALTH_CHANGED.
         log_fd: where its access log goes; stays the caller's.
         instance: where a later manager finds it; None when none shall.
         thread: run it as a thread of this process.
@@ -170,7 +185,7 @@ def launch(
                 orphan_timeout=options.orphan_timeout, memory_limit=options.memory_limit, build=build(),
             )  # fmt: skip
 
-        return Worker(number, Thread(run, f"fastgate-worker-{number}"), channel, slab, gone)
+        return Worker(number, Thread(run, f"fastgate-worker-{number}"), channel, slab, gone=gone, health=health)
     address, adopt = instance.new_socket(number) if instance is not None else ("", None)
     adopt_fd = adopt.fileno() if adopt is not None else -1
     fds = (theirs.fileno(), slab_fd, log_fd, adopt_fd)
@@ -179,7 +194,7 @@ def launch(
     for end in filter(None, (theirs, adopt)):
         end.close()
     os.close(slab_fd)
-    worker = Worker(number, runner, channel, slab, gone)
+    worker = Worker(number, runner, channel, slab, gone=gone, health=health)
     worker.address = address
     return worker
 

@@ -15,9 +15,13 @@ import struct
 import threading
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fastgate import ir
 from fastgate.listener_manager import ListenerManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TIMEOUT = 10.0
 HEAD_END = b"\r\n\r\n"
@@ -93,13 +97,20 @@ class Backend:
         self.conns.append(conn)
         return conn
 
-    def answer_all(self, response: bytes) -> None:
-        """From now on answer every request head on old and new connections, until the backend is closed."""
+    def answer_all(self, response: bytes | Callable[[bytes], bytes]) -> None:
+        """From now on answer every request head on old and new connections, until the backend is closed.
+
+        A function gets the head and returns the response; an empty one closes the connection.
+        """
 
         def serve(conn: Conn) -> None:
             with contextlib.suppress(AssertionError, OSError):
-                while conn.head():
-                    conn.send(response)
+                while head := conn.head():
+                    answer = response(head) if callable(response) else response
+                    if not answer:
+                        conn.close()
+                        return
+                    conn.send(answer)
 
         def listen() -> None:
             with contextlib.suppress(OSError):
@@ -225,6 +236,15 @@ class Proxy:
             self._pending += self._log.read(65536)
         line, _, self._pending = self._pending.partition(b"\n")
         return line.decode()
+
+    def start_drain(self) -> None:
+        """Begin a drain of at most 10 s; `close` ends it."""
+
+        async def begin():
+            self.draining = asyncio.ensure_future(self.manager.drain(0, 10))
+            await asyncio.sleep(0)
+
+        self.run(begin())
 
     def close(self, drain: float = 0) -> bool:
         finished = self.run(self.manager.drain(0, drain)) if drain else True

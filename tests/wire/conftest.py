@@ -19,6 +19,20 @@ def form(request):
 
 
 @pytest.fixture
+def backends():
+    """Make backends that are closed when the test ends."""
+    made = []
+
+    def make(host="127.0.0.1"):
+        made.append(Backend(host))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
 def proxies(form):
     """Start proxies that are stopped when the test ends."""
     started = []

@@ -1,6 +1,5 @@
 """Changes under traffic: generations, endpoints, sockets, drains, workers that die."""
 
-import asyncio
 import os
 import signal
 import socket
@@ -127,7 +126,7 @@ def test_drain(proxies, backend):
     busy.send(GET)
     up.head()
     port = proxy.port
-    proxy.run(_start_drain(proxy))
+    proxy.start_drain()
     assert idle.rest() == b""
     up.send(OK)
     head = busy.head()
@@ -136,11 +135,6 @@ def test_drain(proxies, backend):
     assert late.rest() == b""
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port)).close()
-
-
-async def _start_drain(proxy):
-    proxy.draining = asyncio.ensure_future(proxy.manager.drain(0, 10))
-    await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("form", ["process"], indirect=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastgate.translate.conditions import all_json
 
 if TYPE_CHECKING:
+    from fastgate.ir import Endpoint
     from fastgate.runtime import Runtime
 
 REDACTED = "[redacted]"
@@ -33,6 +34,7 @@ def status(runtime: Runtime) -> dict[str, Any]:
         "generation": runtime.manager.generation,
         "workers": runtime.manager.pids,
         "sockets": sockets(runtime),
+        "endpoints": endpoints(runtime),
         "objects": all_json(runtime.report.statuses),
         "problems": [str(problem) for problem in runtime.report.problems],
     }
@@ -61,6 +63,25 @@ def sockets(runtime: Runtime) -> list[dict[str, Any]]:
             for listener in socket.listeners
         ]
     return out
+
+
+def endpoints(runtime: Runtime) -> list[dict[str, Any]]:
+    """Return the endpoints that are checked, and what the checks say."""
+    return [
+        {
+            "cluster": one.cluster,
+            "endpoint": authority(one.endpoint),
+            "healthy": one.healthy,
+            "last_change": one.why,
+        }
+        for one in runtime.manager.health.endpoints()
+    ]
+
+
+def authority(endpoint: Endpoint) -> str:
+    """Return `address:port`."""
+    address = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
+    return f"{address}:{endpoint.port}"
 
 
 def configuration(runtime: Runtime) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from fastgate.api.metadata import Metadata
 from fastgate.durations import milliseconds
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*\.?")
+_STATUSES = re.compile(r"([2-5][0-9]{2})(?:-([2-5][0-9]{2}))?")
+_MIN_INTERVAL = 100  # ms
 
 
 def _address(value: str) -> str:
@@ -22,6 +24,19 @@ def _address(value: str) -> str:
         if _NAME.fullmatch(value) and not value.rstrip(".").rpartition(".")[2].isdecimal():
             return value
     raise fault("must be an IPv4 address, an IPv6 address or a DNS name")
+
+
+def _long_enough(value: str) -> str:
+    if milliseconds(value) < _MIN_INTERVAL:
+        raise fault(f"must be at least {_MIN_INTERVAL}ms")
+    return value
+
+
+def _statuses(value: int | str) -> int | str:
+    found = _STATUSES.fullmatch(str(value))
+    if found is None or int(found[1]) > int(found[2] or found[1]):
+        raise fault("must be a final status, or a range such as 200-299")
+    return value
 
 
 class BackendEndpoint(Model):
@@ -45,13 +60,27 @@ Time = Annotated[Duration, AfterValidator(_bounded)]
 
 
 class BackendHealthCheck(Model):
-    """Active health check by `GET path`: 2xx and 3xx are healthy."""
+    """Active health check by `GET path`, one probe an interval and endpoint however many workers there are.
+
+    An endpoint is used until `unhealthyThreshold` probes in a row failed, and again after `healthyThreshold` succeeded.
+    When less than half of a Backend's endpoints are healthy, all are used.
+
+    Attributes:
+        host: of the request; the endpoint's address and port unless given.
+        interval: between two probes of an endpoint, give or take a tenth.
+        timeout: from the connect to the response head.
+        expected_statuses: healthy ones, as numbers and ranges such as "200-299".
+    """
 
     path: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^/[!-~]*$")]
-    interval: Time = "10s"
+    host: PreciseHostname | None = None
+    interval: Annotated[Time, AfterValidator(_long_enough)] = "10s"
     timeout: Time = "1s"
     healthy_threshold: Annotated[int, Field(ge=1, le=100)] = 1
     unhealthy_threshold: Annotated[int, Field(ge=1, le=100)] = 3
+    expected_statuses: Annotated[
+        list[Annotated[int | str, AfterValidator(_statuses)]], Field(min_length=1, max_length=16)
+    ] = Field(default=["200-399"])
 
     @model_validator(mode="after")
     def _one_at_a_time(self) -> Self:

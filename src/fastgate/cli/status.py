@@ -47,6 +47,20 @@ def status(
         ],
     )
     print()
+    if document["endpoints"]:
+        print_table(
+            ["BACKEND", "ENDPOINT", "HEALTH", "LAST CHANGE"],
+            [
+                [
+                    e["cluster"],
+                    e["endpoint"],
+                    "healthy" if e["healthy"] else paint("unhealthy", "31", sys.stdout),
+                    e["last_change"],
+                ]
+                for e in document["endpoints"]
+            ],
+        )
+        print()
     faults = 0
     rows = []
     for name, found in document["objects"].items():

@@ -88,9 +88,14 @@ cdef extern from "fg_image.h" nogil:
         uint8_t underscores, request_id, access_log
         fg_img_limits limits
 
+    ctypedef struct fg_img_statuses "struct fg_img_statuses":
+        uint16_t first, last
+
     ctypedef struct fg_img_cluster "struct fg_img_cluster":
         uint64_t key
-        fg_ref name, health_path
+        fg_ref name
+        uint64_t health_key
+        fg_ref health_path, health_host, health_statuses
         uint32_t health_interval, health_timeout, health_healthy, health_unhealthy, protocol
 
     ctypedef struct fg_image "struct fg_image":
@@ -120,6 +125,8 @@ cdef extern from "fg_image.h" nogil:
         uint16_t port
         uint8_t family
         uint32_t weight
+
+    uint64_t fg_health_key(uint64_t check, const uint8_t *address, uint16_t port, uint8_t family)
 
     ctypedef struct fg_match_query "struct fg_match_query":
         const uint8_t *host

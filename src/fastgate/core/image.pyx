@@ -292,10 +292,16 @@ cdef const char *values_fault(const fg_image *image) noexcept nogil:
 
 
 cdef const char *clusters_fault(const fg_image *image, seg_t s) noexcept nogil:
+    cdef const fg_img_cluster *c
     cdef uint32_t i
     for i in range(image.nclusters):
-        if not text_ok(s, image.clusters[i].name) or not text_ok(s, image.clusters[i].health_path):
+        c = &image.clusters[i]
+        if not text_ok(s, c.name) or not text_ok(s, c.health_path) or not text_ok(s, c.health_host):
             return "cluster"
+        if not array_ok(s, c.health_statuses, sizeof(fg_img_statuses)):
+            return "statuses of a health check"
+        if c.health_key and not (c.health_interval and c.health_timeout and c.health_healthy and c.health_unhealthy):
+            return "health check"
     return NULL
 
 

@@ -20,7 +20,7 @@ from fastgate.core.image cimport (
     FG_UPSTREAM_H2C, FG_UPSTREAM_HTTP1, FG_UPSTREAM_WEBSOCKET, fg_candidate, fg_candidates, fg_checksum, fg_condition,
     fg_ep_cluster, fg_ep_endpoint, fg_ep_header, fg_group, fg_hash, fg_hosts, fg_img_backend, fg_img_cluster,
     fg_img_edits, fg_img_filters, fg_img_header, fg_img_limits, fg_img_listener, fg_img_pair, fg_img_redirect,
-    fg_img_rule, fg_img_segment, fg_img_socket, fg_name, fg_node, fg_part_hash, fg_ref, fg_slot,
+    fg_health_key, fg_img_rule, fg_img_segment, fg_img_socket, fg_img_statuses, fg_name, fg_node, fg_part_hash, fg_ref, fg_slot,
 )
 from fastgate.core.http1 cimport header_token
 
@@ -517,6 +517,18 @@ cdef fg_img_socket _socket(_Segment seg, object s, uint32_t hosts, object listen
     return out
 
 
+cdef uint64_t _check_key(object check) except 0:
+    return key(repr(check)) | 1
+
+
+cdef fg_ref _statuses(_Segment seg, object ranges) except *:
+    cdef fg_ref array = _array(seg, ranges, sizeof(fg_img_statuses))
+    for i, (first, last) in enumerate(ranges):
+        (<fg_img_statuses *>(seg.p + array.off) + <size_t>i).first = first
+        (<fg_img_statuses *>(seg.p + array.off) + <size_t>i).last = last
+    return array
+
+
 cdef bytes _clusters(object clusters):
     cdef _Segment seg = _Segment()
     cdef uint32_t top = seg.room(sizeof(fg_ref))
@@ -529,7 +541,10 @@ cdef bytes _clusters(object clusters):
         out.name = seg.text(c.key)
         out.protocol = _PROTOCOLS[c.protocol]
         if c.health_check is not None:
+            out.health_key = _check_key(c.health_check)
             out.health_path = seg.text(c.health_check.path)
+            out.health_host = seg.text(c.health_check.host)
+            out.health_statuses = _statuses(seg, c.health_check.statuses)
             out.health_interval = c.health_check.interval
             out.health_timeout = c.health_check.timeout
             out.health_healthy = c.health_check.healthy
@@ -635,6 +650,16 @@ def build(config, generation=1):
     return Builder().build(config, generation)
 
 
+cdef void _address(fg_ep_endpoint *out, object endpoint) except *:
+    cdef bytes packed
+    memset(out, 0, sizeof(out[0]))
+    out.family = 6 if ":" in endpoint.address else 4
+    packed = socket.inet_pton(socket.AF_INET6 if out.family == 6 else socket.AF_INET, endpoint.address)
+    memcpy(out.address, <const char *>packed, len(packed))
+    out.port = endpoint.port
+    out.weight = endpoint.weight
+
+
 def build_endpoints(clusters, version):
     """Return the endpoint table of a mapping from cluster key to `ir.Endpoint`s whose addresses are IP literals."""
     by_key = sorted((key(name), endpoints) for name, endpoints in clusters.items())
@@ -646,18 +671,13 @@ def build_endpoints(clusters, version):
     cdef fg_ep_cluster *c = <fg_ep_cluster *>(p + sizeof(fg_ep_header))
     cdef fg_ep_endpoint *e = <fg_ep_endpoint *>(p + sizeof(fg_ep_header) + sizeof(fg_ep_cluster) * len(by_key))
     cdef uint32_t at = 0
-    cdef bytes packed
     for number, endpoints in by_key:
         c.key = number
         c.first = at
         c.count = <uint32_t>len(endpoints)
         c += 1
         for x in endpoints:
-            e.family = 6 if ":" in x.address else 4
-            packed = socket.inet_pton(socket.AF_INET6 if e.family == 6 else socket.AF_INET, x.address)
-            memcpy(e.address, <const char *>packed, len(packed))
-            e.port = x.port
-            e.weight = x.weight
+            _address(e, x)
             e += 1
             at += 1
     h.magic = FG_ENDPOINTS_MAGIC
@@ -667,6 +687,13 @@ def build_endpoints(clusters, version):
     h.nendpoints = at
     h.checksum = fg_checksum(p + sizeof(fg_ep_header), size - sizeof(fg_ep_header))
     return bytes(out)
+
+
+def health_key(check, endpoint):
+    """Return what workers call an `ir.HealthCheck` of an `ir.Endpoint`: the key of HEALTH messages."""
+    cdef fg_ep_endpoint e
+    _address(&e, endpoint)
+    return fg_health_key(_check_key(check), e.address, e.port, e.family)
 
 
 def seal(data, name):

@@ -191,8 +191,16 @@ def _health_check(check: Any) -> HealthCheck | None:
     default = HealthCheck(check.path)
     return HealthCheck(
         check.path,
+        check.host or default.host,
+        tuple(sorted(_statuses(each) for each in check.expected_statuses or ())) or default.statuses,
         milliseconds(check.interval) or default.interval,
         milliseconds(check.timeout) or default.timeout,
         check.healthy_threshold or default.healthy,
         check.unhealthy_threshold or default.unhealthy,
     )
+
+
+def _statuses(expected: int | str) -> tuple[int, int]:
+    """Read `200` or `"200-399"`."""
+    first, _, last = str(expected).partition("-")
+    return int(first), int(last or first)
