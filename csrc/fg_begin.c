@@ -2,6 +2,7 @@
 #include "fg_hash.h"
 #include "fg_head.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static void req_expired(struct fg_timer *t) {
@@ -76,23 +77,32 @@ static void settle_request_id(struct fg_engine *e, struct fg_req *r) {
     make_request_id(e, r);
 }
 
-/* Names that one websocket upgrade consists of: Upgrade with this one protocol, over HTTP/1.1. */
+/* What a websocket's opening consists of: GET without a body, Upgrade with this one protocol, HTTP/1.1 (RFC 6455 section 4.1). */
 static bool asks_websocket(const struct fg_req *r, const uint8_t *base) {
     uint16_t at = r->head.first[FG_H_UPGRADE];
     if (!at || !(r->head.connection & FG_CONN_UPGRADE) || r->head.minor_version == 0)
+        return false;
+    if (r->head.method_token != FG_METHOD_GET || !r->request.whole)
         return false;
     const struct fg_field *f = &r->fields[at - 1];
     return f->value_len == 9 && fg_same_name(base + f->value, (const uint8_t *)"websocket", 9);
 }
 
+/* RFC 9110 section 10.1.1. An expectation of HTTP/1.0 is ignored, and goes no further. */
 static int expectation(struct fg_req *r, const uint8_t *base) {
     uint16_t at = r->head.first[FG_H_EXPECT];
-    if (!at || r->head.minor_version == 0)
+    if (!at)
         return 0;
-    const struct fg_field *f = &r->fields[at - 1];
-    if (f->value_len != 12 || !fg_same_name(base + f->value, (const uint8_t *)"100-continue", 12))
-        return FG_R_BAD_EXPECT;
-    r->continue_wanted = r->head.framing != FG_FRAMING_NONE;
+    for (uint16_t i = at - 1; i < r->head.nfields; i++) {
+        struct fg_field *f = &r->fields[i];
+        if (f->token != FG_H_EXPECT)
+            continue;
+        if (r->head.minor_version == 0)
+            f->flags |= FG_FIELD_DROP;
+        else if (f->value_len != 12 || !fg_same_name(base + f->value, (const uint8_t *)"100-continue", 12))
+            return FG_R_BAD_EXPECT;
+    }
+    r->continue_wanted = r->head.minor_version == 1 && r->head.framing != FG_FRAMING_NONE;
     return 0;
 }
 
@@ -105,11 +115,20 @@ static void find_rule(struct fg_engine *e, struct fg_req *r, const uint8_t *base
     e->f.match(&r->gen->image, (uint32_t)r->down->listen->socket, &q, &r->match);
 }
 
+/* A target that says https on a connection without TLS: misdirected (RFC 9110 section 7.4), unless a proxy before us that is
+ * trusted took the TLS off. */
+static bool is_misdirected(const struct fg_req *r, const uint8_t *base) {
+    return r->head.target_form == FG_TARGET_ABSOLUTE && (base[r->head.target.off + 4] | 0x20) == 's' &&
+           r->socket->trusted_hops == 0;
+}
+
 /* Everything that may be wrong with a request whose head is well-formed: a reason, or 0. */
 static int check(struct fg_engine *e, struct fg_req *r, const uint8_t *base) {
     const struct fg_img_limits *l = &r->socket->limits;
     if (r->head.method_token == FG_METHOD_CONNECT)
         return FG_R_BAD_CONNECT;
+    if (is_misdirected(r, base))
+        return FG_R_MISDIRECTED;
     int reason = expectation(r, base);
     if (reason)
         return reason;
@@ -140,7 +159,12 @@ void fg_exchange_try(struct fg_req *r, bool fresh) {
         fg_endpoint_unref(e, r->last_endpoint);
     r->last_endpoint = ep;
     r->tries++;
+    r->request_stopped = r->up_keep_alive = false;
     r->up = fg_up_take(e, ep, r, fresh, l->connect_timeout);
+    if (r->up == NULL && (fg_is_shortage(errno) || errno == EADDRNOTAVAIL)) {
+        fg_reply_reason(r, FG_R_OVERLOADED); /* no fault of the endpoint's */
+        return;
+    }
     if (r->up == NULL) {
         fg_endpoint_failed(e, ep);
         fg_exchange_up_failed(r, FG_R_CONNECT_FAILED);

@@ -166,7 +166,8 @@ static void skip_empty_lines(struct fg_buf *in) {
 static void run_head(struct fg_down *d) {
     struct fg_engine *e = d->e;
     bool fresh = d->state != FG_DOWN_HEAD && fg_buf_len(&d->in);
-    while (d->state == FG_DOWN_FIRST || d->state == FG_DOWN_HEAD || d->state == FG_DOWN_IDLE) {
+    uint32_t last = d->requests + REQUESTS_PER_TURN;
+    while (!d->ending && (d->state == FG_DOWN_FIRST || d->state == FG_DOWN_HEAD || d->state == FG_DOWN_IDLE)) {
         if (!fresh) {
             if (fg_buf_reserve(&e->pool, &d->in, FG_BUF_MEDIUM) < 0 ||
                 (fg_buf_room(&d->in) == 0 && fg_buf_reserve(&e->pool, &d->in, d->in.cap + 1) < 0)) {
@@ -191,11 +192,12 @@ static void run_head(struct fg_down *d) {
             skip_empty_lines(&d->in);
         if (fg_buf_len(&d->in))
             parse(d);
-        if (!fresh && d->io.readable && d->state <= FG_DOWN_IDLE && !d->ending) {
-            fg_loop_again(&e->loop, &d->io); /* one read a turn, however fast a head or empty lines come */
+        fresh = d->state == FG_DOWN_IDLE && fg_buf_len(&d->in); /* answered at once, and the next is here */
+        bool enough = fresh ? d->requests >= last : d->io.readable; /* so many requests, or one read a turn */
+        if (enough && d->state <= FG_DOWN_IDLE && !d->ending) {
+            fg_loop_again(&e->loop, &d->io);
             return;
         }
-        fresh = false;
     }
 }
 

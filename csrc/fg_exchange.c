@@ -97,7 +97,6 @@ void fg_exchange_up_failed(struct fg_req *r, int reason) {
         fg_exchange_try(r, reason == FG_R_UPSTREAM_STALE);
         return;
     }
-    r->keep_alive = r->keep_alive && !r->body_begun;
     fg_reply_reason(r, reason);
 }
 
@@ -105,7 +104,8 @@ void fg_exchange_up_failed(struct fg_req *r, int reason) {
 
 enum fill { FILL_NONE, FILL_SOME, FILL_EOF, FILL_FAILED };
 
-/* Reads once for a body. A buffer that a read filled grows to FG_BUF_LARGE; one that cannot take more waits. */
+/* Reads once for a body. A buffer that a read filled grows to FG_BUF_LARGE, one that a pinned head nearly fills grows on, so
+ * that framing and trailers always find room; one that cannot take more waits. */
 static enum fill fill(struct fg_engine *e, struct fg_io *io, struct fg_buf *in) {
     if (!io->readable)
         return FILL_NONE;
@@ -114,11 +114,12 @@ static enum fill fill(struct fg_engine *e, struct fg_io *io, struct fg_buf *in) 
     if (in->filled && in->cap < FG_BUF_LARGE && fg_buf_reserve(&e->pool, in, FG_BUF_LARGE) < 0)
         return FILL_FAILED;
     if (fg_buf_room(in) == 0) {
-        if (fg_buf_len(in) < in->cap / 2 && in->start > in->pin) {
+        if (fg_buf_len(in) < in->cap / 2 && in->start > in->pin)
             fg_buf_compact(in);
-        } else {
+        else if (in->cap - in->pin >= FG_BUF_MEDIUM)
             return FILL_NONE;
-        }
+        else if (fg_buf_reserve(&e->pool, in, in->cap + 1) < 0)
+            return FILL_FAILED;
     }
     ssize_t n = fg_io_read(io, in);
     return n > 0 ? FILL_SOME : n == 0 ? FILL_EOF : n == -1 ? FILL_NONE : FILL_FAILED;
@@ -301,21 +302,29 @@ static void start_body(struct fg_req *r) {
     }
     fg_flow_start(&r->response, in, out, h->content_length);
     bool persistent = !(h->connection & FG_CONN_CLOSE) && (h->minor_version == 1 || h->connection & FG_CONN_KEEP_ALIVE);
-    r->up_keep_alive = persistent && in != FG_FRAMING_UNTIL_CLOSE;
+    r->up_keep_alive = persistent && in != FG_FRAMING_UNTIL_CLOSE && r->request.sent;
+}
+
+/* Negotiate and NTLM authenticate the connection (RFC 4559 section 6): nobody else's request may follow on it. */
+static bool authenticates_connection(const struct fg_h1_head *h, const uint8_t *base, int header) {
+    return h->first[header] &&
+           (fg_head_has_token(h, base, header, "negotiate") || fg_head_has_token(h, base, header, "ntlm"));
 }
 
 /* The peer's own idle timeout, less a second for what is on the way (Keep-Alive: timeout=N). */
-static void learn_idle_timeout(struct fg_up *u, const struct fg_h1_head *h, const uint8_t *base) {
+static void learn_idle_timeout(struct fg_req *r, const struct fg_h1_head *h, const uint8_t *base) {
     uint16_t at = h->first[FG_H_KEEP_ALIVE];
     if (!at)
         return;
     const struct fg_field *f = &h->fields[at - 1];
     const uint8_t *p = memmem(base + f->value, f->value_len, "timeout=", 8), *end = base + f->value + f->value_len;
     uint32_t seconds = 0;
-    for (p = p ? p + 8 : end; p < end && *p >= '0' && *p <= '9' && seconds < 100000; p++)
+    if (p == NULL)
+        return;
+    for (p += 8; p < end && *p >= '0' && *p <= '9' && seconds < 100000; p++)
         seconds = seconds * 10 + (*p - '0');
-    if (seconds)
-        u->idle_timeout = seconds > 1 ? (seconds - 1) * 1000 : 500;
+    r->up->idle_timeout = seconds > 1 ? (seconds - 1) * 1000 : 500;
+    r->up_keep_alive &= seconds != 0;
 }
 
 static bool switches_as_asked(const struct fg_req *r, const uint8_t *base) {
@@ -361,7 +370,10 @@ static int final_head(struct fg_req *r, uint32_t len) {
         start_tunnel(r);
     else
         start_body(r);
-    learn_idle_timeout(u, &e->response, base);
+    learn_idle_timeout(r, &e->response, base);
+    if (authenticates_connection(&e->response, base, FG_H_WWW_AUTHENTICATE) ||
+        authenticates_connection(&r->head, d->in.p, FG_H_AUTHORIZATION))
+        r->up_keep_alive = false;
     fg_head_mark(&e->response, base, true, false);
     size_t n = fg_head_response(e, r, base, e->scratch, FG_SCRATCH);
     if (n == 0) {

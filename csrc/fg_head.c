@@ -27,8 +27,30 @@ static bool list_names(const uint8_t *list, size_t len, const uint8_t *name, siz
     return false;
 }
 
+bool fg_head_has_token(const struct fg_h1_head *h, const uint8_t *base, int header, const char *token) {
+    for (uint16_t i = h->first[header] ? h->first[header] - 1 : h->nfields; i < h->nfields; i++) {
+        const struct fg_field *f = &h->fields[i];
+        if (f->token == header && list_names(base + f->value, f->value_len, (const uint8_t *)token, strlen(token)))
+            return true;
+    }
+    return false;
+}
+
+static bool begins_with(const uint8_t *base, const struct fg_field *f, const char *prefix, uint16_t len) {
+    return f->name_len > len && fg_same_name(base + f->name, (const uint8_t *)prefix, len);
+}
+
+/* Flags of a name in the table, or of the families of names that are treated as those in it are. */
+static uint8_t flags_of(const uint8_t *base, const struct fg_field *f) {
+    if (f->token)
+        return header_flags[f->token];
+    if (begins_with(base, f, "x-forwarded-", 12))
+        return FG_HDR_GUARDED | FG_HDR_CLIENT | FG_HDR_NO_TRAILER;
+    return begins_with(base, f, "content-", 8) ? FG_HDR_GUARDED : 0;
+}
+
 static bool connection_names(const struct fg_h1_head *h, const uint8_t *base, const struct fg_field *f) {
-    if (header_flags[f->token] & FG_HDR_GUARDED)
+    if (flags_of(base, f) & FG_HDR_GUARDED)
         return false;
     for (uint16_t i = h->first[FG_H_CONNECTION] - 1; i < h->nfields; i++) {
         const struct fg_field *c = &h->fields[i];
@@ -43,7 +65,7 @@ void fg_head_mark(const struct fg_h1_head *h, const uint8_t *base, bool undersco
     uint8_t drop = FG_HDR_HOP | FG_HDR_FRAMING | (drop_client ? FG_HDR_CLIENT : 0);
     for (uint16_t i = 0; i < h->nfields; i++) {
         struct fg_field *f = &h->fields[i];
-        if (header_flags[f->token] & drop || (f->flags & FG_FIELD_UNDERSCORE && !underscores) ||
+        if (flags_of(base, f) & drop || (f->flags & FG_FIELD_UNDERSCORE && !underscores) ||
             (named && connection_names(h, base, f)))
             f->flags |= FG_FIELD_DROP;
     }
@@ -196,19 +218,23 @@ static bool came_trusted(const struct fg_req *r, int token) {
     return r->socket->trusted_hops && r->head.first[token];
 }
 
+/* What the proxies before us said: all fields of this name as the beginning of one list. */
+static void put_earlier(struct fg_put *o, const struct fg_req *r, const uint8_t *base, int token) {
+    for (uint16_t i = r->head.first[token] - 1; i < r->head.nfields; i++) {
+        const struct fg_field *f = &r->head.fields[i];
+        if (f->token != token)
+            continue;
+        fg_put(o, base + f->value, f->value_len);
+        FG_PUT(o, ", ");
+    }
+}
+
 static void put_client(struct fg_put *o, const struct fg_req *r, const uint8_t *base) {
     const struct fg_down *d = r->down;
     struct fg_bytes authority = {base + r->head.authority.off, r->head.authority.len};
     FG_PUT(o, "x-forwarded-for: ");
-    if (came_trusted(r, FG_H_X_FORWARDED_FOR)) {
-        for (uint16_t i = r->head.first[FG_H_X_FORWARDED_FOR] - 1; i < r->head.nfields; i++) {
-            const struct fg_field *f = &r->head.fields[i];
-            if (f->token == FG_H_X_FORWARDED_FOR) {
-                fg_put(o, base + f->value, f->value_len);
-                FG_PUT(o, ", ");
-            }
-        }
-    }
+    if (came_trusted(r, FG_H_X_FORWARDED_FOR))
+        put_earlier(o, r, base, FG_H_X_FORWARDED_FOR);
     fg_put_address(o, &d->peer, false);
     FG_PUT(o, "\r\n");
     if (!came_trusted(r, FG_H_X_FORWARDED_PROTO))
@@ -221,11 +247,8 @@ static void put_client(struct fg_put *o, const struct fg_req *r, const uint8_t *
         FG_PUT(o, "\r\n");
     }
     FG_PUT(o, "forwarded: ");
-    if (came_trusted(r, FG_H_FORWARDED)) {
-        const struct fg_field *f = &r->head.fields[r->head.first[FG_H_FORWARDED] - 1];
-        fg_put(o, base + f->value, f->value_len);
-        FG_PUT(o, ", ");
-    }
+    if (came_trusted(r, FG_H_FORWARDED))
+        put_earlier(o, r, base, FG_H_FORWARDED);
     if (d->peer.family == 4)
         FG_PUT(o, "for=");
     else
@@ -295,8 +318,7 @@ static void put_host(struct fg_put *o, const struct fg_req *r, const uint8_t *ba
 }
 
 size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size_t cap) {
-    static const uint8_t ours[FG_H_COUNT] = {[FG_H_HOST] = 1, [FG_H_X_FORWARDED_FOR] = 1, [FG_H_FORWARDED] = 1,
-                                             [FG_H_X_REQUEST_ID] = 1};
+    static const uint8_t ours[FG_H_COUNT] = {[FG_H_HOST] = 1, [FG_H_X_FORWARDED_FOR] = 1, [FG_H_FORWARDED] = 1};
     const uint8_t *base = r->down->in.p;
     struct fg_put o = {out, out + cap, false};
     struct edits x = {.seg = r->match.seg};

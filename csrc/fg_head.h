@@ -27,6 +27,9 @@ void fg_put_address(struct fg_put *o, const struct fg_address *a, bool brackets)
 /* Where a path goes under a rewrite (HTTPPathModifier): the full path, or what stands in the place of the prefix. */
 void fg_put_path(struct fg_put *o, int kind, struct fg_bytes value, struct fg_bytes path, uint32_t prefix_len);
 
+/* Is `token`, in any case, among the members of these fields, which commas or spaces separate? */
+bool fg_head_has_token(const struct fg_h1_head *h, const uint8_t *base, int header, const char *token);
+
 /* How often our own pseudonym stands in Via (RFC 9110 section 7.6.3). */
 unsigned fg_head_via_count(const struct fg_h1_head *h, const uint8_t *base, struct fg_bytes pseudonym);
 

@@ -61,7 +61,7 @@ static enum accepted accept_some(struct fg_listen *l, int most) {
             fg_down_accept(l, fd, &peer);
         else if (errno == EAGAIN)
             return QUEUE_EMPTY;
-        else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        else if (fg_is_shortage(errno)) {
             pause_accepting(l->e);
             return CANNOT_ACCEPT;
         }

@@ -12,6 +12,7 @@
 #include "fg_buf.h"
 #include "fg_timer.h"
 
+#include <errno.h>
 #include <sys/uio.h>
 
 struct fg_loop;
@@ -26,6 +27,11 @@ struct fg_io {
     struct fg_io *next;            /* ready list */
     struct fg_buf out;             /* bytes that are owed to the peer before any other */
 };
+
+/* Did a call fail because this process or machine is short of something, and not because of its peer? */
+static inline bool fg_is_shortage(int error) {
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == ENOSPC;
+}
 
 /* What is freed between two turns, because handlers of this turn may still look at it. */
 struct fg_grave {

@@ -94,6 +94,14 @@ socklen_t fg_address_sockaddr(const struct fg_address *a, struct sockaddr_storag
     return sizeof *in6;
 }
 
+static struct fg_up *give_up(int fd, struct fg_up *u) {
+    int why = errno;
+    close(fd);
+    free(u);
+    errno = why;
+    return NULL;
+}
+
 static struct fg_up *up_connect(struct fg_engine *e, struct fg_endpoint *ep, uint32_t connect_ms) {
     struct sockaddr_storage sa;
     socklen_t len = fg_address_sockaddr(&ep->address, &sa);
@@ -102,11 +110,8 @@ static struct fg_up *up_connect(struct fg_engine *e, struct fg_endpoint *ep, uin
         return NULL;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     struct fg_up *u = calloc(1, sizeof *u);
-    if (u == NULL || (connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)) {
-        close(fd);
-        free(u);
-        return NULL;
-    }
+    if (u == NULL || (connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS))
+        return give_up(fd, u);
     u->e = e;
     u->endpoint = ep;
     u->io.fd = fd;
@@ -115,11 +120,8 @@ static struct fg_up *up_connect(struct fg_engine *e, struct fg_endpoint *ep, uin
     u->grave.free = up_free;
     u->state = FG_UP_CONNECTING;
     fg_list_init(&u->link);
-    if (fg_loop_add(&e->loop, &u->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0) {
-        close(fd);
-        free(u);
-        return NULL;
-    }
+    if (fg_loop_add(&e->loop, &u->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0)
+        return give_up(fd, u);
     ep->refs++;
     ep->connections++;
     e->stats->c.upstream_connects++;

@@ -222,6 +222,7 @@ void fg_down_end(struct fg_down *d, bool unread);/* close after what is owed; li
 const struct fg_img_limits *fg_down_limits(const struct fg_down *d);
 
 /* fg_up.c: connections to endpoints */
+/* NULL with errno when there is none: of this process, or of the way to the endpoint. */
 struct fg_up *fg_up_take(struct fg_engine *e, struct fg_endpoint *ep, struct fg_req *r, bool fresh, uint32_t connect_ms);
 void fg_up_release(struct fg_up *u, uint32_t idle_ms); /* back to the pool, for so long; 0: for ever */
 void fg_up_close(struct fg_up *u);

@@ -97,6 +97,11 @@ class Backend:
         self.conns.append(conn)
         return conn
 
+    def accept_after(self, client: Conn, request: bytes) -> Conn:
+        """The new connection that a request comes on."""
+        client.send(request)
+        return self.accept()
+
     def answer_all(self, response: bytes | Callable[[bytes], bytes]) -> None:
         """From now on answer every request head on old and new connections, until the backend is closed.
 

@@ -233,12 +233,41 @@ def test_times_of_clients(proxies, backend, limits, sent, answer, reason):
         assert proxy.log()["reason"] == reason
 
 
-def test_a_body_that_does_not_come_is_a_408(proxies, backend):
+def test_a_body_that_does_not_come_is_a_408_unless_its_client_waits_for_a_100(proxies, backend):
     proxy = proxies(config(limits={"body_min_rate": 1000}), {"c": (backend.endpoint,)})
+    waiting = proxy.connect()
+    waiting.send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    up = backend.accept()
+    up.head()
     client = proxy.connect()
     client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nx")
     assert client.head().startswith(b"HTTP/1.1 408")
     assert proxy.log()["reason"] == "body_timeout"
+    up.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert waiting.head().startswith(b"HTTP/1.1 100")
+    waiting.send(b"hi")
+    assert up.exactly(2) == b"hi"
+    up.send(OK)
+    assert waiting.head().startswith(b"HTTP/1.1 200")
+
+
+def test_a_final_answer_instead_of_100_ends_the_connection(proxy, backend):
+    client = proxy.connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    up = backend.accept()
+    up.head()
+    up.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+    assert fields(client.head())["connection"] == "close"
+    assert client.rest() == up.rest() == b""
+
+
+def test_a_100_that_nobody_waits_for_goes_no_further(proxy, backend):
+    client = proxy.connect()
+    client.send(GET)
+    up = backend.accept()
+    up.head()
+    up.send(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)
+    assert client.head().startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize(

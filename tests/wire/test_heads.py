@@ -176,3 +176,76 @@ def test_an_unread_body_does_not_destroy_the_answer(proxy):
     client.send(b"POST / HTTP/1.1\r\nContent-Length: 200000\r\n\r\n")
     client.send(b"x" * 200000)
     assert client.rest().startswith(b"HTTP/1.1 400")
+
+
+def test_every_x_forwarded_field_of_a_client_is_dropped(proxy, backend):
+    seen = fields(
+        through(proxy, backend, b"X-Forwarded-Ssl: on", b"x-forwarded-client-cert: By=x", b"X-Forwarde: 1")[0]
+    )
+    assert seen.keys() & {"x-forwarded-ssl", "x-forwarded-client-cert"} == set()
+    assert seen["x-forwarde"] == "1"
+
+
+def test_connection_cannot_remove_a_family_of_guarded_fields(proxies, backend):
+    proxy = proxies(with_settings(trusted_hops=1), {"c": (backend.endpoint,)})
+    seen = fields(
+        through(proxy, backend, b"Connection: content-language, x-forwarded-ssl", b"Content-Language: de",
+                b"X-Forwarded-Ssl: on")[0]
+    )  # fmt: skip
+    assert seen["content-language"] == "de"
+    assert seen["x-forwarded-ssl"] == "on"
+
+
+def test_all_forwarded_fields_of_trusted_proxies_are_continued(proxies, backend):
+    proxy = proxies(with_settings(trusted_hops=2), {"c": (backend.endpoint,)})
+    seen = fields(through(proxy, backend, b"Forwarded: for=192.0.2.1", b"Forwarded: for=192.0.2.2")[0])
+    assert seen["forwarded"].startswith("for=192.0.2.1, for=192.0.2.2, for=127.0.0.1;")
+
+
+@pytest.mark.parametrize("changes", [{"trusted_hops": 1}, {"request_id": False}])
+def test_request_ids_that_are_not_ours_to_make_pass(proxies, backend, changes):
+    proxy = proxies(with_settings(**changes), {"c": (backend.endpoint,)})
+    assert fields(through(proxy, backend, b"X-Request-Id: mine")[0])["x-request-id"] == "mine"
+
+
+def test_an_https_target_without_tls_is_misdirected(proxies, proxy, backend):
+    client = proxy.connect()
+    client.send(b"GET HTTPS://a/ HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert client.head().startswith(b"HTTP/1.1 421")
+    assert proxy.log()["reason"] == "misdirected"
+    proxy = proxies(with_settings(trusted_hops=1), {"c": (backend.endpoint,)})
+    assert through(proxy, backend, start=b"GET https://a/x HTTP/1.1")[0].startswith(b"GET /x ")
+
+
+def test_every_expectation_counts(proxy, backend):
+    client = proxy.connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nExpect: more\r\nContent-Length: 3\r\n\r\n")
+    assert client.rest().startswith(b"HTTP/1.1 417")
+
+
+def test_expectations_of_http_1_0_go_no_further(proxy, backend):
+    seen, _ = through(proxy, backend, b"Expect: 100-continue", start=b"GET / HTTP/1.0")
+    assert "expect" not in fields(seen)
+
+
+@pytest.mark.parametrize("lines", [(b"Content-Length: 5",), (b"Transfer-Encoding: chunked",)])
+def test_only_a_get_without_body_asks_for_a_websocket(proxy, backend, lines):
+    for start in (b"POST / HTTP/1.1", b"GET / HTTP/1.1"):
+        client = proxy.connect()
+        client.send(b"\r\n".join([start, b"Host: a", b"Connection: Upgrade", b"Upgrade: websocket", *lines, b"", b""]))
+        up = backend.accept()
+        assert fields(up.head()).keys() & {"upgrade", "connection"} == set()
+        up.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert client.head().startswith(b"HTTP/1.1 502")
+
+
+def test_an_interim_response_frames_nothing(proxy, backend):
+    client = proxy.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    up = backend.accept()
+    up.head()
+    up.send(
+        b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nConnection: X-Hop\r\nX-Hop: 1\r\nLink: </a>\r\n\r\n" + OK
+    )
+    assert fields(client.head()) == {"link": "</a>"}
+    assert client.head().startswith(b"HTTP/1.1 200")
