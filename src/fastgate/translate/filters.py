@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from fastgate.ir import Filters, HeaderEdits, PathKind, PathRewrite, Redirect
@@ -24,6 +25,11 @@ _RESERVED = frozenset(
         "upgrade",
     )
 )
+
+# The API's types are wider than what a message may carry (RFC 9110 section 5.5, RFC 3986 section 3.3): a line end in a value or a
+# space in a path would split it in two.
+_NO_FIELD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_PATH = re.compile(r"(/([-A-Za-z0-9._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*)?")
 
 
 class Unsupported(Exception):  # noqa: N818 - a verdict on a rule, not a failure of the program
@@ -65,6 +71,9 @@ def _edits(modifier: Any, before: HeaderEdits, where: str) -> HeaderEdits:
     set_ = tuple((header.name, header.value) for header in modifier.set or ())
     add = tuple((header.name, header.value) for header in modifier.add or ())
     remove = tuple(modifier.remove or ())
+    for name, value in (*set_, *add):
+        if _NO_FIELD_VALUE.search(value):
+            raise Unsupported(f"{where}: the value of field {name} has control characters")
     for name in (*(name for name, _ in (*set_, *add)), *remove):
         if name.lower() in _RESERVED:
             raise Unsupported(f"{where}: field {name} belongs to the connection and cannot be modified")
@@ -75,10 +84,16 @@ def _path(path: Any, where: str) -> PathRewrite | None:
     if path is None:
         return None
     if path.type == "ReplaceFullPath":
-        return PathRewrite(PathKind.EXACT, path.replace_full_path)
+        return PathRewrite(PathKind.EXACT, _checked(path.replace_full_path, f"{where}.replaceFullPath"))
     if path.type == "ReplacePrefixMatch":
-        return PathRewrite(PathKind.PREFIX, path.replace_prefix_match)
+        return PathRewrite(PathKind.PREFIX, _checked(path.replace_prefix_match, f"{where}.replacePrefixMatch"))
     raise Unsupported(f"{where}: type {path.type} is not supported")
+
+
+def _checked(value: str, where: str) -> str:
+    if not _PATH.fullmatch(value):
+        raise Unsupported(f"{where}: {value!r} is not an absolute path")
+    return value
 
 
 def _redirect(redirect: Any, where: str) -> Redirect:
