@@ -190,6 +190,7 @@ static void forward(struct fg_engine *e, struct fg_req *r) {
     }
     uint8_t framing = r->head.framing;
     fg_flow_start(&r->request, framing, framing, r->head.content_length);
+    r->request.pass_trailers = framing == FG_FRAMING_CHUNKED;
     if (rule->request_timeout) {
         r->request_deadline = fg_now_ms(&e->loop) + rule->request_timeout;
         fg_timer_at(&e->loop.wheel, &r->timer, r->request_deadline);

@@ -127,7 +127,7 @@ static void parse(struct fg_down *d) {
     }
     d->req = r;
     const struct fg_h1_limits limits = {.max_head = l->head_bytes, .max_line = l->request_line,
-        .max_fields = (uint16_t)(l->head_fields < FG_MAX_FIELDS ? l->head_fields : FG_MAX_FIELDS)};
+        .max_fields = (uint16_t)l->head_fields};
     r->head.fields = r->fields;
     r->head.scanned = d->scanned;
     if (d->in.start) /* spans are relative to the head's first byte, and the head is pinned at the front */

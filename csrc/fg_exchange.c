@@ -26,7 +26,7 @@ static void drop_up(struct fg_req *r, bool reusable) {
 void fg_exchange_finish(struct fg_req *r) {
     struct fg_down *d = r->down;
     struct fg_engine *e = d->e;
-    bool whole = r->request.whole && !r->request.ready;
+    bool whole = fg_flow_is_empty(&r->request);
     bool reusable = r->response.whole && r->request.sent && r->up_keep_alive && !r->tunnel && !r->request_stopped;
     e->stats->c.requests_active--;
     e->stats->c.tunnels_open -= r->tunnel;
@@ -152,7 +152,7 @@ static bool push_request(struct fg_req *r) {
 /* Decodes what arrived of the body. False when it is malformed or larger than the limit: the exchange is over then. */
 static bool decode_request(struct fg_req *r) {
     struct fg_down *d = r->down;
-    int64_t error = fg_flow_decode(d->e, &r->request, &d->in, d->eof);
+    int64_t error = fg_flow_decode(d, &r->request, &d->in, d->eof);
     uint64_t limit = fg_down_limits(d)->body_bytes;
     if (error == 0 && (limit == 0 || r->tunnel || r->request.bytes <= limit))
         return true;
@@ -301,6 +301,7 @@ static void start_body(struct fg_req *r) {
             r->keep_alive = false;
     }
     fg_flow_start(&r->response, in, out, h->content_length);
+    r->response.pass_trailers = in == FG_FRAMING_CHUNKED && out == in && fg_head_takes_trailers(r);
     bool persistent = !(h->connection & FG_CONN_CLOSE) && (h->minor_version == 1 || h->connection & FG_CONN_KEEP_ALIVE);
     r->up_keep_alive = persistent && in != FG_FRAMING_UNTIL_CLOSE && r->request.sent;
 }
@@ -384,7 +385,7 @@ static int final_head(struct fg_req *r, uint32_t len) {
     r->state = FG_REQ_RESPONDING;
     r->head_sent_ns = e->loop.now_ns;
     fg_buf_consume(&u->in, len);
-    if (fg_flow_decode(e, &r->response, &u->in, u->eof) < 0) {
+    if (fg_flow_decode(d, &r->response, &u->in, u->eof) < 0) {
         r->state = FG_REQ_SENDING;
         fg_exchange_up_failed(r, FG_R_BAD_RESPONSE);
         return -1;
@@ -446,7 +447,7 @@ static int pump_response(struct fg_req *r) {
         }
         if (r->state == FG_REQ_RESPONDING) {
             bool clean_end = u->eof && got != FILL_FAILED;
-            if (fg_flow_decode(e, &r->response, &u->in, clean_end) < 0) {
+            if (fg_flow_decode(r->down, &r->response, &u->in, clean_end) < 0) {
                 fg_exchange_abort(r, FG_R_BAD_RESPONSE);
                 return -1;
             }

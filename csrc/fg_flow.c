@@ -1,7 +1,9 @@
 /* Bodies: framing off at the source, framing on at the sink (RFC 9112 sections 6 and 7). */
-#include "fg_worker.h"
+#include "fg_head.h"
 
 #include <stdio.h>
+
+enum { MAX_TRAILERS = 4096 }; /* bytes of a trailer section; any buffer of a body has room for it */
 
 void fg_flow_start(struct fg_flow *f, int in, int out, uint64_t length) {
     memset(f, 0, sizeof *f);
@@ -15,7 +17,7 @@ void fg_flow_start(struct fg_flow *f, int in, int out, uint64_t length) {
 }
 
 static uint8_t *raw_at(const struct fg_flow *f, const struct fg_buf *src) {
-    return fg_buf_data(src) + f->ready + f->gap;
+    return fg_buf_data(src) + f->ready + f->trailers + f->gap;
 }
 
 /* Decoded data is moved down to lie behind what is ready; the bytes of framing become the gap. */
@@ -28,27 +30,45 @@ static void take_run(struct fg_flow *f, struct fg_buf *src, uint8_t *data, uint3
     f->bytes += n;
 }
 
-static int64_t decode_trailers(struct fg_engine *e, struct fg_flow *f, struct fg_buf *src, uint8_t *raw, size_t len) {
-    struct fg_h1_head trailers = {.fields = e->response_fields};
-    const struct fg_h1_limits limits = {.max_head = FG_BUF_SMALL, .max_line = 0, .max_fields = FG_MAX_FIELDS};
-    int64_t used = e->f.parse_trailers(raw, len, &limits, &trailers);
+/* Lines of fields that go on are moved down to lie behind what is ready. None grows, so that none overwrites the next one. */
+static uint32_t keep_trailers(const struct fg_down *d, const struct fg_h1_head *h, const uint8_t *raw, uint8_t *to) {
+    uint8_t *at = to;
+    for (uint16_t i = 0; i < h->nfields; i++) {
+        const struct fg_field *x = &h->fields[i];
+        if (!fg_head_may_trail(d, raw, x))
+            continue;
+        uint32_t n = x->value + x->value_len - x->name;
+        memmove(at, raw + x->name, n);
+        memcpy(at + n, "\r\n", 2);
+        at += n + 2;
+    }
+    return (uint32_t)(at - to);
+}
+
+static int64_t decode_trailers(struct fg_down *d, struct fg_flow *f, struct fg_buf *src, uint8_t *raw, size_t len) {
+    struct fg_h1_head h = {.fields = d->e->response_fields, .scanned = f->trailers_scanned};
+    const struct fg_h1_limits limits = {.max_head = MAX_TRAILERS, .max_fields = FG_MAX_FIELDS};
+    int64_t used = d->e->f.parse_trailers(raw, len, &limits, &h);
+    f->trailers_scanned = h.scanned;
     if (used < 0)
         return used == FG_MORE ? 0 : used;
-    take_run(f, src, raw, 0, (uint32_t)used); /* trailer fields are not on the allow-list: dropped */
+    if (f->pass_trailers)
+        f->trailers = keep_trailers(d, &h, raw, fg_buf_data(src) + f->ready);
+    f->gap += (uint32_t)used - f->trailers;
     f->whole = true;
     return 0;
 }
 
-static int64_t decode_chunked(struct fg_engine *e, struct fg_flow *f, struct fg_buf *src) {
+static int64_t decode_chunked(struct fg_down *d, struct fg_flow *f, struct fg_buf *src) {
     for (;;) {
         uint8_t *raw = raw_at(f, src);
         size_t len = (size_t)(src->p + src->end - raw);
         if (f->chunked.state == FG_CHUNK_TRAILERS)
-            return decode_trailers(e, f, src, raw, len);
+            return decode_trailers(d, f, src, raw, len);
         if (len == 0)
             return 0;
         struct fg_span data;
-        int64_t used = e->f.next_chunk(&f->chunked, raw, len, &data);
+        int64_t used = d->e->f.next_chunk(&f->chunked, raw, len, &data);
         if (used < 0)
             return used;
         if (used == 0 && f->chunked.state != FG_CHUNK_TRAILERS)
@@ -57,7 +77,7 @@ static int64_t decode_chunked(struct fg_engine *e, struct fg_flow *f, struct fg_
     }
 }
 
-static int64_t decode(struct fg_engine *e, struct fg_flow *f, struct fg_buf *src, bool eof) {
+static int64_t decode(struct fg_down *d, struct fg_flow *f, struct fg_buf *src, bool eof) {
     uint8_t *raw = raw_at(f, src);
     size_t len = (size_t)(src->p + src->end - raw);
     switch (f->in) {
@@ -69,7 +89,7 @@ static int64_t decode(struct fg_engine *e, struct fg_flow *f, struct fg_buf *src
         return 0;
     }
     case FG_FRAMING_CHUNKED:
-        return decode_chunked(e, f, src);
+        return decode_chunked(d, f, src);
     case FG_FRAMING_UNTIL_CLOSE:
         take_run(f, src, raw, (uint32_t)len, (uint32_t)len);
         f->whole = eof;
@@ -79,11 +99,11 @@ static int64_t decode(struct fg_engine *e, struct fg_flow *f, struct fg_buf *src
     }
 }
 
-int64_t fg_flow_decode(struct fg_engine *e, struct fg_flow *f, struct fg_buf *src, bool eof) {
+int64_t fg_flow_decode(struct fg_down *d, struct fg_flow *f, struct fg_buf *src, bool eof) {
     if (f->whole)
         return 0;
-    int64_t error = decode(e, f, src, eof);
-    if (f->ready == 0 && f->gap) {
+    int64_t error = decode(d, f, src, eof);
+    if (f->ready + f->trailers == 0 && f->gap) {
         fg_buf_consume(src, f->gap);
         f->gap = 0;
     }
@@ -99,6 +119,16 @@ static void start_chunk(struct fg_flow *f) {
     f->crlf = 2;
 }
 
+/* The last chunk's line; what would be data in another one is the trailer section (RFC 9112 section 7.1). */
+static void start_last_chunk(struct fg_flow *f) {
+    f->last = true;
+    f->ready = f->chunk_left = f->trailers;
+    f->trailers = 0;
+    f->line_len = (uint8_t)snprintf((char *)f->line, sizeof f->line, f->ready ? "0\r\n" : "0\r\n\r\n");
+    f->line_off = 0;
+    f->crlf = f->ready ? 2 : 0;
+}
+
 /* The next things to write: a line of chunk framing, data, the CR LF behind it. */
 int fg_flow_vectors(struct fg_flow *f, const struct fg_buf *src, struct iovec iov[3]) {
     int n = 0;
@@ -110,12 +140,10 @@ int fg_flow_vectors(struct fg_flow *f, const struct fg_buf *src, struct iovec io
         return n;
     }
     if (f->line_off == f->line_len && f->chunk_left == 0 && f->crlf == 0) {
-        if (f->ready) {
+        if (f->ready)
             start_chunk(f);
-        } else if (f->whole) {
-            f->line_len = (uint8_t)snprintf((char *)f->line, sizeof f->line, "0\r\n\r\n");
-            f->line_off = 0;
-        }
+        else if (f->whole)
+            start_last_chunk(f);
     }
     if (f->line_off < f->line_len)
         iov[n++] = (struct iovec){f->line + f->line_off, (size_t)(f->line_len - f->line_off)};
@@ -129,7 +157,7 @@ int fg_flow_vectors(struct fg_flow *f, const struct fg_buf *src, struct iovec io
 static void data_sent(struct fg_flow *f, struct fg_buf *src, uint32_t n) {
     f->ready -= n;
     uint32_t skip = n;
-    if (f->ready == 0) {
+    if (f->ready + f->trailers == 0) {
         skip += f->gap;
         f->gap = 0;
     }
@@ -152,9 +180,11 @@ void fg_flow_advance(struct fg_flow *f, struct fg_buf *src, size_t n) {
     n -= part;
     f->crlf -= (uint8_t)n;
     bool idle = f->line_off == f->line_len && f->chunk_left == 0 && f->crlf == 0;
-    f->sent = idle && f->whole && f->ready == 0 && f->line_len == 5 && f->line[0] == '0';
+    f->sent = idle && f->last;
 }
 
 void fg_flow_discard(struct fg_flow *f, struct fg_buf *src) {
+    f->ready += f->trailers;
+    f->trailers = 0;
     data_sent(f, src, f->ready);
 }

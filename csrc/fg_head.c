@@ -12,18 +12,27 @@ static const uint8_t header_flags[FG_H_COUNT] = {
 #undef X
 };
 
-/* Is `name` among the comma-separated tokens of `list`? */
+static bool separates(uint8_t c) {
+    return c == ',' || c == ' ' || c == '\t';
+}
+
+/* The member of a list at or behind *at, which then is behind it; empty when there is none. */
+static struct fg_bytes next_member(const uint8_t *list, size_t len, size_t *at) {
+    size_t i = *at;
+    while (i < len && separates(list[i]))
+        i++;
+    size_t from = i;
+    while (i < len && !separates(list[i]))
+        i++;
+    *at = i;
+    return (struct fg_bytes){list + from, i - from};
+}
+
 static bool list_names(const uint8_t *list, size_t len, const uint8_t *name, size_t name_len) {
-    size_t i = 0;
-    while (i < len) {
-        while (i < len && (list[i] == ' ' || list[i] == '\t' || list[i] == ','))
-            i++;
-        size_t from = i;
-        while (i < len && list[i] != ',' && list[i] != ' ' && list[i] != '\t')
-            i++;
-        if (i - from == name_len && name_len && fg_same_name(list + from, name, name_len))
+    struct fg_bytes m;
+    for (size_t at = 0; (m = next_member(list, len, &at)).len;)
+        if (m.len == name_len && fg_same_name(m.p, name, name_len))
             return true;
-    }
     return false;
 }
 
@@ -129,6 +138,43 @@ static void put_edits(struct fg_put *o, const struct edits *x) {
         put_pairs(o, x, i, x->e[i]->set);
         put_pairs(o, x, i, x->e[i]->add);
     }
+}
+
+/* --- trailers ----------------------------------------------------------------------------------------------------------------- */
+
+bool fg_head_may_trail(const struct fg_down *d, const uint8_t *base, const struct fg_field *f) {
+    const struct fg_img_socket *s = fg_down_socket(d);
+    struct fg_bytes name = {base + f->name, f->name_len};
+    return s && !(flags_of(base, f) & FG_HDR_NO_TRAILER) && in_names(d->e->gen->image.sockets_seg, s->trailers, name);
+}
+
+bool fg_head_takes_trailers(const struct fg_req *r) {
+    return r->head.first[FG_H_TE] && r->head.minor_version == 1 && r->socket->trailers.len &&
+           fg_head_has_token(&r->head, r->down->in.p, FG_H_TE, "trailers");
+}
+
+/* Trailer, reduced to the names of fields that go on (RFC 9110 section 6.6.2). */
+static void put_announced(struct fg_put *o, const struct fg_req *r, const struct fg_h1_head *h, const uint8_t *base) {
+    const uint8_t *seg = r->gen->image.sockets_seg;
+    bool first = true;
+    for (uint16_t i = h->first[FG_H_TRAILER] ? h->first[FG_H_TRAILER] - 1 : h->nfields; i < h->nfields; i++) {
+        const struct fg_field *f = &h->fields[i];
+        if (f->token != FG_H_TRAILER)
+            continue;
+        struct fg_bytes name;
+        for (size_t at = 0; (name = next_member(base + f->value, f->value_len, &at)).len;) {
+            if (!in_names(seg, r->socket->trailers, name))
+                continue;
+            if (first)
+                FG_PUT(o, "trailer: ");
+            else
+                FG_PUT(o, ", ");
+            fg_put_bytes(o, name);
+            first = false;
+        }
+    }
+    if (!first)
+        FG_PUT(o, "\r\n");
 }
 
 /* --- fields: runs of lines that stay as they are are copied in one piece --------------------------------------------------- */
@@ -336,8 +382,12 @@ size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size
     if (x.n)
         put_edits(&o, &x);
     put_length(&o, r->request.out, r->head.content_length);
+    if (r->request.pass_trailers)
+        put_announced(&o, r, &r->head, base);
     if (r->upgrade)
         FG_PUT(&o, "connection: upgrade\r\nupgrade: websocket\r\n");
+    else if (fg_head_takes_trailers(r))
+        FG_PUT(&o, "te: trailers\r\nconnection: te\r\n");
     FG_PUT(&o, "\r\n");
     return o.full ? 0 : (size_t)(o.at - out);
 }
@@ -404,6 +454,8 @@ size_t fg_head_response(struct fg_engine *e, struct fg_req *r, const uint8_t *ba
         put_length(&o, FG_FRAMING_LENGTH, h->content_length); /* of the body that is not sent */
     else if (h->status != 101)
         put_length(&o, r->response.out, h->content_length);
+    if (r->response.pass_trailers)
+        put_announced(&o, r, h, base);
     if (h->status == 101)
         FG_PUT(&o, "connection: upgrade\r\nupgrade: websocket\r\n");
     else if (!r->keep_alive)

@@ -30,6 +30,13 @@ void fg_put_path(struct fg_put *o, int kind, struct fg_bytes value, struct fg_by
 /* Is `token`, in any case, among the members of these fields, which commas or spaces separate? */
 bool fg_head_has_token(const struct fg_h1_head *h, const uint8_t *base, int header, const char *token);
 
+/* May this trailer field go on: it is on the allow-list of the connection's socket, and no field that routes, frames or
+ * authenticates (RFC 9110 section 6.5.1). */
+bool fg_head_may_trail(const struct fg_down *d, const uint8_t *base, const struct fg_field *f);
+
+/* Did the client say that it takes trailer fields, and may there be any (RFC 9110 section 10.1.4)? */
+bool fg_head_takes_trailers(const struct fg_req *r);
+
 /* How often our own pseudonym stands in Via (RFC 9110 section 7.6.3). */
 unsigned fg_head_via_count(const struct fg_h1_head *h, const uint8_t *base, struct fg_bytes pseudonym);
 

@@ -17,6 +17,8 @@
 enum { FG_FIELD_UNDERSCORE = 1, /* the name has an underscore: dropped by default (CVE-2015-0219) */
        FG_FIELD_DROP = 2 };     /* set by the engine: not forwarded */
 
+enum { FG_MAX_FIELDS = 256 }; /* of one head that the engine has room for; limits above it are refused */
+
 /* One field line, in the order of arrival; 16 bytes. The value has no leading or trailing white space. */
 struct fg_field {
     uint32_t name;      /* offset */

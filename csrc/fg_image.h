@@ -133,6 +133,7 @@ struct fg_img_socket {
     uint32_t hosts_segment;    /* directory position of a FG_SEG_HOSTS whose values are listeners */
     uint32_t reserved2;
     struct fg_ref via, server, log_format;
+    struct fg_ref trailers;    /* of fg_ref: lower-case names of trailer fields that go on */
     uint8_t underscores, request_id, access_log /* 0 off, 1 json, 2 text */, reserved[5];
     struct fg_img_limits limits;
 };

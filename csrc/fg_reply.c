@@ -61,7 +61,7 @@ static const char *phrase(unsigned status) { /* RFC 9110 section 15 */
 /* Is the rest of this request's body already here, so that the connection can go on behind it? */
 static bool body_is_here(struct fg_req *r) {
     struct fg_down *d = r->down;
-    if (r->state == FG_REQ_CONNECTING && fg_flow_decode(d->e, &r->request, &d->in, false) < 0)
+    if (r->state == FG_REQ_CONNECTING && fg_flow_decode(d, &r->request, &d->in, false) < 0)
         return false;
     if (!r->request.whole)
         return false;

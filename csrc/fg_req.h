@@ -18,18 +18,21 @@ struct fg_series;
 
 /* One direction of a body: takes framing off on one side and puts it on at the other.
  *
- * The source's window is [ready | gap | raw]: `ready` decoded bytes that are to be sent, `gap` bytes of framing that are
- * done with, then bytes as they came. */
+ * The source's window is [ready | trailers | gap | raw]: `ready` decoded bytes that are to be sent, the lines of trailer fields
+ * that go behind all of them, `gap` bytes of framing that are done with, then bytes as they came. */
 struct fg_flow {
     uint64_t left;              /* FG_FRAMING_LENGTH: raw bytes still to come */
     uint64_t bytes;             /* body bytes decoded so far */
     struct fg_h1_chunked chunked;
-    uint32_t ready, gap;
+    uint32_t ready, trailers, gap;
+    uint32_t trailers_scanned;  /* the parser's resume hint */
     uint32_t chunk_left;        /* bytes left of the chunk that is being written */
     uint8_t in, out;            /* enum fg_framing */
+    bool pass_trailers;         /* those on the allow-list; only where `out` is chunked */
+    bool last;                  /* the last chunk is being written; its data are the trailer fields */
     bool whole;                 /* the source's message is complete */
     bool sent;                  /* and everything of it is handed to the socket */
-    uint8_t line[20];           /* chunk-size line, or end, in the course of being written */
+    uint8_t line[20];           /* chunk-size line in the course of being written */
     uint8_t line_len, line_off;
     uint8_t crlf;               /* bytes of the CR LF behind chunk data still to be written */
 };
@@ -87,9 +90,13 @@ struct fg_req {
 
 /* fg_flow.c */
 void fg_flow_start(struct fg_flow *f, int in, int out, uint64_t length);
-/* Takes framing off as far as there are bytes. 0, or a parse error. `eof`: the source has ended. */
-struct fg_engine;
-int64_t fg_flow_decode(struct fg_engine *e, struct fg_flow *f, struct fg_buf *src, bool eof);
+/* Takes framing off as far as there are bytes. 0, or a parse error. `d`: the client connection of the exchange, whose socket
+ * says which trailer fields go on. `eof`: the source has ended. */
+int64_t fg_flow_decode(struct fg_down *d, struct fg_flow *f, struct fg_buf *src, bool eof);
+/* Is the source's message complete, and nothing of it left in the window? */
+static inline bool fg_flow_is_empty(const struct fg_flow *f) {
+    return f->whole && f->ready == 0 && f->trailers == 0;
+}
 struct iovec;
 int fg_flow_vectors(struct fg_flow *f, const struct fg_buf *src, struct iovec iov[3]);
 void fg_flow_advance(struct fg_flow *f, struct fg_buf *src, size_t n);

@@ -153,8 +153,7 @@ struct fg_endpoints {         /* one endpoint table, in the order of the keys */
     uint32_t n;
 };
 
-enum { FG_MAX_FIELDS = 256, FG_SCRATCH = FG_BUF_HUGE, FG_ENDPOINT_BUCKETS = 4096, FG_SWRR_BUCKETS = 4096,
-       FG_HEALTH_BUCKETS = 1024 };
+enum { FG_SCRATCH = FG_BUF_HUGE, FG_ENDPOINT_BUCKETS = 4096, FG_SWRR_BUCKETS = 4096, FG_HEALTH_BUCKETS = 1024 };
 
 struct fg_swrr { /* smooth weighted round robin of one rule; outlives reloads */
     struct fg_swrr *next;

@@ -189,6 +189,18 @@ class Limits:
     interim_responses: int = 16
 
 
+# Trailer fields that are made for it: digests of what was sent, its validator, timings, the status of a call.
+TRAILERS = (
+    "content-digest",
+    "etag",
+    "grpc-message",
+    "grpc-status",
+    "grpc-status-details-bin",
+    "repr-digest",
+    "server-timing",
+)
+
+
 class AccessLog(Enum):
     """Form of the access log's lines."""
 
@@ -207,6 +219,7 @@ class Settings:
     request_id: bool = True  # make an x-request-id when the client sent none (or is not trusted)
     via: str = "fastgate"
     server: str = ""  # "" leaves the backend's Server as it is
+    trailers: tuple[str, ...] = TRAILERS  # trailer fields that are forwarded, in lower case
     access_log: AccessLog = AccessLog.JSON
     access_log_format: str = ""  # template of TEXT
 

@@ -32,6 +32,7 @@ class Conn:
 
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(TIMEOUT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a piece is sent when it is written
         self.sock = sock
         self.buffer = b""
 

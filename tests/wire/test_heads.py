@@ -27,7 +27,7 @@ def with_settings(**changes):
 def test_hop_by_hop_fields_stay_behind(proxy, backend):
     seen, back = through(
         proxy, backend,
-        b"Connection: close, X-Private", b"X-Private: 1", b"Keep-Alive: 5", b"Proxy-Connection: x", b"TE: trailers",
+        b"Connection: close, X-Private", b"X-Private: 1", b"Keep-Alive: 5", b"Proxy-Connection: x", b"TE: gzip",
         b"Trailer: x", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__", b"Proxy-Authorization: Basic x", b"X-Public: 2",
         response=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 3\r\nX-End: 4\r\n\r\n",
     )  # fmt: skip

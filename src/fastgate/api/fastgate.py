@@ -8,7 +8,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fastgate.api.base import Duration, Group, HeaderValue, Kind, Model, ObjectName, PortNumber, PreciseHostname, fault
+from fastgate.api.base import (
+    SET,
+    Duration,
+    Group,
+    HeaderName,
+    Kind,
+    Model,
+    ObjectName,
+    PortNumber,
+    PreciseHostname,
+    fault,
+)
 from fastgate.api.metadata import Metadata
 from fastgate.durations import milliseconds
 
@@ -227,6 +238,28 @@ class AccessLogParameters(Model):
         return self
 
 
+# Fields that route, frame, authenticate, or change how a message is handled: they count in the head or not at all
+# (RFC 9110 section 6.5.1). Those that csrc/fg_headers.h marks are among them; a test holds them together.
+NO_TRAILERS = frozenset(
+    (
+        *("age", "authorization", "cache-control", "connection", "content-encoding", "content-length", "content-range"),
+        *("content-type", "cookie", "date", "expect", "expires", "forwarded", "host", "http2-settings", "if-match"),
+        *("if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "keep-alive", "location"),
+        *("max-forwards", "origin", "pragma", "range", "retry-after", "set-cookie", "te", "traceparent", "trailer"),
+        *("tracestate", "transfer-encoding", "upgrade", "vary", "via", "www-authenticate", "x-real-ip", "x-request-id"),
+    )
+)
+_NO_TRAILER_FAMILIES = ("accept", "access-control-", "proxy-", "sec-", "x-forwarded-")
+
+
+def _trailer(name: str) -> str:
+    if name.lower() in NO_TRAILERS or name.lower().startswith(_NO_TRAILER_FAMILIES):
+        raise fault(
+            f"{name} counts in the head of a message only and cannot be a trailer field (RFC 9110 section 6.5.1)"
+        )
+    return name
+
+
 class GatewayParametersSpec(Model):
     """Spec of GatewayParameters; what is left out keeps its default."""
 
@@ -234,7 +267,8 @@ class GatewayParametersSpec(Model):
     underscores: bool | None = None
     request_id: bool | None = None
     via: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$")] | None = None
-    server: HeaderValue | None = None
+    server: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[!-~]([ -~]*[!-~])?$")] | None = None
+    trailers: Annotated[list[Annotated[HeaderName, AfterValidator(_trailer)]], Field(max_length=64), SET] | None = None
     limits: Limits | None = None
     access_log: AccessLogParameters | None = None
 

@@ -11,6 +11,7 @@ cdef extern from "fg_image.h" nogil:
     enum: FG_IMAGE_VERSION
     enum: FG_SEG_SOCKETS, FG_SEG_CLUSTERS, FG_SEG_HOSTS, FG_SEG_GROUP
     enum: FG_REWRITE_NONE, FG_REWRITE_FULL, FG_REWRITE_PREFIX
+    enum: FG_MAX_FIELDS
     enum: FG_ACTION_FORWARD, FG_ACTION_REDIRECT, FG_ACTION_RESPOND
     enum: FG_UPSTREAM_HTTP1, FG_UPSTREAM_H2C, FG_UPSTREAM_WEBSOCKET
 
@@ -84,7 +85,7 @@ cdef extern from "fg_image.h" nogil:
         uint32_t port, trusted_hops
         fg_ref listeners
         uint32_t hosts_segment
-        fg_ref via, server, log_format
+        fg_ref via, server, log_format, trailers
         uint8_t underscores, request_id, access_log
         fg_img_limits limits
 

@@ -239,8 +239,10 @@ cdef const char *sockets_fault(const fg_image *image, seg_t s) noexcept nogil:
         x = &image.sockets[i]
         if not text_ok(s, x.address) or not text_ok(s, x.via) or not text_ok(s, x.server) or not text_ok(s, x.log_format):
             return "socket"
-        if not array_ok(s, x.listeners, sizeof(fg_img_listener)) or x.access_log > 2:
+        if not array_ok(s, x.listeners, sizeof(fg_img_listener)) or x.access_log > 2 or not texts_ok(s, x.trailers):
             return "socket"
+        if x.limits.head_fields > FG_MAX_FIELDS:
+            return "head_fields is more than a head has room for"
         if x.hosts_segment >= image.nsegments or image.dir[x.hosts_segment].kind != FG_SEG_HOSTS:
             return "socket"
         for j in range(x.listeners.len):

@@ -500,6 +500,7 @@ cdef fg_img_socket _socket(_Segment seg, object s, uint32_t hosts, object listen
     out.via = seg.text(settings.via)
     out.server = seg.text(settings.server)
     out.log_format = seg.text(settings.access_log_format)
+    out.trailers = _texts(seg, settings.trailers)
     out.underscores = settings.underscores
     out.request_id = settings.request_id
     out.access_log = _ACCESS_LOGS[settings.access_log]

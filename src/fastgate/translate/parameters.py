@@ -49,6 +49,8 @@ def merged(spec: Any, base: Settings) -> Settings:
     changes: dict[str, Any] = {name: getattr(spec, name) for name in _SCALARS if getattr(spec, name, None) is not None}
     if spec.limits is not None:
         changes["limits"] = _limits(spec.limits, base.limits)
+    if spec.trailers is not None:
+        changes["trailers"] = tuple(sorted(name.lower() for name in spec.trailers))
     log = spec.access_log
     if log is not None:
         if log.format is not None:

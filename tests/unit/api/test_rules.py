@@ -1,9 +1,12 @@
 """Every rule of the CRDs refuses its faulty spec, and says so as the API server does."""
 
+import re
+from pathlib import Path
+
 import faults
 import pytest
 
-from fastgate import api
+from fastgate import api, ir
 
 
 def document(kind, spec):
@@ -113,3 +116,54 @@ def test_unknown_kinds_are_told_what_was_meant(version, kind, meant):
     with pytest.raises(api.UnknownKind) as e:
         api.parse({"apiVersion": version, "kind": kind, "metadata": {"name": "a"}})
     assert str(e.value).endswith(meant)
+
+
+def parameters(**spec):
+    return api.parse({
+        "apiVersion": "fastgate.dev/v1alpha1",
+        "kind": "GatewayParameters",
+        "metadata": {"name": "p"},
+        "spec": spec,
+    }).spec  # fmt: skip
+
+
+def table_of(header):
+    return (Path(__file__).resolve().parents[3] / "csrc" / header).read_text()
+
+
+@pytest.mark.parametrize("name", ["Host", "content-length", "X-Forwarded-Ssl", "Sec-Fetch-Mode", "Authorization", "TE"])
+def test_fields_of_the_head_are_no_trailers(name):
+    with pytest.raises(api.Invalid, match="cannot be a trailer field"):
+        parameters(trailers=["etag", name])
+
+
+def test_trailers_are_a_set_of_names():
+    assert parameters(trailers=[]).trailers == []
+    assert parameters(trailers=["Etag", "x-checksum"]).trailers == ["Etag", "x-checksum"]
+    with pytest.raises(api.Invalid):
+        parameters(trailers=["etag", "etag"])
+    with pytest.raises(api.Invalid):
+        parameters(trailers=["x y"])
+
+
+def test_the_engine_marks_no_trailer_that_may_be_allowed():
+    marked = re.findall(r'"([a-z0-9-]+)", [^)]*FG_HDR_NO_TRAILER', table_of("fg_headers.h"))
+    assert len(marked) > 30
+    for name in marked:
+        with pytest.raises(api.Invalid, match="cannot be a trailer field"):
+            parameters(trailers=[name])
+    assert parameters(trailers=list(ir.TRAILERS)).trailers == list(ir.TRAILERS)
+
+
+def test_more_fields_than_the_engine_has_room_for_are_refused():
+    room = int(re.search(r"FG_MAX_FIELDS = (\d+)", table_of("fg_http1.h"))[1])
+    assert parameters(limits={"headFields": room}).limits.head_fields == room
+    with pytest.raises(api.Invalid, match=f"less than or equal to {room}, not {room + 1}"):
+        parameters(limits={"headFields": room + 1})
+
+
+def test_a_server_name_is_a_field_value():
+    assert parameters(server="fast gate/1").server == "fast gate/1"
+    for faulty in ("a\r\nb: c", "a\n", " a", "ü"):
+        with pytest.raises(api.Invalid):
+            parameters(server=faulty)

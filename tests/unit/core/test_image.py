@@ -2,6 +2,7 @@
 
 import random
 import struct
+from dataclasses import replace
 
 from tables import everything
 
@@ -80,3 +81,11 @@ def test_a_builder_keeps_what_came_again():
 def test_key_is_stable():
     assert key("") == key("") != key("a")
     assert key(":80") == 0 or key(":80").bit_length() <= 64
+
+
+def test_limits_beyond_the_engines_room_are_refused():
+    (socket,) = example().sockets
+    for fields, why in ((256, None), (257, "head_fields")):
+        settings = replace(socket.settings, limits=ir.Limits(head_fields=fields))
+        found = image.check(build(ir.Ir((replace(socket, settings=settings),), example().clusters)))
+        assert found is None if why is None else why in found
