@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LINGER_MS = 2000, LINGER_BYTES = 256 * 1024, OWED_MS = 5000 };
+enum { LINGER_MS = 2000, LINGER_BYTES = 256 * 1024, OWED_MS = 5000, REQUESTS_PER_TURN = 16 };
 
 static const struct fg_img_limits no_limits = {.request_line = 8192, .head_bytes = 32768, .head_fields = 100,
     .response_head_bytes = 65536, .first_byte_timeout = 10000, .head_timeout = 10000, .idle_timeout = 60000,

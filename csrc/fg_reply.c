@@ -145,12 +145,33 @@ static bool is(struct fg_bytes b, const char *text) {
     return b.len == strlen(text) && memcmp(b.p, text, b.len) == 0;
 }
 
+/* Where the client reaches the listener of `port`. Under a port map that is the port really bound, if the client came that way,
+ * which its Host tells; behind one more map (a container's, a Service's) it names another port, and the configured one holds. */
+static unsigned reachable_port(const struct fg_req *r, unsigned port) {
+    const struct fg_engine *e = r->down->e;
+    const struct fg_listen *own = r->down->listen;
+    if (r->head.port != own->port || own->port == r->socket->port)
+        return port;
+    if (port == r->socket->port)
+        return own->port;
+    for (const struct fg_list *at = e->listens.next; at != &e->listens; at = at->next) {
+        const struct fg_listen *l = fg_container_of(at, struct fg_listen, all);
+        if (l->socket >= 0 && !l->closing && e->gen->image.sockets[l->socket].port == port)
+            return l->port;
+    }
+    return port;
+}
+
 /* The port of Location: the configured one; else the well-known port of a configured scheme; else the listener's. The
  * well-known port of the scheme is not printed. */
-static unsigned redirect_port(const struct fg_img_redirect *to, struct fg_bytes scheme, unsigned listener_port) {
-    unsigned port = to->port ? to->port : listener_port;
-    if (!to->port && to->scheme.len)
-        port = is(scheme, "https") ? 443 : is(scheme, "http") ? 80 : listener_port;
+static unsigned redirect_port(const struct fg_req *r, const struct fg_img_redirect *to, struct fg_bytes scheme) {
+    unsigned port = to->port;
+    if (!port && to->scheme.len)
+        port = is(scheme, "https") ? 443 : is(scheme, "http") ? 80 : 0;
+    if (!port)
+        port = r->socket->port;
+    if (!to->port)
+        port = reachable_port(r, port);
     bool well_known = (port == 80 && is(scheme, "http")) || (port == 443 && is(scheme, "https"));
     return well_known ? 0 : port;
 }
@@ -168,7 +189,7 @@ void fg_reply_redirect(struct fg_req *r) {
         fg_put_bytes(&o, fg_str(seg, to->hostname));
     else
         fg_put(&o, base + r->head.host.off, r->head.host.len);
-    unsigned port = redirect_port(to, scheme, r->socket->port);
+    unsigned port = redirect_port(r, to, scheme);
     if (port) {
         FG_PUT(&o, ":");
         fg_put_uint(&o, port);

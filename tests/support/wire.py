@@ -195,7 +195,7 @@ class Proxy:
 
     async def _start(self, configuration, endpoints, workers, log_write, threads, memory_limit):
         self.manager = ListenerManager(
-            workers=workers, threads=threads, ports={80: 0, 81: 0}, log_fd=log_write, memory_limit=memory_limit
+            workers=workers, threads=threads, ports={80: 0, 81: 0, 443: 0}, log_fd=log_write, memory_limit=memory_limit
         )
         await self.manager.start()
         await self.manager.apply(configuration, endpoints)

@@ -44,6 +44,32 @@ def test_redirects(proxies, redirect, target, location):
     assert proxy.log()["status"] == redirect.status
 
 
+@pytest.mark.parametrize(
+    ("redirect", "came_by", "location"),
+    [
+        (ir.Redirect(302), ":{bound}", "http://a.example:{bound}/x"),
+        (ir.Redirect(302, hostname="b.example"), ":{bound}", "http://b.example:{bound}/x"),
+        (ir.Redirect(302, scheme="http"), ":{bound}", "http://a.example:{bound}/x"),
+        (ir.Redirect(302, scheme="https"), ":{bound}", "https://a.example:{other}/x"),
+        (ir.Redirect(302, scheme="https", port=443), ":{bound}", "https://a.example/x"),
+        (ir.Redirect(302, port=80), ":{bound}", "http://a.example/x"),
+        (ir.Redirect(302), "", "http://a.example/x"),  # the client's port 80 leads here: a container's map, a Service
+        (ir.Redirect(302), ":9", "http://a.example/x"),  # a port that leads nowhere is not believed
+        (ir.Redirect(302, scheme="https"), "", "https://a.example/x"),
+    ],
+)
+def test_redirects_under_a_port_map_lead_where_the_client_came_from(proxies, redirect, came_by, location):
+    one = config(match(rule(redirect), "/x"))
+    (socket,) = one.sockets
+    proxy = proxies(ir.Ir((socket, ir.Socket("127.0.0.1", 443, socket.listeners)), ()))
+    places = {
+        "bound": proxy.manager.bound["127.0.0.1:80"][1],
+        "other": proxy.manager.bound["127.0.0.1:443"][1],
+    }
+    head = get(proxy, b"/x", b"a.example" + came_by.format(**places).encode()).head()
+    assert fields(head)["location"] == location.format(**places)
+
+
 def test_redirects_take_the_rules_response_edits(proxies):
     edits = ir.Filters(response=ir.HeaderEdits((("X-Set", "1"),), (("X-Add", "2"),), ()))
     proxy = proxies(config(match(rule(ir.Redirect(302, hostname="b"), edits))))

@@ -26,8 +26,8 @@ _RESERVED = frozenset(
     )
 )
 
-# The API's types are wider than what a message may carry (RFC 9110 section 5.5, RFC 3986 section 3.3): a line end in a value or a
-# space in a path would split it in two.
+# The API's types are wider than what a message may carry (RFC 9110 section 5.5, RFC 3986 section 3.3): a line end in a
+# value or a space in a path would split it in two.
 _NO_FIELD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PATH = re.compile(r"(/([-A-Za-z0-9._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*)?")
 

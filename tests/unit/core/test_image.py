@@ -84,8 +84,8 @@ def test_key_is_stable():
 
 
 def test_limits_beyond_the_engines_room_are_refused():
-    (socket,) = example().sockets
+    (socket,) = everything().sockets
     for fields, why in ((256, None), (257, "head_fields")):
         settings = replace(socket.settings, limits=ir.Limits(head_fields=fields))
-        found = image.check(build(ir.Ir((replace(socket, settings=settings),), example().clusters)))
+        found = image.check(build(ir.Ir((replace(socket, settings=settings),), everything().clusters)))
         assert found is None if why is None else why in found
