@@ -31,6 +31,7 @@ void fg_exchange_finish(struct fg_req *r) {
     e->stats->c.requests_active--;
     e->stats->c.tunnels_open -= r->tunnel;
     e->stats->reasons[r->reason] += r->reason != 0;
+    e->stats->upstream_errors[r->reason] += fg_reasons[r->reason].side == FG_SIDE_UPSTREAM;
     uint64_t took_us = (e->loop.now_ns - r->began_ns) / 1000;
     fg_stats_exchange(r, took_us);
     if (r->log)
@@ -93,6 +94,7 @@ void fg_exchange_up_failed(struct fg_req *r, int reason) {
     e->stats->c.upstream_not_retried += reason == FG_R_UPSTREAM_STALE && !again;
     if (again) {
         e->stats->c.upstream_retries++;
+        e->stats->upstream_errors[reason]++;
         r->backend_deadline = 0;
         fg_exchange_try(r, reason == FG_R_UPSTREAM_STALE);
         return;

@@ -12,7 +12,7 @@
 #include "fg_base.h"
 #include "fg_reasons.h"
 
-#define FG_STATS_MAGIC 0x3153544154534746ull
+#define FG_STATS_MAGIC 0x3253544154534746ull /* "FGSTATS2" */
 
 /* X(name, kind, text): kind is counter or gauge. */
 #define FG_COUNTERS(X)                                                                            \
@@ -77,6 +77,7 @@ struct fg_slab {
     uint64_t nseries;
     struct fg_counters c;
     uint64_t reasons[FG_R_COUNT];           /* exchanges and connections that ended so */
+    uint64_t upstream_errors[FG_R_COUNT];   /* tries at an endpoint that failed so, also those that another made good */
     struct fg_series series[FG_SERIES_MAX];
 };
 

@@ -41,20 +41,22 @@ class Totals:
 
     counters: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
+    upstream_errors: dict[str, int] = field(default_factory=dict)
     series: dict[tuple[str, str], Series] = field(default_factory=dict)  # by (listener, route)
 
     def add(self, slab: bytes | mmap.mmap, *, gauges: bool = True) -> None:
         """Add what a slab says; without `gauges` only what never decreases."""
-        _, counters, reasons, series = engine.read_stats(slab)
+        _, counters, reasons, upstream_errors, series = engine.read_stats(slab)
         for name, value in counters.items():
             if _KINDS[name] == "counter":
                 self.counters[name] = self.counters.get(name, 0) + value
             elif gauges:
                 combine = _GAUGES.get(name, int.__add__)
                 self.counters[name] = combine(self.counters[name], value) if name in self.counters else value
-        for name, value in zip(_REASONS, reasons, strict=True):
-            if value:
-                self.reasons[name] = self.reasons.get(name, 0) + value
+        for sums, values in ((self.reasons, reasons), (self.upstream_errors, upstream_errors)):
+            for name, value in zip(_REASONS, values, strict=True):
+                if value:
+                    sums[name] = sums.get(name, 0) + value
         for one in series:
             self.series.setdefault((one[0], one[1]), Series()).add(one)
 
@@ -108,7 +110,7 @@ class Statistics:
         return json.dumps(
             {
                 "serial": self._serial, "own": self.own, "counters": self._base.counters,
-                "reasons": self._base.reasons, "series": series,
+                "reasons": self._base.reasons, "upstream_errors": self._base.upstream_errors, "series": series,
             }
         ).encode()  # fmt: skip
 
@@ -120,7 +122,11 @@ class Statistics:
         self._serial = latest["serial"]
         self.own.update(latest["own"])
         known = {name: value for name, value in latest["counters"].items() if _KINDS.get(name) == "counter"}
-        self._base = Totals(known, {name: value for name, value in latest["reasons"].items() if name in _REASONS})
+        reasons, upstream_errors = (
+            {name: value for name, value in latest.get(what, {}).items() if name in _REASONS}
+            for what in ("reasons", "upstream_errors")
+        )
+        self._base = Totals(known, reasons, upstream_errors)
         for listener, route, one in latest["series"]:
             series = Series(**one)
             if len(series.latency) == len(engine.latency_bounds()) + 1:  # else of a version with other buckets
@@ -128,7 +134,7 @@ class Statistics:
 
     def totals(self) -> Totals:
         """Return the sums over all workers, dead ones included."""
-        out = Totals(dict(self._base.counters), dict(self._base.reasons))
+        out = Totals(dict(self._base.counters), dict(self._base.reasons), dict(self._base.upstream_errors))
         for key, series in self._base.series.items():
             out.series[key] = Series(
                 list(series.status_class), list(series.latency), series.latency_sum, series.received, series.sent

@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from server import GATEWAY, ROUTE, TIMEOUT, command, fastgate, free_port
 
 
@@ -89,6 +90,7 @@ def test_the_admin_listener_is_for_its_own_host(serve):
         'fastgate_requests_by_route_total{listener="Gateway/default/gw/http",route="HTTPRoute/default/r",code="2xx"} 1'
     )
     server.wait(lambda: counted in server.admin_page("/metrics")[1])
+    assert len(list(text_string_to_metric_families(server.admin_page("/metrics")[1]))) > 40
     assert "HTTPRoute/default/r" in server.admin_page("/config")[1]
 
 

@@ -225,6 +225,10 @@ class Proxy:
     def reason(self, name: str) -> int:
         return self.manager.statistics.totals().reasons.get(name, 0)
 
+    def upstream_errors(self) -> dict[str, int]:
+        """Failed tries by their reason."""
+        return self.manager.statistics.totals().upstream_errors
+
     def wait_for(self, condition) -> None:
         """Wait until a condition on counters holds; they have no event."""
         end = time.monotonic() + TIMEOUT

@@ -137,6 +137,7 @@ def test_a_get_on_a_stale_connection_is_sent_again(proxy, backend):
     second.send(OK)
     assert client.head().startswith(b"HTTP/1.1 200")
     assert proxy.counter("upstream_retries") == 1
+    assert proxy.upstream_errors() == {"upstream_stale": 1}
 
 
 def test_a_post_on_a_stale_connection_is_a_502(proxy, backend):
@@ -148,6 +149,7 @@ def test_a_post_on_a_stale_connection_is_a_502(proxy, backend):
     assert client.head().startswith(b"HTTP/1.1 502")
     assert backend.nobody_comes()
     assert proxy.counter("upstream_not_retried") == 1
+    assert proxy.upstream_errors() == {"upstream_stale": 1}
 
 
 def test_a_closed_idle_connection_is_not_used(proxy, backend):
@@ -170,6 +172,7 @@ def test_an_endpoint_that_refuses_connections_is_a_502_or_tried_elsewhere(proxie
     client.send(GET)
     assert client.head().startswith(b"HTTP/1.1 502")
     assert proxy.log()["reason"] == "connect_failed"
+    assert proxy.upstream_errors() == {"connect_failed": 3}
     proxy.endpoints({"c": tuple(sorted((dead.endpoint, backend.endpoint)))})
     for _ in range(10):
         client = proxy.connect()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastgate.admin.views import authority
 from fastgate.core import engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from fastgate.health import Checked
     from fastgate.statistics import Totals
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+MAX_ENDPOINTS = 1000
 _INTERNAL = frozenset(("heartbeat_ms", "longest_turn_ns"))
 
 
@@ -31,8 +34,8 @@ def _family(name: str, kind: str, text: str, samples: Iterable[tuple[str, Mappin
         yield f"{name}{suffix}{_labels(labels)} {value}"
 
 
-def exposition(totals: Totals, own: Mapping[str, int], *, ready: bool) -> str:
-    """Return all metrics as text. Cardinality is bounded by the engine's table of series."""
+def exposition(totals: Totals, own: Mapping[str, int], checked: Sequence[Checked], *, ready: bool) -> str:
+    """Return all metrics as text. Cardinality is bounded by the engine's table of series and MAX_ENDPOINTS."""
     lines: list[str] = []
     lines += _family("fastgate_ready", "gauge", "Whether the configuration is served.", [("", {}, int(ready))])
     lines += _family(
@@ -52,6 +55,22 @@ def exposition(totals: Totals, own: Mapping[str, int], *, ready: bool) -> str:
     lines += _family(
         "fastgate_ended_total", "counter", "Exchanges and connections that ended for a reason.",
         [("", {"reason": reason}, count) for reason, count in sorted(totals.reasons.items())],
+    )  # fmt: skip
+    lines += _family(
+        "fastgate_upstream_errors_total", "counter",
+        "Tries at an endpoint that failed for a reason, also those that another try made good.",
+        [("", {"reason": reason}, count) for reason, count in sorted(totals.upstream_errors.items())],
+    )  # fmt: skip
+    lines += _family(
+        "fastgate_endpoint_healthy", "gauge", "What the active check of an endpoint says; of the first 1,000.",
+        [
+            ("", {"backend": one.cluster, "endpoint": authority(one.endpoint)}, int(one.healthy))
+            for one in checked[:MAX_ENDPOINTS]
+        ],
+    )  # fmt: skip
+    lines += _family(
+        "fastgate_endpoints_unhealthy", "gauge", "Endpoints whose active check fails.",
+        [("", {}, sum(not one.healthy for one in checked))],
     )  # fmt: skip
     lines += _series(totals)
     return "\n".join(lines) + "\n"

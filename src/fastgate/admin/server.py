@@ -117,7 +117,9 @@ class AdminServer:
     def _metrics(self) -> str:
         manager = self._runtime.manager
         is_ready, _ = views.ready(self._runtime, draining=self.draining)
-        return metrics.exposition(manager.statistics.totals(), manager.statistics.own, ready=is_ready)
+        return metrics.exposition(
+            manager.statistics.totals(), manager.statistics.own, manager.health.endpoints(), ready=is_ready
+        )
 
     def _invited(self, request: Request) -> bool:
         """Whether Host names this listener by its address or a loopback name, and no foreign page sent the request."""

@@ -83,6 +83,7 @@ cdef extern from "fg_stats.h" nogil:
         uint64_t magic, size, pid, nseries
         fg_counters c
         uint64_t reasons[1]
+        uint64_t upstream_errors[1]
         fg_series series[1]
 
     size_t fg_stats_size()
@@ -144,8 +145,9 @@ def is_stats(const uint8_t[::1] slab):
 
 
 def read_stats(const uint8_t[::1] slab):
-    """Copy a slab, which may be written meanwhile: (pid, counters by name, reasons by number, series). A series is (listener,
-    route, requests by status class, latency buckets, latency sum in microseconds, bytes received, bytes sent)."""
+    """Copy a slab, which may be written meanwhile: (pid, counters by name, reasons and upstream errors by number, series). A
+    series is (listener, route, requests by status class, latency buckets, latency sum in microseconds, bytes received, bytes
+    sent)."""
     if slab.shape[0] < <Py_ssize_t>fg_stats_size():
         raise ValueError("not a statistics slab")
     cdef const fg_slab *s = <const fg_slab *>&slab[0]
@@ -163,4 +165,5 @@ def read_stats(const uint8_t[::1] slab):
             fg_stats_load(&x.latency_sum_us), fg_stats_load(&x.received), fg_stats_load(&x.sent),
         ))
     return (s.pid, {engine_counters[i].name.decode(): fg_stats_load(&words[i]) for i in range(ENGINE_COUNTERS)},
-            [fg_stats_load(&s.reasons[i]) for i in range(FG_R_COUNT)], series)
+            [fg_stats_load(&s.reasons[i]) for i in range(FG_R_COUNT)],
+            [fg_stats_load(&s.upstream_errors[i]) for i in range(FG_R_COUNT)], series)
