@@ -84,6 +84,7 @@ class Gateway:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._runtime: Runtime | None = None
+        self._resolving: asyncio.Task[None] | None = None
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -187,10 +188,13 @@ class Gateway:
         manager = ListenerManager(**self._manager_options)
         self._runtime = Runtime(manager, strict=self._strict, access_log=self._access_log)
         await manager.start()
+        self._resolving = asyncio.ensure_future(self._runtime.keep_resolving())
         sources, problems = sources_of(self._resources)
         return await self._runtime.apply(sources, problems)
 
     async def _stop(self, runtime: Runtime, drain: float) -> bool:
+        if self._resolving is not None:
+            self._resolving.cancel()
         finished = await runtime.manager.drain(timeout=drain) if drain > 0 else True
         await runtime.manager.stop()
         return finished

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastgate.errors import ConfigurationError
 from fastgate.listener_manager import ApplyError
 from fastgate.problems import Problem, Severity
-from fastgate.resolver import INTERVAL, Resolver, merged
+from fastgate.resolver import Resolver, merged
 from fastgate.sources.objects import Loaded, Objects
 from fastgate.translate import Translation, Translator
 from fastgate.translate.conditions import Statuses
@@ -111,6 +111,7 @@ class Runtime:
             except ApplyError as e:
                 return self._refused([*prepared.problems, Problem(f"the workers refused the configuration: {e}")])
             self._before = before
+            self._resolver.keep(translation.endpoints.names)
             self.loaded, self.translation = prepared.loaded, translation
             self.manager.count("reloads")
             self.report = Report(
@@ -130,13 +131,14 @@ class Runtime:
             self._before = None
 
     async def keep_resolving(self) -> None:
-        """Look DNS names up again and again, and publish what changed."""
-        while True:
-            await asyncio.sleep(INTERVAL)
+        """Look DNS names up when they are due, and publish what changed."""
+        async for _ in self._resolver.changes():
             async with self._lock:
-                if self.translation is not None and self.translation.endpoints.names:
-                    addresses = await self._resolver.resolve(self.translation.endpoints.names)
-                    await self.manager.publish_endpoints(merged(self.translation.endpoints.clusters, addresses))
+                if self.translation is not None:
+                    endpoints = self.translation.endpoints
+                    await self.manager.publish_endpoints(
+                        merged(endpoints.clusters, self._resolver.table(endpoints.names))
+                    )
 
     def _refused(self, problems: Iterable[Problem]) -> Report:
         self.manager.count("reloads_refused")

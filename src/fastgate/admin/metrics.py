@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from fastgate.admin.views import authority
@@ -36,6 +37,7 @@ def _family(name: str, kind: str, text: str, samples: Iterable[tuple[str, Mappin
 
 def exposition(totals: Totals, own: Mapping[str, int], checked: Sequence[Checked], *, ready: bool) -> str:
     """Return all metrics as text. Cardinality is bounded by the engine's table of series and MAX_ENDPOINTS."""
+    endpoints = {(one.cluster, authority(one.endpoint)): int(one.healthy) for one in checked}  # each once
     lines: list[str] = []
     lines += _family("fastgate_ready", "gauge", "Whether the configuration is served.", [("", {}, int(ready))])
     lines += _family(
@@ -64,13 +66,13 @@ def exposition(totals: Totals, own: Mapping[str, int], checked: Sequence[Checked
     lines += _family(
         "fastgate_endpoint_healthy", "gauge", "What the active check of an endpoint says; of the first 1,000.",
         [
-            ("", {"backend": one.cluster, "endpoint": authority(one.endpoint)}, int(one.healthy))
-            for one in checked[:MAX_ENDPOINTS]
+            ("", {"backend": backend, "endpoint": endpoint}, healthy)
+            for (backend, endpoint), healthy in islice(endpoints.items(), MAX_ENDPOINTS)
         ],
     )  # fmt: skip
     lines += _family(
         "fastgate_endpoints_unhealthy", "gauge", "Endpoints whose active check fails.",
-        [("", {}, sum(not one.healthy for one in checked))],
+        [("", {}, sum(not healthy for healthy in endpoints.values()))],
     )  # fmt: skip
     lines += _series(totals)
     return "\n".join(lines) + "\n"

@@ -58,7 +58,7 @@ def test_a_histogram_is_cumulative_and_in_seconds():
 
 def test_checked_endpoints_are_shown_and_bounded():
     checked = [Checked("b", Endpoint("::1", port + 1), healthy=port > 1, why="") for port in range(MAX_ENDPOINTS + 9)]
-    found = families(Totals(), checked)
+    found = families(Totals(), [*checked, Checked("b", Endpoint("::1", 1, weight=7), healthy=False, why="")])
     shown = found["fastgate_endpoint_healthy"].samples
     assert len(shown) == MAX_ENDPOINTS
     assert (shown[0].labels, shown[0].value) == ({"backend": "b", "endpoint": "[::1]:1"}, 0)
