@@ -9,6 +9,7 @@ import resource
 import socket
 import statistics
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,18 +51,22 @@ def pss_kib(pid: int) -> int:
     return int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)[1])
 
 
+def accepts(port: int) -> bool:
+    """Say whether somebody listens."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
 def wait_for(port: int, seconds: float = 120) -> None:
     """Wait until somebody accepts."""
     end = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    while not accepts(port):
+        if time.monotonic() > end:
+            raise TimeoutError(f"nobody listens on port {port}")
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -84,6 +89,8 @@ def backend(directory: Path, core: int = 1) -> Iterator[None]:
 @contextlib.contextmanager
 def running(peer: Peer, directory: Path, routes: int = 1, form: str = "lean") -> Iterator[int]:
     """Run a proxy on core 0; the process id of its worker."""
+    if accepts(PORT):
+        sys.exit(f"port {PORT} is in use: what listens there would be measured in the place of {peer.name}")
     process = peer.start(directory, 0, routes, form)
     try:
         wait_for(PORT)
