@@ -53,7 +53,6 @@ class Prepared:
     problems: tuple[Problem, ...]
     loaded: Loaded | None = None
     translation: Translation | None = None
-    endpoints: Table | None = None
 
 
 class Runtime:
@@ -96,18 +95,18 @@ class Runtime:
             found += [
                 Problem(message, object=name, severity=Severity.WARNING) for name, message in translation.warnings
             ]
-            addresses = await self._resolver.resolve(translation.endpoints.names)
-            return Prepared(tuple(found), loaded, translation, merged(translation.endpoints.clusters, addresses))
+            await self._resolver.resolve(translation.endpoints.names)
+            return Prepared(tuple(found), loaded, translation)
 
     async def publish(self, prepared: Prepared) -> Report:
         """Serve what was prepared."""
         async with self._lock:
             translation = prepared.translation
-            if translation is None or prepared.endpoints is None:
+            if translation is None:
                 return self._refused(prepared.problems)
             before = (self.loaded, self.translation, self.report)
             try:
-                await self.manager.apply(translation.ir, prepared.endpoints)
+                await self.manager.apply(translation.ir, self._endpoints(translation))
             except ApplyError as e:
                 return self._refused([*prepared.problems, Problem(f"the workers refused the configuration: {e}")])
             self._before = before
@@ -135,10 +134,12 @@ class Runtime:
         async for _ in self._resolver.changes():
             async with self._lock:
                 if self.translation is not None:
-                    endpoints = self.translation.endpoints
-                    await self.manager.publish_endpoints(
-                        merged(endpoints.clusters, self._resolver.table(endpoints.names))
-                    )
+                    await self.manager.publish_endpoints(self._endpoints(self.translation))
+
+    def _endpoints(self, translation: Translation) -> Table:
+        """The endpoints of a translation with the addresses that are known now."""
+        endpoints = translation.endpoints
+        return merged(endpoints.clusters, self._resolver.table(endpoints.names))
 
     def _refused(self, problems: Iterable[Problem]) -> Report:
         self.manager.count("reloads_refused")

@@ -196,8 +196,8 @@ def test_a_worker_of_an_unknown_version_is_drained_and_its_sockets_are_kept(serv
 
 
 def _short(path):
-    """unix(7) allows 107 bytes."""
-    return os.path.relpath(path)
+    """The path by its directory's descriptor, which stays open: unix(7) allows 107 bytes."""
+    return f"/proc/self/fd/{os.open(path.parent, os.O_PATH | os.O_DIRECTORY)}/{path.name}"
 
 
 # --- SIGUSR2 ---------------------------------------------------------------------------------------------------------

@@ -380,18 +380,6 @@ def test_a_client_that_waits_for_100_is_not_slow(proxies, backend):
     assert client.head().startswith(b"HTTP/1.1 100")
 
 
-def test_a_cut_response_that_ends_with_its_connection_ends_with_a_reset(proxy, backend):
-    client = proxy.connect()
-    client.send(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
-    up = backend.accept()
-    up.head()
-    up.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")
-    client.until(b"hel")
-    up.close()
-    with pytest.raises(ConnectionResetError):
-        client.sock.recv(1)
-
-
 def test_empty_lines_without_end_hold_up_nobody(proxies, backend):
     proxy = proxies(config(), {"c": (backend.endpoint,)})
     backend.answer_all(OK)
