@@ -49,7 +49,11 @@ enum fg_side { FG_SIDE_NONE, FG_SIDE_CLIENT, FG_SIDE_GATEWAY, FG_SIDE_UPSTREAM }
     X(BACKEND_TIMEOUT, "backend_timeout", 504, UPSTREAM, 0, "the rule's backendRequest timeout")                  \
     X(REQUEST_TIMEOUT, "request_timeout", 504, UPSTREAM, 0, "the rule's request timeout")                         \
     X(HEAD_TOO_LONG_TO_SEND, "head_too_large_to_send", 500, GATEWAY, 0, "the edited head is larger than a buffer") \
-    X(DRAIN_TIMEOUT, "drain_timeout", 503, GATEWAY, 0, "the drain's time was over")
+    X(DRAIN_TIMEOUT, "drain_timeout", 503, GATEWAY, 0, "the drain's time was over")                              \
+    X(INVALID_FILTER, "invalid_filter", 500, GATEWAY, 0, "a filter of the rule does not exist or is not accepted") \
+    X(FILTER_FAILED, "filter_failed", 500, GATEWAY, 0, "a filter raised an exception or gave what it may not")   \
+    X(FILTER_TIMEOUT, "filter_timeout", 504, GATEWAY, 0, "a filter did not answer in time, or nobody ran it")    \
+    X(FILTER_OVERLOADED, "filter_overloaded", 503, GATEWAY, 0, "the queue of calls to filters is full")
 
 enum fg_reason {
 #define X(name, label, status, side, retryable, text) FG_R_##name,

@@ -90,6 +90,20 @@ class Respond:
 
 
 @dataclass(frozen=True, slots=True)
+class Plugin:
+    """One filter written in Python, as one Filter resource configures it."""
+
+    name: str  # of the Filter: "namespace/name"
+    type: str  # the entry point: "Stamp" or "distribution/Stamp"
+    config: str = field(repr=False)  # canonical JSON, defaults filled in and references resolved: may hold secrets
+    timeout: int  # of one call of one phase; never 0
+    deny: bool  # what holds when it fails or is late: True, the request is refused; False, it goes on without
+    inline: bool  # True: runs in the worker; False: in the plugin process
+    phases: frozenset[str]  # values of plugins.filter.Phase
+    buffer_body: int  # bytes of a request body that it is given in one piece; 0: in the pieces that arrive
+
+
+@dataclass(frozen=True, slots=True)
 class Filters:
     """What happens to a request and its response on a rule or on one of its backends."""
 
@@ -97,6 +111,7 @@ class Filters:
     response: HeaderEdits = HeaderEdits()
     hostname: str | None = None
     path: PathRewrite | None = None
+    plugins: tuple[Plugin, ...] = ()  # in the order in which a request meets them
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from fastgate.api import core, fastgate, gateway, http_route, metadata, reference_grant
+from fastgate.api import core, fastgate, filters, gateway, http_route, metadata, reference_grant
 from fastgate.api.base import FORMS, GROUP, Invalid, Problem, UnknownKind
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ KINDS: dict[tuple[str, str], type[BaseModel]] = {
     ("", "Namespace"): core.Namespace,
     ("discovery.k8s.io", "EndpointSlice"): core.EndpointSlice,
     ("fastgate.dev", "Backend"): fastgate.Backend,
+    ("fastgate.dev", "Filter"): filters.Filter,
     ("fastgate.dev", "GatewayParameters"): fastgate.GatewayParameters,
 }
 
@@ -40,6 +41,9 @@ _EXPERIMENTAL = {
     "ListenerSet": frozenset(("filters",)),
 }
 
+# Parts whose content is somebody else's to define; null means something there.
+_OPAQUE = {"Filter": ("spec", "config")}
+
 CLUSTER_SCOPED = frozenset(("GatewayClass", "Namespace"))
 
 _SUBJECT = re.compile(r"^(?:Input|String|List|Dictionary|Value) should ")
@@ -49,7 +53,8 @@ _CORE_FIELDS = frozenset(("status",))
 def parse(document: dict[str, Any]) -> Any:
     """Validate a document as the API server would (schema, then rules) and return its model.
 
-    `status` and what is null are left out first. The versions of a kind differ in name only.
+    `status` and what is null are left out first; what is null in the configuration of a Filter stays. The versions of a
+    kind differ in name only.
 
     Raises:
         UnknownKind: no such kind is read here.
@@ -62,7 +67,8 @@ def parse(document: dict[str, Any]) -> Any:
         raise UnknownKind(f"kind {kind} of {version} is not served and is left alone{_meant_kind(group, kind)}")
     problems = metadata.problems(document["metadata"], kind, namespaced=kind not in CLUSTER_SCOPED)
     try:
-        resource = model.model_validate(_normal({k: v for k, v in document.items() if k not in _CORE_FIELDS}))
+        fields = {k: v for k, v in document.items() if k not in _CORE_FIELDS}
+        resource = model.model_validate(_normal(fields, _OPAQUE.get(kind, ())))
     except ValidationError as e:
         problems += [_problem(error, model, kind) for error in e.errors(include_url=False, include_input=True)]
     if problems:
@@ -77,13 +83,18 @@ def _meant_kind(group: str, kind: str) -> str:
     return _meant(kind, [k for g, k in KINDS if g == group])
 
 
-def _normal(value: Any) -> Any:
-    """The document as JSON means it: null fields are none, 80.0 is 80. The document itself when nothing changes."""
+def _normal(value: Any, opaque: tuple[str, ...] = ()) -> Any:
+    """The document as JSON means it: null fields are none, 80.0 is 80. The document itself when nothing changes.
+
+    What stands at the path `opaque` stays as it is.
+    """
     kind = type(value)
     if kind is dict:
         out = value
         for key, item in value.items():
-            normal = None if item is None else _normal(item)
+            if opaque == (key,) and item is not None:
+                continue
+            normal = None if item is None else _normal(item, opaque[1:] if opaque[:1] == (key,) else ())
             if normal is not item or item is None:
                 if out is value:
                     out = dict(value)

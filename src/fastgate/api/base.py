@@ -69,6 +69,7 @@ PortNumber = Annotated[int, Field(ge=1, le=65535)]
 HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$")]
 HeaderValue = Annotated[str, Field(min_length=1, max_length=4096)]
 Duration = Annotated[str, Field(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")]
+FILTER_TYPE = r"^([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?/)?[A-Za-z0-9._]([-A-Za-z0-9._]*[A-Za-z0-9._])?$"
 
 # What the patterns mean to who broke them.
 FORMS = {
@@ -78,6 +79,7 @@ FORMS = {
     rf"^{_SUBDOMAIN}$": "a DNS name in lower case",
     rf"^(\*\.)?{_SUBDOMAIN}$": "a DNS name in lower case, or '*.' and such a name",
     r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$": "a token of letters, digits and !#$%&'*+-.^_`|~",
+    FILTER_TYPE: "the name of a filter, or 'distribution/Name'",
     r"^([0-9]{1,5}(h|m|s|ms)){1,4}$": "a duration of whole numbers with units, such as 1h30m, 10s or 250ms",
     r"^/[!-~]*$": "a path that starts with '/', in visible ASCII",
 }

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from fastgate import api, ir
+from fastgate.api.base import GROUP
 from fastgate.api.fastgate import BackendSpec, GatewayParametersSpec
+from fastgate.api.filters import FilterSpec
 from fastgate.durations import milliseconds
 from fastgate.translate.parameters import merged
 
@@ -24,6 +26,14 @@ def parsed(kind, spec):
 
 def backend(**spec):
     return parsed("Backend", {"endpoints": [ENDPOINT], **spec})
+
+
+def filter_(**spec):
+    return parsed("Filter", {"type": "Stamp", **spec})
+
+
+def targets(*refs):
+    return {"targetRefs": [{"group": GROUP, "kind": "HTTPRoute", **ref} for ref in refs]}
 
 
 def limits(**values):
@@ -46,6 +56,20 @@ def limits(**values):
         (backend, {"healthCheck": {"path": "/", "timeout": "0s"}}, "timeout must be longer than 0s"),
         (backend, {"healthCheck": {"path": "/", "interval": "1s", "timeout": "2s"}}, "must not be shorter than timeout"),
         (backend, {"healthCheck": {"path": "/", "intervall": "1s"}}, "did you mean 'interval'"),
+        (filter_, {"type": "a/b/c"}, "the name of a filter, or 'distribution/Name', not 'a/b/c'"),
+        (filter_, {"type": ""}, "at least 1 character"),
+        (filter_, {"timeout": "0ms"}, "at least 1ms and at most 60s, not 0ms"),
+        (filter_, {"timeout": "61s"}, "at least 1ms and at most 60s, not 61s"),
+        (filter_, {"config": []}, "valid dictionary"),
+        (filter_, {"onError": "skip"}, "must be 'Deny' or 'Skip', not 'skip': did you mean 'Skip'"),
+        (filter_, {"execution": "inline"}, "did you mean 'Inline'"),
+        (filter_, {"onerror": "Skip"}, "unknown field 'onerror': did you mean 'onError'"),
+        (filter_, targets({"name": "a", "group": ""}), "a target must be of group gateway.networking.k8s.io, not ''"),
+        (filter_, targets({"name": "a", "kind": "Service"}), "must be 'Gateway', 'ListenerSet' or 'HTTPRoute', not 'Service'"),
+        (filter_, targets({"name": "a", "namespace": "b"}), "unknown field 'namespace'"),
+        (filter_, targets({"name": "a"}, {"name": "a"}), "HTTPRoute a must be named once only"),
+        (filter_, targets({"name": "a"}, {"name": "a", "sectionName": "b"}), "with every reference to HTTPRoute a, or with none"),
+        (filter_, targets(*({"name": f"a{n}"} for n in range(17))), "at most 16 items"),
         (limits, {"headTimeout": "99999h"}, "at most 1000h, not 99999h"),
         (limits, {"headTimeout": 10}, "valid string, not 10"),
         (limits, {"bodyBytes": 2**63}, "less than or equal to"),
@@ -56,6 +80,18 @@ def limits(**values):
 def test_faults(build, spec, message):
     with pytest.raises(api.Invalid, match=message):
         build(**spec)
+
+
+def test_the_configuration_of_a_filter_is_taken_as_it_is():
+    config = {"none": None, "list": [None, {"a": None}], "onError": 1, "nested": {"a": [True, "x", 1.5]}}
+    assert filter_(config=config).config == config
+    assert filter_(config=None).config == {}
+    assert filter_(config=config, execution=None).execution == "Offloaded"
+
+
+def test_targets_are_told_apart_by_their_sections():
+    spec = filter_(**targets({"name": "a", "sectionName": "x"}, {"name": "a", "sectionName": "y"}, {"name": "b"}))
+    assert [(ref.name, ref.section_name) for ref in spec.target_refs] == [("a", "x"), ("a", "y"), ("b", None)]
 
 
 def test_templates_are_for_text_lines():
@@ -90,15 +126,20 @@ def flattened(model, prefix=""):
             yield from flattened(inner, path + ("[]." if "list[" in str(field.annotation) else "."))
 
 
-@pytest.mark.parametrize(("kind", "spec"), [("Backend", BackendSpec), ("GatewayParameters", GatewayParametersSpec)])
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [("Backend", BackendSpec), ("Filter", FilterSpec), ("GatewayParameters", GatewayParametersSpec)],
+)
 def test_the_page_names_every_field_and_no_other(kind, spec):
     assert set(documented(kind)) == {path for path, _ in flattened(spec)}
 
 
 def test_the_page_tells_the_defaults():
-    for path, field in flattened(BackendSpec):
-        default = "required" if field.is_required() else "none" if field.default is None else f"`{field.default}`"
-        assert documented("Backend")[path] == default, path
+    for kind, spec in (("Backend", BackendSpec), ("Filter", FilterSpec)):
+        for path, field in flattened(spec):
+            value = field.get_default(call_default_factory=True)
+            default = "required" if field.is_required() else "none" if value is None else f"`{value}`"
+            assert documented(kind)[path] == default, path
     page = documented("GatewayParameters")
     for limit in fields(ir.Limits):
         name = "limits." + re.sub(r"_(.)", lambda m: m[1].upper(), limit.name)
