@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,19 @@ class Prepared:
     translation: Translation | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LastReload:
+    """What became of the documents that were given last.
+
+    Attributes:
+        successful: whether all of them are served: none was refused, and nothing was rolled back since.
+        succeeded_at: seconds since the epoch when that last came to be so; 0: never yet.
+    """
+
+    successful: bool = False
+    succeeded_at: float = 0.0
+
+
 class Runtime:
     """Applies sets of documents to a listener manager."""
 
@@ -66,6 +80,7 @@ class Runtime:
         self.loaded: Loaded | None = None
         self.translation: Translation | None = None
         self.report = Report(applied=False, generation=0, problems=(), statuses=Statuses())
+        self.last_reload = LastReload()
         self._before: tuple[Loaded | None, Translation | None, Report] | None = None
         self._objects = Objects()
         self._translator = Translator()
@@ -119,6 +134,9 @@ class Runtime:
                 problems=prepared.problems,
                 statuses=resolve(translation.statuses, self.manager.fates),
             )
+            self.last_reload = (
+                self._failed() if self.report.errors else LastReload(successful=True, succeeded_at=time.time())
+            )
             return self.report
 
     def _rolled_back(self, reason: str) -> None:
@@ -127,6 +145,7 @@ class Runtime:
             self.loaded, self.translation, served = self._before
             problems = (*served.problems, Problem(reason))
             self.report = replace(served, applied=False, generation=self.manager.generation, problems=problems)
+            self.last_reload = self._failed()
             self._before = None
 
     async def keep_resolving(self) -> None:
@@ -143,8 +162,12 @@ class Runtime:
 
     def _refused(self, problems: Iterable[Problem]) -> Report:
         self.manager.count("reloads_refused")
+        self.last_reload = self._failed()
         served = self.report
         return Report(applied=False, generation=served.generation, problems=tuple(problems), statuses=served.statuses)
+
+    def _failed(self) -> LastReload:
+        return replace(self.last_reload, successful=False)
 
     def _overridden(self, translation: Translation) -> Translation:
         """The translation with the access log that the command line asks for."""

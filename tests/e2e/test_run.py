@@ -31,14 +31,19 @@ def test_serves_reloads_and_drains(serve, tmp_path):
 
 def test_a_refused_change_keeps_the_last_good_configuration(serve, tmp_path):
     server = serve()
+    good, since = "fastgate_config_last_reload_successful", "fastgate_config_last_reload_success_timestamp_seconds"
+    first = server.metric(since)
+    assert (server.metric(good), first > server.metric("process_start_time_seconds")) == (1, True)
     (tmp_path / "route.yaml").write_text((ROUTE % "/only").replace("matches", "matchs"))
     server.wait(lambda: "matchs" in server.admin_page("/status")[1])
     assert server.get("/hello")[0] == 200
     (tmp_path / "route.yaml").write_text("spec: {")
     server.wait(lambda: "while parsing" in server.admin_page("/status")[1])
     assert server.get("/hello")[0] == 200
+    assert (server.metric(good), server.metric(since)) == (0, first)
     (tmp_path / "route.yaml").write_text(ROUTE % "/good")
     server.wait(lambda: server.get("/good")[0] == 200)
+    server.wait(lambda: server.metric(good) == 1 and server.metric(since) > first)
     assert server.stop()[0] == 0
 
 
@@ -180,6 +185,7 @@ def test_a_configuration_that_kills_workers_is_reported_and_the_next_change_trie
     assert any(reason in problem for problem in json.loads(server.admin_page("/status")[1])["problems"])
     assert server.get("/x")[0] == 200
     assert server.metric("fastgate_roll_backs_total") == 1
+    assert server.metric("fastgate_config_last_reload_successful") == 0
     assert f"{reason}, as generation 3" in server.text
     (tmp_path / "route.yaml").write_text(ROUTE % "/next")
     server.wait(lambda: server.get("/x")[0] == 404)

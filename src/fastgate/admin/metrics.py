@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import time
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastgate.admin.views import authority
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from fastgate.health import Checked
+    from fastgate.runtime import LastReload
     from fastgate.statistics import Totals
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -35,7 +40,16 @@ def _family(name: str, kind: str, text: str, samples: Iterable[tuple[str, Mappin
         yield f"{name}{suffix}{_labels(labels)} {value}"
 
 
-def exposition(totals: Totals, own: Mapping[str, int], checked: Sequence[Checked], *, ready: bool) -> str:
+@functools.cache
+def _started() -> float:
+    """When this process started, in seconds since the epoch: proc(5) counts it in ticks since the system did."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def exposition(
+    totals: Totals, own: Mapping[str, int], checked: Sequence[Checked], last: LastReload, *, ready: bool
+) -> str:
     """Return all metrics as text. Cardinality is bounded by the engine's table of series and MAX_ENDPOINTS."""
     endpoints = {(one.cluster, authority(one.endpoint)): int(one.healthy) for one in checked}  # each once
     lines: list[str] = []
@@ -44,6 +58,20 @@ def exposition(totals: Totals, own: Mapping[str, int], checked: Sequence[Checked
         "fastgate_reloads_total", "counter", "Configurations that were applied or refused.",
         [("", {"result": "success"}, own["reloads"]), ("", {"result": "failure"}, own["reloads_refused"])],
     )  # fmt: skip
+    for name, text, value in (
+        (
+            "fastgate_config_last_reload_successful",
+            "Whether all that was read last is served: 0 as well when one object was refused.",
+            int(last.successful),
+        ),
+        (
+            "fastgate_config_last_reload_success_timestamp_seconds",
+            "When everything that was read last came to be served, 0 if never.",
+            last.succeeded_at,
+        ),
+        ("process_start_time_seconds", "When the process that answers this started.", _started()),
+    ):
+        lines += _family(name, "gauge", text, [("", {}, value)])
     for name, text in (
         ("workers_replaced", "Workers that died and were replaced."),
         ("roll_backs", "Configurations given up after they were applied, because workers died over them."),

@@ -118,8 +118,9 @@ class AdminServer:
         manager = self._runtime.manager
         is_ready, _ = views.ready(self._runtime, draining=self.draining)
         return metrics.exposition(
-            manager.statistics.totals(), manager.statistics.own, manager.health.endpoints(), ready=is_ready
-        )
+            manager.statistics.totals(), manager.statistics.own, manager.health.endpoints(), self._runtime.last_reload,
+            ready=is_ready,
+        )  # fmt: skip
 
     def _invited(self, request: Request) -> bool:
         """Whether Host names this listener by its address or a loopback name, and no foreign page sent the request."""

@@ -1,18 +1,26 @@
 """The exposition, read by Prometheus's own parser."""
 
+import os
+import re
+import time
+from pathlib import Path
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastgate.admin.metrics import MAX_ENDPOINTS, exposition
 from fastgate.core import engine
 from fastgate.health import Checked
 from fastgate.ir import Endpoint
+from fastgate.runtime import LastReload
 from fastgate.statistics import OWN, Series, Totals
 
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
+ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram) \| (.*?) ?\| (\w*) ?\| (.+) \|$", re.MULTILINE)
 ODD = 'HTTPRoute/ns/"odd\\name\n'
 
 
-def families(totals, checked=()):
-    text = exposition(totals, dict.fromkeys(OWN, 3), checked, ready=True)
+def families(totals, checked=(), last=LastReload()):
+    text = exposition(totals, dict.fromkeys(OWN, 3), checked, last, ready=True)
     found = list(text_string_to_metric_families(text))
     assert len({family.name for family in found}) == len(found)  # the samples of a family stand together
     return {family.name: family for family in found}
@@ -28,7 +36,7 @@ def totals():
 
 def test_every_family_is_typed_and_told():
     for name, family in families(totals()).items():
-        assert name.startswith("fastgate_")
+        assert name.startswith("fastgate_") or name == "process_start_time_seconds"
         assert family.documentation
         assert family.type in ("counter", "gauge", "histogram")
 
@@ -63,3 +71,30 @@ def test_checked_endpoints_are_shown_and_bounded():
     assert len(shown) == MAX_ENDPOINTS
     assert (shown[0].labels, shown[0].value) == ({"backend": "b", "endpoint": "[::1]:1"}, 0)
     assert found["fastgate_endpoints_unhealthy"].samples[0].value == 2
+
+
+def unit_of(name):
+    return next((unit for unit in ("seconds", "bytes") if unit in name), "")
+
+
+def test_the_document_lists_every_metric_as_it_is():
+    documented = {name: (kind, re.findall(r"`(\w+)`", labels), unit, text) for name, kind, labels, unit, text in
+                  ROW.findall(DOCUMENT.read_text())}  # fmt: skip
+    shown = {}
+    for family in families(totals(), [Checked("b", Endpoint("::1", 1), healthy=True, why="")]).values():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = [label for label in family.samples[0].labels if label != "le"]
+        shown[name] = (family.type, labels, unit_of(name), family.documentation)
+    assert documented == shown
+
+
+def test_the_last_reload_is_shown():
+    found = families(totals(), last=LastReload(successful=False, succeeded_at=1234.5))
+    assert found["fastgate_config_last_reload_successful"].samples[0].value == 0
+    assert found["fastgate_config_last_reload_success_timestamp_seconds"].samples[0].value == 1234.5
+
+
+def test_the_start_of_this_process_is_shown():
+    began = families(totals())["process_start_time_seconds"].samples[0].value
+    assert began < time.time()
+    assert abs(began - Path(f"/proc/{os.getpid()}").stat().st_ctime) < 5  # made when it was first looked at
