@@ -24,6 +24,9 @@ class Message:
     start: tuple  # (method, target) or (status,)
     headers: list[tuple[bytes, bytes]]
     body: bytes = b""
+    version: bytes = b"1.1"
+    interim: tuple[int, ...] = ()  # statuses before a response's
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 @dataclass
@@ -35,20 +38,22 @@ class Reader:
     messages: list[Message] = field(default_factory=list)
     error: str = ""
     until_close: bool = False
+    current: Message | None = None  # whose head came, and not yet all of its body
+    rest: bytes = b""  # what had come behind the last whole message when that ended
     _connection: h11.Connection | None = None
-    _current: Message | None = None
+    _interim: tuple[int, ...] = ()
 
     def feed(self, data: bytes, *, end: bool = False) -> None:
         """Take bytes and, at the end of the connection, b"" with `end`."""
         if self._connection is None:
             self._start()
-            data = self._without_empty_lines(data)
+            self.rest = data = self._without_empty_lines(data)
         if self.error:
             return
         try:
             if data:
                 self._connection.receive_data(data)
-            if end:
+            if end and (self.current or self._interim or self._connection.trailing_data[0]):
                 self._connection.receive_data(b"")
             self._events()
         except h11.RemoteProtocolError as e:
@@ -72,23 +77,26 @@ class Reader:
             event = self._connection.next_event()
             match event:
                 case h11.Request():
-                    self._current = Message((event.method, event.target), list(event.headers))
+                    start = event.method, event.target
+                    self.current = Message(start, list(event.headers), version=event.http_version)
                 case h11.Response():
-                    self._current = Message((event.status_code,), list(event.headers))
+                    self.current = Message((event.status_code,), list(event.headers), interim=self._interim)
+                    self._interim = ()
                     framed = {b"content-length", b"transfer-encoding"} & {name for name, _ in event.headers}
                     self.until_close = not framed and event.status_code not in (204, 304)
                 case h11.Data():
-                    self._current.body += event.data
+                    self.current.body += event.data
                 case h11.EndOfMessage():
-                    self.messages.append(self._current)
-                    self._current = None
-                    rest = self._without_empty_lines(self._connection.trailing_data[0])
+                    self.current.trailers = list(event.headers)
+                    self.messages.append(self.current)
+                    self.current = None
+                    self.rest = self._without_empty_lines(self._connection.trailing_data[0])
                     self._start()
-                    if not rest:
+                    if not self.rest:
                         return
-                    self._connection.receive_data(rest)
+                    self._connection.receive_data(self.rest)
                 case h11.InformationalResponse():
-                    continue
+                    self._interim += (event.status_code,)
                 case _:
                     return
 
@@ -110,6 +118,7 @@ class Origin:
         self.answer = answer
         self.requests: list[Message] = []
         self.errors: list[str] = []
+        self.accepted = self.ended = 0  # connections
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.endpoint = ir.Endpoint("127.0.0.1", self._listener.getsockname()[1])
         self._selector = selectors.DefaultSelector()
@@ -128,6 +137,7 @@ class Origin:
                 if key.fileobj is self._listener:
                     conn = self._listener.accept()[0]
                     conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self.accepted += 1
                     self._selector.register(conn, selectors.EVENT_READ, Reader())
                     continue
                 with contextlib.suppress(OSError):
@@ -135,6 +145,7 @@ class Origin:
                         continue
                 self._selector.unregister(key.fileobj)
                 key.fileobj.close()
+                self.ended += 1
 
     def _talk(self, conn: socket.socket, reader: Reader) -> bool:
         data = conn.recv(65536)
