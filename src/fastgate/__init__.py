@@ -13,26 +13,51 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastgate.core.client_hello import parse_client_hello
     from fastgate.core.http1 import normalize_path, parse_request, parse_response
-    from fastgate.errors import ConfigurationError, Error, ParseError, StoppedError
+    from fastgate.errors import ConfigurationError, Error, ParseError, StaleError, StoppedError
     from fastgate.gateway import Gateway
-    from fastgate.message import Request, Response
+    from fastgate.heads import RequestHead, ResponseHead
+    from fastgate.plugins.context import Context, StateKey
+    from fastgate.plugins.discovery import Catalog
+    from fastgate.plugins.filter import Filter, NoConfig, Phase
+    from fastgate.plugins.headers import Headers
+    from fastgate.plugins.identity import Client, Endpoint, TlsIdentity
+    from fastgate.plugins.request import Request
+    from fastgate.plugins.response import Response
+    from fastgate.plugins.values import ConfigMapRef, SecretRef
+    from fastgate.plugins.version import PLUGIN_API
     from fastgate.problems import Problem, Severity
     from fastgate.router import Match, Router
     from fastgate.runtime import Report
 
 __all__ = [
+    "PLUGIN_API",
+    "Catalog",
+    "Client",
+    "ConfigMapRef",
     "ConfigurationError",
+    "Context",
+    "Endpoint",
     "Error",
+    "Filter",
     "Gateway",
+    "Headers",
     "Match",
+    "NoConfig",
     "ParseError",
+    "Phase",
     "Problem",
     "Report",
     "Request",
+    "RequestHead",
     "Response",
+    "ResponseHead",
     "Router",
+    "SecretRef",
     "Severity",
+    "StaleError",
+    "StateKey",
     "StoppedError",
+    "TlsIdentity",
     "__version__",
     "normalize_path",
     "parse_client_hello",
@@ -41,18 +66,34 @@ __all__ = [
 ]
 
 _MODULES = {
+    "PLUGIN_API": "plugins.version",
+    "Catalog": "plugins.discovery",
+    "Client": "plugins.identity",
+    "ConfigMapRef": "plugins.values",
     "ConfigurationError": "errors",
+    "Context": "plugins.context",
+    "Endpoint": "plugins.identity",
     "Error": "errors",
+    "Filter": "plugins.filter",
     "Gateway": "gateway",
+    "Headers": "plugins.headers",
     "Match": "router",
+    "NoConfig": "plugins.filter",
     "ParseError": "errors",
+    "Phase": "plugins.filter",
     "Problem": "problems",
     "Report": "runtime",
-    "Request": "message",
-    "Response": "message",
+    "Request": "plugins.request",
+    "RequestHead": "heads",
+    "Response": "plugins.response",
+    "ResponseHead": "heads",
     "Router": "router",
+    "SecretRef": "plugins.values",
     "Severity": "problems",
+    "StaleError": "errors",
+    "StateKey": "plugins.context",
     "StoppedError": "errors",
+    "TlsIdentity": "plugins.identity",
     "normalize_path": "core.http1",
     "parse_client_hello": "core.client_hello",
     "parse_request": "core.http1",

@@ -44,3 +44,7 @@ class ConfigurationError(Error):
 
 class StoppedError(Error):
     """The gateway was stopped, or not started yet."""
+
+
+class StaleError(Error):
+    """An object of a filter's call was used after its request had ended."""

@@ -18,7 +18,7 @@ from fastgate.core import http1
 from fastgate.errors import ParseError
 
 if TYPE_CHECKING:
-    from fastgate.message import Request
+    from fastgate.heads import RequestHead
     from fastgate.runtime import Runtime
 
 TIMEOUT = 10.0  # seconds for a request to arrive and its answer to leave
@@ -93,7 +93,7 @@ class AdminServer:
         finally:
             writer.close()
 
-    def _answer(self, request: Request) -> Answer:  # noqa: PLR0911 - one for each path
+    def _answer(self, request: RequestHead) -> Answer:  # noqa: PLR0911 - one for each path
         if request.method not in (b"GET", b"HEAD"):
             return 405, "text/plain", "only GET and HEAD\n"
         path = request.path.decode("latin-1")
@@ -122,7 +122,7 @@ class AdminServer:
             ready=is_ready,
         )  # fmt: skip
 
-    def _invited(self, request: Request) -> bool:
+    def _invited(self, request: RequestHead) -> bool:
         """Whether Host names this listener by its address or a loopback name, and no foreign page sent the request."""
         fields = {name.lower(): value for name, value in request.fields}
         if b"origin" in fields and not _is_own(

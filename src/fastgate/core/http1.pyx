@@ -8,7 +8,7 @@ is a named error (csrc/fg_parse_errors.h), and the first one counts.
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset
 
 from fastgate.errors import ParseError
-from fastgate.message import Request, Response
+from fastgate.heads import RequestHead, ResponseHead
 
 cdef extern from "fg_http1.h" nogil:
     enum: FG_MORE
@@ -816,7 +816,7 @@ def parse_request(bytes data, *, uint32_t max_head=32768, uint32_t max_line=8192
         return None
     if n < 0:
         raise parse_error(n)
-    return Request(
+    return RequestHead(
         h.cut(h.head.method), h.cut(h.head.target), h.cut(h.head.path),
         h.cut(h.head.query) if h.head.query.off else None, h.cut(h.head.host), h.head.port, h.head.minor_version,
         _FRAMING[h.head.framing], h.length(), h.fields(), n,
@@ -845,8 +845,8 @@ def parse_response(bytes data, *, uint32_t max_head=65536, uint16_t max_fields=2
         return None
     if n < 0:
         raise parse_error(n)
-    return Response(h.head.status, h.cut(h.head.reason), h.head.minor_version, _FRAMING[h.head.framing], h.length(),
-                    h.fields(), n)
+    return ResponseHead(h.head.status, h.cut(h.head.reason), h.head.minor_version, _FRAMING[h.head.framing], h.length(),
+                        h.fields(), n)
 
 
 def decode_chunked(bytes data):

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
+from fastgate.grammar import NO_FIELD_VALUE, PATH, RESERVED
 from fastgate.ir import Filters, HeaderEdits, PathKind, PathRewrite, Redirect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-# Fields that frame a message or belong to the connection (RFC 9110 section 7.6.1, RFC 9112 section 6), and Host, which
-# URLRewrite and the rules for the forwarded authority own: a modifier could otherwise make two recipients disagree.
-_RESERVED = frozenset(
-    (
-        "connection",
-        "content-length",
-        "host",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
-
-# The API's types are wider than what a message may carry (RFC 9110 section 5.5, RFC 3986 section 3.3): a line end in a
-# value or a space in a path would split it in two.
-_NO_FIELD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_PATH = re.compile(r"(/([-A-Za-z0-9._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*)?")
 
 
 class Unsupported(Exception):  # noqa: N818 - a verdict on a rule, not a failure of the program
@@ -72,10 +51,10 @@ def _edits(modifier: Any, before: HeaderEdits, where: str) -> HeaderEdits:
     add = tuple((header.name, header.value) for header in modifier.add or ())
     remove = tuple(modifier.remove or ())
     for name, value in (*set_, *add):
-        if _NO_FIELD_VALUE.search(value):
+        if NO_FIELD_VALUE.search(value):
             raise Unsupported(f"{where}: the value of field {name} has control characters")
     for name in (*(name for name, _ in (*set_, *add)), *remove):
-        if name.lower() in _RESERVED:
+        if name.lower() in RESERVED:
             raise Unsupported(f"{where}: field {name} belongs to the connection and cannot be modified")
     return HeaderEdits(before.set + set_, before.add + add, before.remove + remove)
 
@@ -91,7 +70,7 @@ def _path(path: Any, where: str) -> PathRewrite | None:
 
 
 def _checked(value: str, where: str) -> str:
-    if not _PATH.fullmatch(value):
+    if not PATH.fullmatch(value):
         raise Unsupported(f"{where}: {value!r} is not an absolute path")
     return value
 

@@ -8,7 +8,7 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RequestHead:
     """The head of an HTTP/1 request (RFC 9112 section 3).
 
     Attributes:
@@ -39,7 +39,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class ResponseHead:
     """The head of an HTTP/1 response (RFC 9112 section 4).
 
     Attributes:
