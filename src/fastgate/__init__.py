@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastgate.plugins.discovery import Catalog
     from fastgate.plugins.filter import Filter, NoConfig, Phase
     from fastgate.plugins.headers import Headers
+    from fastgate.plugins.hookspecs import Metric, hookimpl
     from fastgate.plugins.identity import Client, Endpoint, TlsIdentity
     from fastgate.plugins.request import Request
     from fastgate.plugins.response import Response
@@ -42,6 +43,7 @@ __all__ = [
     "Gateway",
     "Headers",
     "Match",
+    "Metric",
     "NoConfig",
     "ParseError",
     "Phase",
@@ -59,6 +61,7 @@ __all__ = [
     "StoppedError",
     "TlsIdentity",
     "__version__",
+    "hookimpl",
     "normalize_path",
     "parse_client_hello",
     "parse_request",
@@ -78,6 +81,7 @@ _MODULES = {
     "Gateway": "gateway",
     "Headers": "plugins.headers",
     "Match": "router",
+    "Metric": "plugins.hookspecs",
     "NoConfig": "plugins.filter",
     "ParseError": "errors",
     "Phase": "plugins.filter",
@@ -94,6 +98,7 @@ _MODULES = {
     "StateKey": "plugins.context",
     "StoppedError": "errors",
     "TlsIdentity": "plugins.identity",
+    "hookimpl": "plugins.hookspecs",
     "normalize_path": "core.http1",
     "parse_client_hello": "core.client_hello",
     "parse_request": "core.http1",

@@ -7,8 +7,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from fastgate.core import snapshot
 from fastgate.errors import ConfigurationError
 from fastgate.listener_manager import ApplyError
+from fastgate.plugins.manager import AmendError, Hooks
 from fastgate.problems import Problem, Severity
 from fastgate.resolver import Resolver, merged
 from fastgate.sources.objects import Loaded, Objects
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from fastgate.listener_manager import ListenerManager
     from fastgate.publication import Table
     from fastgate.sources.objects import Source
+    from fastgate.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,26 @@ class LastReload:
 class Runtime:
     """Applies sets of documents to a listener manager."""
 
-    def __init__(self, manager: ListenerManager, *, strict: bool = False, access_log: AccessLog | None = None) -> None:
-        """Use this manager. `strict` refuses a set with an error; `access_log` overrides what Gateways ask for."""
+    def __init__(
+        self,
+        manager: ListenerManager,
+        *,
+        strict: bool = False,
+        access_log: AccessLog | None = None,
+        hooks: Hooks | None = None,
+    ) -> None:
+        """Use this manager.
+
+        Args:
+            manager: serves what is applied.
+            strict: refuse a set with an error in it.
+            access_log: overrides what Gateways ask for.
+            hooks: plugins of the process; none unless given.
+        """
         self.manager = manager
         self.strict = strict
         self.access_log = access_log
+        self.hooks = Hooks(look=False) if hooks is None else hooks
         self.loaded: Loaded | None = None
         self.translation: Translation | None = None
         self.report = Report(applied=False, generation=0, problems=(), statuses=Statuses())
@@ -103,10 +121,13 @@ class Runtime:
         """Validate, translate and look names up; nothing of what is served changes. `strict` refuses any error."""
         async with self._lock:
             loaded = await asyncio.to_thread(self._objects.load, sources)
-            found = [*problems, *loaded.problems]
+            found = [*problems, *loaded.problems, *self.hooks.problems]
             if (strict or self.strict) and any(p.severity is Severity.ERROR for p in found):
                 return Prepared(tuple(found))
-            translation = self._overridden(await asyncio.to_thread(self._translator.translate, loaded.store))
+            try:
+                translation = self._overridden(await asyncio.to_thread(self._translated, loaded.store))
+            except AmendError as e:
+                return Prepared((*found, Problem(str(e))))
             found += [
                 Problem(message, object=name, severity=Severity.WARNING) for name, message in translation.warnings
             ]
@@ -168,6 +189,17 @@ class Runtime:
 
     def _failed(self) -> LastReload:
         return replace(self.last_reload, successful=False)
+
+    def _translated(self, store: Store) -> Translation:
+        translation = self._translator.translate(store)
+        if not self.hooks.has("fastgate_amend_ir"):
+            return translation
+        ir = self.hooks.amend(translation.ir)
+        try:
+            snapshot.build(ir)
+        except Exception as e:
+            raise AmendError(f"what fastgate_amend_ir made cannot be served: {e!r}") from e
+        return replace(translation, ir=ir)
 
     def _overridden(self, translation: Translation) -> Translation:
         """The translation with the access log that the command line asks for."""

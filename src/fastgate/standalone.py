@@ -17,8 +17,10 @@ from fastgate.handover import HandOverError, Predecessor, Successor
 from fastgate.instance import Instance, InstanceError, InUseError, derived_name
 from fastgate.listener_manager import ListenerManager
 from fastgate.output import print_problems, print_table
+from fastgate.plugins.manager import Hooks
 from fastgate.runtime import Runtime
 from fastgate.sources.files import GRACE, Files
+from fastgate.sources.plugged import Plugged
 from fastgate.sources.watch import changes
 
 if TYPE_CHECKING:
@@ -73,6 +75,9 @@ class Standalone:
         self._log_fd = -1
         self._predecessor: Predecessor | None = None
         self._instance: Instance | None = None
+        self._hooks = Hooks()
+        self._plugged = Plugged()
+        self._loop: asyncio.AbstractEventLoop
         self._manager: ListenerManager
         self._runtime: Runtime
         self._admin: AdminServer | None = None
@@ -97,10 +102,13 @@ class Standalone:
             workers=self._workers, ports=self._ports, log_fd=self._log_fd,
             instance=self._instance, renew=self._predecessor is not None, **self._options,
         )  # fmt: skip
-        self._runtime = Runtime(self._manager, strict=self._strict, access_log=self._access_log)
+        self._runtime = Runtime(self._manager, strict=self._strict, access_log=self._access_log, hooks=self._hooks)
         try:
+            await self._hooks.call_and_wait("fastgate_startup")
+            self._plugged = Plugged(self._hooks, self._changed)
             return await self._begin()
         finally:
+            await self._hooks.call_and_wait("fastgate_shutdown")
             if self._instance is not None and self._predecessor is None:
                 self._instance.release()
 
@@ -245,7 +253,8 @@ class Standalone:
         gc.disable()  # resources have no cycles, and collections would take most of the time of a reload
         try:
             sources, problems = await asyncio.to_thread(self._files.read)
-            return await self._runtime.prepare(sources, problems, strict=strict)
+            more, wrong = await asyncio.to_thread(self._plugged.read)
+            return await self._runtime.prepare([*sources, *more], [*problems, *wrong], strict=strict)
         finally:
             gc.enable()
             gc.freeze()  # what is served is not looked at again; references are counted all the same
@@ -271,6 +280,10 @@ class Standalone:
     async def _follow(self, watch: AsyncIterator[None]) -> None:
         async for _ in watch:
             self._wanted.set()
+
+    def _changed(self) -> None:
+        """Reload soon; from any thread."""
+        self._loop.call_soon_threadsafe(self._wanted.set)
 
     def _show(self) -> None:
         """Print what is served, when it is not what was printed last."""
@@ -331,7 +344,7 @@ class Standalone:
         self._log_fd = fd
 
     def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._wanted.set)

@@ -67,7 +67,8 @@ def free_port():
 
 
 def command(*arguments):
-    environment = {**os.environ, "PYTHONPATH": SRC, "NO_COLOR": "1"}
+    path = os.pathsep.join(filter(None, [SRC, os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1"}
     return [sys.executable, "-m", "fastgate", *map(str, arguments)], environment
 
 

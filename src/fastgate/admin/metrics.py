@@ -33,7 +33,8 @@ def _labels(labels: Mapping[str, str]) -> str:
     return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}" if labels else ""
 
 
-def _family(name: str, kind: str, text: str, samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Iterable[str]:
+def family(name: str, kind: str, text: str, samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Iterable[str]:
+    """Return the lines of a family; a sample is a suffix of the name, labels and a value."""
     yield f"# HELP {name} {text}"
     yield f"# TYPE {name} {kind}"
     for suffix, labels, value in samples:
@@ -53,8 +54,8 @@ def exposition(
     """Return all metrics as text. Cardinality is bounded by the engine's table of series and MAX_ENDPOINTS."""
     endpoints = {(one.cluster, authority(one.endpoint)): int(one.healthy) for one in checked}  # each once
     lines: list[str] = []
-    lines += _family("fastgate_ready", "gauge", "Whether the configuration is served.", [("", {}, int(ready))])
-    lines += _family(
+    lines += family("fastgate_ready", "gauge", "Whether the configuration is served.", [("", {}, int(ready))])
+    lines += family(
         "fastgate_reloads_total", "counter", "Configurations that were applied or refused.",
         [("", {"result": "success"}, own["reloads"]), ("", {"result": "failure"}, own["reloads_refused"])],
     )  # fmt: skip
@@ -71,34 +72,34 @@ def exposition(
         ),
         ("process_start_time_seconds", "When the process that answers this started.", _started()),
     ):
-        lines += _family(name, "gauge", text, [("", {}, value)])
+        lines += family(name, "gauge", text, [("", {}, value)])
     for name, text in (
         ("workers_replaced", "Workers that died and were replaced."),
         ("roll_backs", "Configurations given up after they were applied, because workers died over them."),
     ):
-        lines += _family(f"fastgate_{name}_total", "counter", text, [("", {}, own[name])])
+        lines += family(f"fastgate_{name}_total", "counter", text, [("", {}, own[name])])
     for name, kind, text in engine.counters():
         if name in _INTERNAL or name not in totals.counters:
             continue
         full = f"fastgate_{name}" + ("_total" if kind == "counter" else "")
-        lines += _family(full, kind, text[0].upper() + text[1:] + ".", [("", {}, totals.counters[name])])
-    lines += _family(
+        lines += family(full, kind, text[0].upper() + text[1:] + ".", [("", {}, totals.counters[name])])
+    lines += family(
         "fastgate_ended_total", "counter", "Exchanges and connections that ended for a reason.",
         [("", {"reason": reason}, count) for reason, count in sorted(totals.reasons.items())],
     )  # fmt: skip
-    lines += _family(
+    lines += family(
         "fastgate_upstream_errors_total", "counter",
         "Tries at an endpoint that failed for a reason, also those that another try made good.",
         [("", {"reason": reason}, count) for reason, count in sorted(totals.upstream_errors.items())],
     )  # fmt: skip
-    lines += _family(
+    lines += family(
         "fastgate_endpoint_healthy", "gauge", "What the active check of an endpoint says; of the first 1,000.",
         [
             ("", {"backend": backend, "endpoint": endpoint}, healthy)
             for (backend, endpoint), healthy in islice(endpoints.items(), MAX_ENDPOINTS)
         ],
     )  # fmt: skip
-    lines += _family(
+    lines += family(
         "fastgate_endpoints_unhealthy", "gauge", "Endpoints whose active check fails.",
         [("", {}, sum(not healthy for healthy in endpoints.values()))],
     )  # fmt: skip
@@ -110,7 +111,7 @@ def _series(totals: Totals) -> Iterable[str]:
     named = [
         ({"listener": at or "none", "route": route or "none"}, s) for (at, route), s in sorted(totals.series.items())
     ]
-    yield from _family(
+    yield from family(
         "fastgate_requests_by_route_total", "counter", "Requests by listener, route and class of the status.",
         [
             ("", {**labels, "code": _CLASSES[n]}, count)
@@ -128,7 +129,7 @@ def _series(totals: Totals) -> Iterable[str]:
             samples.append(("_bucket", {**labels, "le": bound}, total))
         samples.append(("_sum", labels, series.latency_sum / 1e6))
         samples.append(("_count", labels, total))
-    yield from _family(
+    yield from family(
         "fastgate_request_duration_seconds",
         "histogram",
         "From the request's head to the response's last byte.",
@@ -138,6 +139,4 @@ def _series(totals: Totals) -> Iterable[str]:
         ("fastgate_request_body_bytes_total", "received", "Bytes of request bodies, by listener and route."),
         ("fastgate_response_bytes_total", "sent", "Bytes of responses with their heads, by listener and route."),
     ):
-        yield from _family(
-            name, "counter", text, [("", labels, getattr(series, attribute)) for labels, series in named]
-        )
+        yield from family(name, "counter", text, [("", labels, getattr(series, attribute)) for labels, series in named])

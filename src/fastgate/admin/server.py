@@ -13,7 +13,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from fastgate.admin import metrics, views
+from fastgate.admin import metrics, plugged, views
 from fastgate.core import http1
 from fastgate.errors import ParseError
 
@@ -117,10 +117,11 @@ class AdminServer:
     def _metrics(self) -> str:
         manager = self._runtime.manager
         is_ready, _ = views.ready(self._runtime, draining=self.draining)
-        return metrics.exposition(
+        own = metrics.exposition(
             manager.statistics.totals(), manager.statistics.own, manager.health.endpoints(), self._runtime.last_reload,
             ready=is_ready,
         )  # fmt: skip
+        return own + plugged.exposition(self._runtime.hooks.collect("fastgate_metrics"))
 
     def _invited(self, request: RequestHead) -> bool:
         """Whether Host names this listener by its address or a loopback name, and no foreign page sent the request."""

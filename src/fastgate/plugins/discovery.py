@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from fastgate.plugins import values
+from fastgate.plugins.distributions import ImportFailure, Installed, installed, normal, said
 from fastgate.plugins.filter import Filter
 from fastgate.plugins.version import unsupported
 
@@ -80,16 +79,6 @@ class FilterType:
         return self.cls(values.load(self.config_model, config))
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """An entry point."""
-
-    distribution: str
-    name: str
-    value: str
-    point: metadata.EntryPoint | None = None
-
-
 class Catalog:
     """All filters that there are: the installed ones, and classes that are given.
 
@@ -135,7 +124,7 @@ class Catalog:
             except ValidationError:
                 pass
             except Exception as e:  # noqa: BLE001 - the author's validators
-                return PluginProblem("InvalidType", f"the configuration model of {type} failed: {_said(e)}")
+                return PluginProblem("InvalidType", f"the configuration model of {type} failed: {said(e)}")
         return found
 
     def _find(self, name: str) -> FilterType | PluginProblem:
@@ -144,7 +133,7 @@ class Catalog:
         distribution, slash, short = name.rpartition("/")
         points = self._by_name().get(short, [])
         if slash:
-            points = [one for one in points if one.distribution == _normal(distribution)]
+            points = [one for one in points if one.distribution == normal(distribution)]
         if not points:
             near = get_close_matches(name, self.names(), n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
@@ -158,27 +147,18 @@ class Catalog:
     def _by_name(self) -> dict[str, list[Installed]]:
         if self._points is None:
             self._points = {}
-            found = metadata.entry_points(group=GROUP) if self._look else ()
-            for point in found:
-                distribution = _normal(point.dist.name) if point.dist is not None else ""
-                one = Installed(distribution, point.name, point.value, point)
-                known = self._points.setdefault(point.name, [])
-                if all(other.distribution != distribution for other in known):
-                    known.append(one)
+            for point in installed(GROUP) if self._look else ():
+                self._points.setdefault(point.name, []).append(point)
         return self._points
 
     def _load(self, distribution: str) -> dict[str, FilterType | PluginProblem]:
         """The filters of a distribution, or for each of them what is wrong with it."""
         if distribution not in self._loaded:
             points = [one for one in self.installed() if one.distribution == distribution]
-            classes: dict[str, Any] = {}
             try:
-                for one in points:
-                    assert one.point is not None  # noqa: S101 - it is installed
-                    classes[one.name] = one.point.load()
-            except (Exception, SystemExit) as e:  # noqa: BLE001 - whatever a module does when it is imported
-                why = f"distribution {distribution} is disabled: {one.value} cannot be imported: {_said(e)}"
-                problem = PluginProblem("InvalidType", why)
+                classes = {one.name: one.load() for one in points}
+            except ImportFailure as e:
+                problem = PluginProblem("InvalidType", f"distribution {distribution} is disabled: {e}")
                 self._loaded[distribution] = {one.name: problem for one in points}
             else:
                 self._loaded[distribution] = {name: _checked(name, cls) for name, cls in classes.items()}
@@ -200,12 +180,3 @@ def _checked(name: str, cls: Any) -> FilterType | PluginProblem:
     except TypeError as e:
         return PluginProblem("InvalidType", str(e))
     return FilterType(name, cls, model, frozenset(phase.value for phase in cls.phases()), cls.buffer_body)
-
-
-def _normal(distribution: str) -> str:
-    """A distribution's name as PyPA's specification normalises it."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -20,28 +20,6 @@ GOOD = """
 """
 
 
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Put distributions on the path: modules with their text, and entry points."""
-    modules = []
-
-    def add(distribution, filters, **texts):
-        folder = tmp_path / distribution
-        info = folder / f"{distribution.replace('-', '_')}-1.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1\n")
-        points = "\n".join(f"{name} = {value}" for name, value in filters.items())
-        (info / "entry_points.txt").write_text(f"[fastgate.filters]\n{points}\n")
-        for name, text in texts.items():
-            (folder / f"{name}.py").write_text(textwrap.dedent(text))
-            modules.append(name)
-        monkeypatch.syspath_prepend(str(folder))
-
-    yield add
-    for name in modules:
-        sys.modules.pop(name, None)
-
-
 def good(name, more="pass"):
     return textwrap.dedent(GOOD).format(name=name, more=more)
 
