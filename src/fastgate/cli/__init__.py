@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from fastgate.cli import explain, run, status, validate
+from fastgate.cli import explain, plugins, run, status, validate
 
 app = typer.Typer(
     name="fastgate",
@@ -21,6 +21,7 @@ app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("explain")(explain.explain)
 app.command("status")(status.status)
+app.add_typer(plugins.app, name="plugins")
 
 
 @app.callback(invoke_without_command=True)

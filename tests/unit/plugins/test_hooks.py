@@ -24,6 +24,10 @@ def plugin(**functions):
     return module
 
 
+def no_items():
+    return []
+
+
 def hooks(**plugins):
     return Hooks(plugins, look=False)
 
@@ -96,7 +100,7 @@ def test_an_optional_hook_need_not_exist():
 
 def test_a_hook_that_is_not_called_yet_says_so():
     for name in NOT_CALLED:
-        assert only_problem(hooks(a=plugin(**{name: hookimpl(lambda: [])}))) == (
+        assert only_problem(hooks(a=plugin(**{name: hookimpl(no_items)}))) == (
             f"{name} of a is not called by this version of fastgate"
         )
     assert set(SPECIFIED) > NOT_CALLED
@@ -192,7 +196,10 @@ def test_the_ir_is_amended_by_one_after_the_other():
 
 
 def impure(results):
-    return lambda: results.pop()
+    def amend():
+        return results.pop()
+
+    return amend
 
 
 @pytest.mark.parametrize(
