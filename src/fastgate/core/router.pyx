@@ -35,18 +35,32 @@ cdef extern from "fg_http1.h" nogil:
 
 # --- tries --------------------------------------------------------------------------------------------------------------------
 
-cdef inline uint32_t child(const uint8_t *seg, const fg_node *n, const uint8_t *part, size_t size, uint32_t seed) noexcept nogil:
-    """Offset of the child that the part may lead to, 0 when there is none; the caller compares the edge."""
+cdef inline bint leads(const uint8_t *seg, uint32_t node, const uint8_t *rest, size_t size, bint from_right) noexcept nogil:
+    """Whether the edge to a node is what the rest begins with (ends with, from the right), to the end of a part."""
+    cdef fg_ref label = (<const fg_node *>(seg + node)).label
+    if label.len > size:
+        return False
+    if from_right:
+        rest += size - label.len
+        return memcmp(rest, seg + label.off, label.len) == 0 and (label.len == size or rest[-1] == c'.')
+    return memcmp(rest, seg + label.off, label.len) == 0 and (label.len == size or rest[label.len] == c'/')
+
+
+cdef inline uint32_t child(const uint8_t *seg, const fg_node *n, const uint8_t *rest, size_t size, const uint8_t *part,
+                           size_t part_size, uint32_t seed, bint from_right) noexcept nogil:
+    """Offset of the child whose edge leads on; 0 when there is none. Several parts may have the same hash."""
     cdef uint32_t hash_, at
     cdef const fg_slot *slots
     if n.mask == 0:
-        return n.children
-    hash_ = fg_part_hash(part, size, seed)
+        return n.children if leads(seg, n.children, rest, size, from_right) else 0
+    hash_ = fg_part_hash(part, part_size, seed)
     slots = <const fg_slot *>(seg + n.children)
     at = hash_ & n.mask
-    while slots[at].node and slots[at].hash != hash_:
+    while slots[at].node:
+        if slots[at].hash == hash_ and leads(seg, slots[at].node, rest, size, from_right):
+            return slots[at].node
         at = (at + 1) & n.mask
-    return slots[at].node
+    return 0
 
 
 ctypedef struct hosts_cursor:
@@ -70,16 +84,12 @@ cdef void hosts_find(const uint8_t *seg, const uint8_t *host, uint32_t size, hos
         start = end
         while start and host[start - 1] != c'.':
             start -= 1
-        next_ = child(seg, n, host + start, end - start, h.seed)
+        next_ = child(seg, n, host, end, host + start, end - start, h.seed, True)
         if next_ == 0:
             break
-        to = <const fg_node *>(seg + next_)
-        if to.label.len > end or memcmp(host + end - to.label.len, seg + to.label.off, to.label.len) != 0:
-            break
-        end -= to.label.len
-        if end and host[end - 1] != c'.':
-            break
         at = next_
+        to = <const fg_node *>(seg + at)
+        end -= to.label.len
         if end == 0:
             c.exact = to.exact
             c.node = to.up
@@ -109,7 +119,6 @@ cdef uint32_t hosts_next(hosts_cursor *c) noexcept nogil:
 cdef uint32_t path_find(const uint8_t *seg, const fg_group *g, const uint8_t *path, uint32_t size, bint *whole) noexcept nogil:
     """The deepest node on the path; `whole` when it stands for all of it."""
     cdef const fg_node *n
-    cdef const fg_node *to
     cdef const uint8_t *slash
     cdef uint32_t at = g.root, pos = 1, part, next_
     whole[0] = False
@@ -121,18 +130,13 @@ cdef uint32_t path_find(const uint8_t *seg, const fg_group *g, const uint8_t *pa
         if n.mask:
             slash = <const uint8_t *>memchr(path + pos, c'/', size - pos)
             part = <uint32_t>(slash - path - pos) if slash != NULL else size - pos
-        next_ = child(seg, n, path + pos, part, g.seed)
+        next_ = child(seg, n, path + pos, size - pos, path + pos, part, g.seed, False)
         if next_ == 0:
             return at
-        to = <const fg_node *>(seg + next_)
-        if to.label.len > size - pos or memcmp(path + pos, seg + to.label.off, to.label.len) != 0:
-            return at
-        pos += to.label.len
+        pos += (<const fg_node *>(seg + next_)).label.len
         if pos == size:
             whole[0] = True
             return next_
-        if path[pos] != c'/':
-            return at
         pos += 1
         at = next_
 

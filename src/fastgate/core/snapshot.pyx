@@ -47,6 +47,11 @@ def key(text):
     return fg_hash(<const char *>data, len(data))
 
 
+def part_hash(bytes part, uint32_t seed=0):
+    """Return the hash of a part of a host or path, as csrc/fg_table.h computes it."""
+    return fg_part_hash(<const uint8_t *><const char *>part, len(part), seed)
+
+
 def reasons():
     """Every reason of the access log: (name, status, text), in the order of csrc/fg_reasons.h."""
     return [(snapshot_reasons[i].name.decode(), snapshot_reasons[i].status, snapshot_reasons[i].text.decode())

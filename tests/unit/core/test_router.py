@@ -1,5 +1,7 @@
 """The matcher against the linear oracle, on tables that Hypothesis draws and on hostile ones."""
 
+import itertools
+
 import oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from tables import hosts_of, in_order, listener, match, socket
 
 from fastgate import ir
 from fastgate.core.router import Batch, Table
-from fastgate.core.snapshot import build
+from fastgate.core.snapshot import build, part_hash
 
 
 def ask(s, *requests):
@@ -170,6 +172,32 @@ def test_ten_thousand_prefixes_of_one_another():
         found = table.match(0, Batch([get(b"/a" * n + b"/b")]))
         assert found[3] == min(n, 9999)
         assert found[5] == 2 * min(n, 9999)
+
+
+def namesakes():
+    """Two parts with the same hash, which any hundred thousand are likely to have among them."""
+    seen = {}
+    names = (f"part-{n}" for n in itertools.count())
+    part = next(name for name in names if seen.setdefault(part_hash(name.encode()), name) != name)
+    return seen[part_hash(part.encode())], part
+
+
+def test_parts_with_the_same_hash():
+    parts = namesakes()
+    s = hosts_of(**{"": [match(0, ""), *(match(n, f"/{part}") for n, part in enumerate(parts, 1))]})
+    assert ask(s, *(get(f"/{part}".encode()) for part in parts)) == [1, 2]
+    s = hosts_of(**{f"{part}.example": [match(n, "")] for n, part in enumerate(parts)})
+    assert ask(s, *(get(b"/", f"{part}.example".encode()) for part in parts)) == [0, 1]
+
+
+def test_parts_with_the_same_hash_before_others():
+    parts = namesakes()
+    paths = [f"/{part}/{rest}" for part in parts for rest in ("a", "b/c")]
+    s = hosts_of(**{"": [match(n, path) for n, path in enumerate(paths)]})
+    assert ask(s, *(get(path.encode()) for path in paths)) == [0, 1, 2, 3]
+    hosts = [f"{rest}.{part}" for part in parts for rest in ("a", "b.c", "*")]
+    s = hosts_of(**{host: [match(n, "")] for n, host in enumerate(hosts)})
+    assert ask(s, *(get(b"/", host.replace("*", "x").encode()) for host in hosts)) == list(range(6))
 
 
 def test_a_thousand_header_variants_of_one_path():
