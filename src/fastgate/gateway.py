@@ -34,7 +34,7 @@ def sources_of(resources: str | Path | Iterable[Mapping[str, Any] | Path]) -> tu
         try:
             return [Source(d.value, mark=d.mark) for d in parse(resources, with_marks=True)], []
         except YamlError as e:
-            return [], [Problem(str(e), "", *e.mark)]
+            return [], [Problem(str(e), mark=e.mark)]
     sources: list[Source] = []
     problems: list[Problem] = []
     for resource in resources:

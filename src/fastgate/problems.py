@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Mark = tuple[int, int]  # line and column, 1-based; 0 when it is not known
 
 MOST_TEXT = 1000  # characters of one part of a message, whatever a file holds
 
@@ -27,8 +33,7 @@ class Problem:
     Attributes:
         message: a sentence without its final period.
         file: path as the user gave it, "" when the configuration did not come from a file.
-        line: 1-based, 0 when it is not known.
-        column: 1-based, 0 when it is not known.
+        mark: where in the file, or what finds that out: it costs reading the document again, and most are never shown.
         object: `Kind/namespace/name`, "" when it is not known.
         field: path of the field, such as `spec.rules[0].matches[1].path`; "" for the whole object.
         severity: whether the object is refused.
@@ -36,8 +41,7 @@ class Problem:
 
     message: str
     file: str = ""
-    line: int = 0
-    column: int = 0
+    mark: Mark | Callable[[], Mark] = (0, 0)
     object: str = ""
     field: str = ""
     severity: Severity = Severity.ERROR
@@ -48,9 +52,14 @@ class Problem:
             if len(text := getattr(self, name)) > most:
                 object.__setattr__(self, name, shortened(text, most))
 
+    @property
+    def place(self) -> Mark:
+        """Line and column."""
+        return self.mark if isinstance(self.mark, tuple) else self.mark()
+
     def __str__(self) -> str:
         """Return `file:line:column: error: Kind/namespace/name: field: message`, without what is not known."""
-        place = ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)]) if self.file else ""
+        place = ":".join([self.file, *(str(n) for n in self.place if n)]) if self.file else ""
         return ": ".join(filter(None, [place, self.severity.value, self.object, self.field, self.message]))
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
 import typer
 
-from fastgate.output import counted, print_problems
+from fastgate.output import MOST, counted, print_problems
 from fastgate.problems import Problem, Severity
 from fastgate.sources.files import Files
 from fastgate.sources.objects import Objects
@@ -33,20 +34,26 @@ def validate(
     loaded = Objects().load(sources)
     problems += loaded.problems
     problems += findings(translate(loaded.store))
-    problems.sort(key=lambda p: (p.file, p.line, p.column))
+    problems.sort(key=lambda p: p.file)  # those of a file come in the order of its documents
     errors = sum(p.severity is Severity.ERROR or strict for p in problems)
     if as_json:
-        for p in problems:
+        for p in in_order(problems):
+            line, column = p.place
             print(json.dumps({
-                "severity": p.severity.value, "file": p.file, "line": p.line, "column": p.column, "object": p.object,
+                "severity": p.severity.value, "file": p.file, "line": line, "column": column, "object": p.object,
                 "field": p.field, "message": p.message,
             }))  # fmt: skip
     else:
-        print_problems(problems)
+        print_problems([*in_order(problems[:MOST]), *problems[MOST:]])
         warnings = len(problems) - errors
         summary = f"{counted(loaded.given, 'object')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
         print(summary, file=sys.stderr)
     raise typer.Exit(1 if errors else 0)
+
+
+def in_order(problems: list[Problem]) -> list[Problem]:
+    """Find out the places of problems, and sort by them."""
+    return sorted((replace(p, mark=p.place) for p in problems), key=lambda p: (p.file, p.place))
 
 
 def findings(translation: Translation) -> list[Problem]:

@@ -18,12 +18,13 @@ from fastgate.problems import shortened
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fastgate.problems import Mark
+
 MAX_BYTES = 64 * 1024 * 1024  # of one file
 MAX_NODES = 10_000_000  # of one file, aliases expanded
 MAX_DEPTH = 100
 
 Path = tuple[str | int, ...]
-Mark = tuple[int, int]  # line and column, 1-based
 
 _CONSTANTS: dict[str, object] = dict.fromkeys(("", "~", "null", "Null", "NULL"))
 _CONSTANTS |= dict.fromkeys(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"), True)

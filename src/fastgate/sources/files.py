@@ -11,6 +11,7 @@ import re
 import stat
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from fastgate.problems import Problem
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from fastgate.problems import Mark
     from fastgate.sources.objects import Fields
 
 GRACE = 2.0  # seconds
@@ -110,8 +112,7 @@ class Files:
             file.problem = Problem(
                 f"not UTF-8: byte 0x{e.object[e.start]:02x} cannot be decoded",
                 str(file.path),
-                before.count(b"\n") + 1,
-                len(before) - before.rfind(b"\n"),
+                (before.count(b"\n") + 1, len(before) - before.rfind(b"\n")),
             )
             return
         except OSError as e:
@@ -135,7 +136,7 @@ class Files:
                 chunk = self._chunks.get(part) or _Chunk(part, parse(part))
             except YamlError as e:
                 at, column = e.mark
-                file.problem = Problem(str(e), str(file.path), line + at if at else 0, column)
+                file.problem = Problem(str(e), str(file.path), (line + at if at else 0, column))
                 return
             chunks.append((line, chunk))
         file.chunks = chunks
@@ -160,20 +161,16 @@ def _split(text: str) -> Iterator[tuple[int, str]]:
 def _sources(file: _File) -> Iterator[Source]:
     for line, chunk in file.chunks:
         for n, document in enumerate(chunk.documents):
-            yield Source(document.value, str(file.path), file.path.parent, _Marks(chunk.text, n, line))
+            yield Source(document.value, str(file.path), file.path.parent, partial(_mark, chunk.text, n, line))
 
 
-class _Marks:
-    """Where the fields of a document stand: read again, with marks, when somebody asks."""
+@lru_cache(maxsize=1)
+def _marked(text: str) -> list[Document]:
+    """The documents of a chunk with their marks; the last one's are kept, as problems come document by document."""
+    return parse(text, with_marks=True)
 
-    def __init__(self, text: str, number: int, line: int) -> None:
-        self._text = text
-        self._number = number
-        self._line = line
-        self._document: Document | None = None
 
-    def __call__(self, path: Fields) -> tuple[int, int]:
-        if self._document is None:
-            self._document = parse(self._text, with_marks=True)[self._number]
-        line, column = self._document.mark(path)
-        return line + self._line, column
+def _mark(text: str, number: int, line: int, path: Fields) -> Mark:
+    """Where a field stands in a file, by the chunk it is in, its document's number there, and the lines before."""
+    at, column = _marked(text)[number].mark(path)
+    return at + line, column

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastgate import api
@@ -16,6 +17,8 @@ from fastgate.store import Key, Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from fastgate.problems import Mark
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 IMPLICIT_CLASS = {
@@ -42,7 +45,7 @@ class Source:
     value: Any
     file: str = ""
     directory: Path | None = None
-    mark: Callable[[Fields], tuple[int, int]] = lambda _: (0, 0)
+    mark: Callable[[Fields], Mark] = lambda _: (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +113,9 @@ class Objects:
 
     def _take(self, run: _Pass, source: Source, document: Any, at: Fields) -> None:
         def refuse(message: str, where: Fields = (), name: str = "", severity: Severity = Severity.ERROR) -> None:
-            line, column = source.mark((*at, *where))
-            run.problems.append(Problem(message, source.file, line, column, name, field_path((*at, *where)), severity))
+            path = (*at, *where)
+            mark = partial(source.mark, path)
+            run.problems.append(Problem(message, source.file, mark, name, field_path(path), severity))
 
         key = _key(document, refuse)
         if key is None:

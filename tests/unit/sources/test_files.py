@@ -45,7 +45,7 @@ def test_a_broken_file_keeps_what_it_had(tmp_path):
     file.write_text(route("a") + "---\nspec: {")
     sources, problems = files.read()
     assert [s.value["metadata"]["name"] for s in sources] == ["a"]
-    assert (problems[0].file, problems[0].line) == (str(file), 7)
+    assert (problems[0].file, problems[0].place[0]) == (str(file), 7)
 
 
 def test_a_file_that_is_gone_or_empty_for_a_moment_deletes_nothing(tmp_path):
@@ -93,9 +93,8 @@ def test_problems_have_file_line_column_and_field(tmp_path):
     sources, _ = Files([tmp_path]).read()
     loaded = Objects().load(sources)
     first, second = loaded.problems
-    assert (first.line, first.object, first.field) == (6, "HTTPRoute/default/a", "spec.hostnames[0]")
-    assert first.column == 20
-    assert (second.line, second.field) == (11, "spec.hostname")
+    assert (first.place, first.object, first.field) == ((6, 20), "HTTPRoute/default/a", "spec.hostnames[0]")
+    assert (second.place[0], second.field) == (11, "spec.hostname")
     assert "did you mean 'hostnames'" in second.message
 
 

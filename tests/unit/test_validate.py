@@ -1,0 +1,64 @@
+"""`fastgate validate`: what it prints of many problems, and what finding their places costs."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from fastgate.cli import app
+from fastgate.output import MOST
+from fastgate.sources import files
+
+REFUSED = """apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {n}}}
+spec: {{rules: [{{matches: [{{path: {{type: Nope}}}}]}}], hostnames: [UPPER]}}
+"""
+
+
+@pytest.fixture
+def marked(monkeypatch):
+    """The texts that were read with marks."""
+    texts = []
+
+    def parse(text, *, with_marks=False):
+        if with_marks:
+            texts.append(text)
+        return original(text, with_marks=with_marks)
+
+    original = files.parse
+    monkeypatch.setattr(files, "parse", parse)
+    files._marked.cache_clear()
+    return texts
+
+
+def write(path, count):
+    path.write_text("".join(f"---\n{REFUSED.format(n=f'{path.stem}{n}')}" for n in range(count)))
+
+
+def test_places_are_found_for_what_is_printed(tmp_path, marked):
+    write(tmp_path / "a.yaml", MOST)
+    result = CliRunner().invoke(app, ["validate", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"... and {MOST} more" in result.output
+    assert f"{2 * MOST} errors" in result.output
+    assert len(marked) == MOST // 2  # two problems a document
+
+
+def test_every_problem_of_json_has_its_place_for_one_reading_of_its_document(tmp_path, marked):
+    write(tmp_path / "b.yaml", 3)
+    write(tmp_path / "a.yaml", MOST)
+    result = CliRunner().invoke(app, ["validate", "--json", str(tmp_path)])
+    problems = [json.loads(line) for line in result.stdout.splitlines()]
+    places = [(p["file"], p["line"], p["column"]) for p in problems]
+    assert places == sorted(places)
+    columns = [REFUSED.format(n="").splitlines()[-1].index(value) + 1 for value in ("Nope", "UPPER")]
+    assert places[-2:] == [(str(tmp_path / "b.yaml"), 15, column) for column in columns]
+    assert len(marked) == MOST + 3
+
+
+def test_a_file_that_is_read_as_a_whole_is_read_once_more(tmp_path, marked):
+    (tmp_path / "a.yaml").write_text("".join(f"---\n{REFUSED.format(n=f'r{n}')}...\n" for n in range(20)))
+    result = CliRunner().invoke(app, ["validate", "--json", str(tmp_path)])
+    assert len(result.stdout.splitlines()) == 40
+    assert len(marked) == 1
