@@ -41,22 +41,35 @@ class _Chunk:
 
 
 @dataclass(slots=True)
+class _Placed:
+    """A chunk in a file."""
+
+    line: int  # the one before its first
+    chunk: _Chunk
+    sources: list[Source]
+
+
+@dataclass(slots=True)
 class _File:
     """A file as it was read last."""
 
     path: Path
     signature: tuple[int, ...] = ()
-    chunks: list[tuple[int, _Chunk]] = field(default_factory=list)  # by the line before the chunk's first
+    chunks: list[_Placed] = field(default_factory=list)
     problem: Problem | None = None
     missing_since: float | None = None
 
 
 class Files:
-    """Reads paths into sources of documents. Chunks of text that did not change keep their document objects."""
+    """Reads paths into sources of documents. Chunks of text that did not change keep their document objects.
+
+    A pass over what did not change is a `stat` of each file: their paths and sources are kept.
+    """
 
     def __init__(self, paths: list[Path]) -> None:
         """Read these files, and the files directly in these directories whose names end in .yaml, .yml or .json."""
         self.paths = paths
+        self._inside: dict[Path, dict[str, Path]] = {}  # the files of directories, by name
         self._files: dict[Path, _File] = {}
         self._chunks: dict[str, _Chunk] = {}
 
@@ -77,8 +90,8 @@ class Files:
                 problems.append(file.problem)
             files[path] = file
         self._files = files
-        self._chunks = {chunk.text: chunk for file in files.values() for _, chunk in file.chunks}
-        return [source for file in files.values() for source in _sources(file)], problems
+        self._chunks = {placed.chunk.text: placed.chunk for file in files.values() for placed in file.chunks}
+        return [s for file in files.values() for placed in file.chunks for s in placed.sources], problems
 
     def pending(self) -> bool:
         """Whether a file is missing or empty and its time is not over: read again after GRACE."""
@@ -89,7 +102,9 @@ class Files:
             if path.is_dir():
                 with os.scandir(path) as entries:
                     names = sorted(e.name for e in entries if not e.name.startswith(".") and e.name.endswith(SUFFIXES))
-                yield from (path / name for name in names)
+                known = self._inside.get(path, {})
+                self._inside[path] = {name: known.get(name) or path / name for name in names}
+                yield from self._inside[path].values()
             elif path.exists() or path in self._files:
                 yield path
             else:
@@ -130,15 +145,19 @@ class Files:
         self._parse(file, text)
 
     def _parse(self, file: _File, text: str) -> None:
-        chunks: list[tuple[int, _Chunk]] = []
+        before = {(placed.line, placed.chunk.text): placed for placed in file.chunks}
+        chunks: list[_Placed] = []
         for line, part in _split(text):
+            if (placed := before.get((line, part))) is not None:
+                chunks.append(placed)
+                continue
             try:
                 chunk = self._chunks.get(part) or _Chunk(part, parse(part))
             except YamlError as e:
                 at, column = e.mark
                 file.problem = Problem(str(e), str(file.path), (line + at if at else 0, column))
                 return
-            chunks.append((line, chunk))
+            chunks.append(_Placed(line, chunk, _sources(file.path, line, chunk)))
         file.chunks = chunks
         file.problem = None
 
@@ -158,10 +177,11 @@ def _split(text: str) -> Iterator[tuple[int, str]]:
     yield line, text[start:]
 
 
-def _sources(file: _File) -> Iterator[Source]:
-    for line, chunk in file.chunks:
-        for n, document in enumerate(chunk.documents):
-            yield Source(document.value, str(file.path), file.path.parent, partial(_mark, chunk.text, n, line))
+def _sources(path: Path, line: int, chunk: _Chunk) -> list[Source]:
+    return [
+        Source(document.value, str(path), path.parent, partial(_mark, chunk.text, number, line))
+        for number, document in enumerate(chunk.documents)
+    ]
 
 
 @lru_cache(maxsize=1)
