@@ -9,12 +9,20 @@ import pytest
 SOURCES = sorted(native.TESTS.glob("test_fg_*.c"))
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
-def test_c(source):
+def run(source, flags):
     subject = source.stem.removeprefix("test_") + ".c"
     others = [s for s in native.ENGINE if s.name != subject]
     embed = "fg_host.h" in source.read_text()
-    native.run(native.program([source, *others], native.ADDRESS, embed=embed))
+    native.run(native.program([source, *others], flags, embed=embed))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
+def test_c(source):
+    run(source, native.ADDRESS)
+
+
+def test_the_log_under_two_threads():
+    run(native.TESTS / "test_fg_log.c", native.THREAD)
 
 
 def test_a_failed_check_fails_the_program(tmp_path):
