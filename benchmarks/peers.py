@@ -45,8 +45,10 @@ http {{
 }}
 """
 NGINX_LOG = """log_format j escape=json '{{"time":"$time_iso8601","client":"$remote_addr:$remote_port",'
+    '"local":"$server_addr:$server_port","scheme":"$scheme",'
     '"method":"$request_method","host":"$host","path":"$uri","query":"$args","protocol":"$server_protocol",'
     '"status":$status,"bytes_received":$request_length,"bytes_sent":$bytes_sent,"duration":$request_time,'
+    '"response":"$upstream_header_time","x_forwarded_for":"$http_x_forwarded_for",'
     '"listener":"$server_port","route":"$server_name","upstream":"$upstream_addr","tries":1,'
     '"request_id":"$request_id","user_agent":"$http_user_agent","referer":"$http_referer"}}';
   access_log {dir}/nginx.log j buffer=64k flush=1s;"""
@@ -75,13 +77,15 @@ HAPROXY_LOG = """  log global
   declare capture request len 128
   declare capture request len 256
   declare capture request len 256
+  declare capture request len 256
   http-request capture req.hdr(host) id 0
   http-request capture req.hdr(user-agent) id 1
   http-request capture req.hdr(referer) id 2
-  log-format '{{"time":"%tr","client":"%ci:%cp","method":"%HM","host":"%[capture.req.hdr(0),json]","path":"%HPO",\
-"query":"%HQ","protocol":"%HV","status":%ST,"bytes_received":%U,"bytes_sent":%B,"duration_ms":%Ta,"listener":"%f",\
+  http-request capture req.hdr(x-forwarded-for) id 3
+  log-format '{{"time":"%tr","client":"%ci:%cp","local":"%fi:%fp","scheme":"http","method":"%HM","host":"%[capture.req.hdr(0),json]","path":"%HPO",\
+"query":"%HQ","protocol":"%HV","status":%ST,"bytes_received":%U,"bytes_sent":%B,"duration_ms":%Ta,"response_ms":%Tr,"listener":"%f",\
 "route":"%b","upstream":"%si:%sp","tries":%rc,"request_id":"%ID","user_agent":"%[capture.req.hdr(1),json]",\
-"referer":"%[capture.req.hdr(2),json]"}}'
+"referer":"%[capture.req.hdr(2),json]","x_forwarded_for":"%[capture.req.hdr(3),json]"}}'
 """
 
 ENVOY = """
@@ -112,7 +116,7 @@ ENVOY_LOG = """          access_log:
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
               path: {dir}/envoy.log
-              log_format: {{json_format: {{time: "%START_TIME%", client: "%DOWNSTREAM_REMOTE_ADDRESS%", method: "%REQ(:METHOD)%", host: "%REQ(:AUTHORITY)%", path: "%REQ(:PATH)%", protocol: "%PROTOCOL%", status: "%RESPONSE_CODE%", bytes_received: "%BYTES_RECEIVED%", bytes_sent: "%BYTES_SENT%", duration_ms: "%DURATION%", listener: "%DOWNSTREAM_LOCAL_ADDRESS%", route: "%ROUTE_NAME%", upstream: "%UPSTREAM_HOST%", tries: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", request_id: "%REQ(X-REQUEST-ID)%", user_agent: "%REQ(USER-AGENT)%", referer: "%REQ(REFERER)%"}}}}
+              log_format: {{json_format: {{time: "%START_TIME%", client: "%DOWNSTREAM_REMOTE_ADDRESS%", local: "%DOWNSTREAM_LOCAL_ADDRESS%", scheme: "%REQ(:SCHEME)%", method: "%REQ(:METHOD)%", host: "%REQ(:AUTHORITY)%", path: "%REQ(:PATH)%", protocol: "%PROTOCOL%", status: "%RESPONSE_CODE%", bytes_received: "%BYTES_RECEIVED%", bytes_sent: "%BYTES_SENT%", duration_ms: "%DURATION%", response_ms: "%RESPONSE_DURATION%", listener: "%DOWNSTREAM_LOCAL_ADDRESS%", route: "%ROUTE_NAME%", upstream: "%UPSTREAM_HOST%", tries: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", request_id: "%REQ(X-REQUEST-ID)%", user_agent: "%REQ(USER-AGENT)%", referer: "%REQ(REFERER)%", x_forwarded_for: "%REQ(X-FORWARDED-FOR)%"}}}}
 """
 
 CADDY = """

@@ -113,6 +113,7 @@ static void find_rule(struct fg_engine *e, struct fg_req *r, const uint8_t *base
         .method = base + h->method.off, .method_len = h->method.len, .base = base, .fields = r->fields,
         .nfields = h->nfields};
     e->f.match(&r->gen->image, (uint32_t)r->down->listen->socket, &q, &r->match);
+    r->rule = r->match.rule ? r->match.rule->index : 0;
 }
 
 /* A target that says https on a connection without TLS: misdirected (RFC 9110 section 7.4), unless a proxy before us that is

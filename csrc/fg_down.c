@@ -271,22 +271,6 @@ static void down_expired(struct fg_timer *t) {
 
 /* --- accept ------------------------------------------------------------------------------------------------------------------- */
 
-static void from_sockaddr(struct fg_address *a, const struct sockaddr_storage *sa) {
-    memset(a, 0, sizeof *a);
-    if (sa->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)sa;
-        a->family = 4;
-        a->port = ntohs(in->sin_port);
-        memcpy(a->ip, &in->sin_addr, 4);
-        return;
-    }
-    const struct sockaddr_in6 *in6 = (const void *)sa;
-    bool mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
-    a->family = mapped ? 4 : 6;
-    a->port = ntohs(in6->sin6_port);
-    memcpy(a->ip, in6->sin6_addr.s6_addr + (mapped ? 12 : 0), mapped ? 4 : 16);
-}
-
 void fg_down_accept(struct fg_listen *l, int fd, const struct sockaddr_storage *peer) {
     struct fg_engine *e = l->e;
     struct fg_down *d = calloc(1, sizeof *d);
@@ -299,7 +283,7 @@ void fg_down_accept(struct fg_listen *l, int fd, const struct sockaddr_storage *
     d->io.writable = true;
     d->timer.fire = down_expired;
     d->grave.free = down_free;
-    from_sockaddr(&d->peer, peer);
+    fg_address_read(&d->peer, peer);
     if (fg_loop_add(&e->loop, &d->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0)
         goto fail;
     fg_list_push(&e->downs, &d->all);

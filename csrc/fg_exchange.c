@@ -385,7 +385,7 @@ static int final_head(struct fg_req *r, uint32_t len) {
     }
     r->status = e->response.status;
     r->state = FG_REQ_RESPONDING;
-    r->head_sent_ns = e->loop.now_ns;
+    r->responded_ns = e->loop.now_ns;
     fg_buf_consume(&u->in, len);
     if (fg_flow_decode(d, &r->response, &u->in, u->eof) < 0) {
         r->state = FG_REQ_SENDING;

@@ -289,7 +289,7 @@ static void put_client(struct fg_put *o, const struct fg_req *r, const uint8_t *
         put_line(o, (struct fg_bytes){(const uint8_t *)"x-forwarded-host", 16}, authority);
     if (!came_trusted(r, FG_H_X_FORWARDED_PORT)) {
         FG_PUT(o, "x-forwarded-port: ");
-        fg_put_uint(o, d->listen->port);
+        fg_put_uint(o, d->listen->bound.port);
         FG_PUT(o, "\r\n");
     }
     FG_PUT(o, "forwarded: ");

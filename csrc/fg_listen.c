@@ -86,12 +86,11 @@ static void watch(struct fg_listen *l) {
         fg_loop_add(&l->e->loop, &l->io, EPOLLIN);
 }
 
-static uint16_t bound_port(int fd) {
-    union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; } a;
-    socklen_t len = sizeof a;
-    if (getsockname(fd, &a.any, &len) < 0)
-        return 0;
-    return ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
+static void learn_bound(struct fg_listen *l) {
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof sa;
+    if (getsockname(l->io.fd, (struct sockaddr *)&sa, &len) == 0)
+        fg_address_read(&l->bound, &sa);
 }
 
 int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd, int lock_fd, const char *name) {
@@ -100,11 +99,11 @@ int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd, int 
         return -1;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); /* of the open file: whoever made it may have left it blocking */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); /* accepted sockets inherit it */
-    l->port = bound_port(fd);
     l->lock_fd = lock_fd;
     snprintf(l->name, sizeof l->name, "%s", name);
     l->e = e;
     l->io.fd = fd;
+    learn_bound(l);
     l->io.run = listen_run;
     l->grave.free = listen_free;
     l->key = key;

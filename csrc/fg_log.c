@@ -205,6 +205,18 @@ static void put_field(struct fg_put *o, const struct line *l, int token) {
         put_json(o, head_of(l) + l->r->fields[at - 1].value, l->r->fields[at - 1].value_len);
 }
 
+/* All fields of this name as one list (RFC 9110 section 5.3). */
+static void put_list(struct fg_put *o, const struct line *l, int token) {
+    const struct fg_h1_head *h = &l->r->head;
+    for (uint16_t i = h->first[token] ? h->first[token] - 1 : h->nfields; i < h->nfields; i++) {
+        if (l->r->fields[i].token != token)
+            continue;
+        if (i >= h->first[token])
+            FG_PUT(o, ", ");
+        put_json(o, head_of(l) + l->r->fields[i].value, l->r->fields[i].value_len);
+    }
+}
+
 static void put_text(struct fg_put *o, const char *text) {
     put_json(o, (const uint8_t *)text, strlen(text));
 }
@@ -213,6 +225,8 @@ static void put_text(struct fg_put *o, const char *text) {
 COLUMN(time) { put_time(o, l->log); }
 COLUMN(client) { put_endpoint(o, &l->r->down->peer); }
 COLUMN(client_address) { fg_put_address(o, &l->r->down->peer, false); }
+COLUMN(local) { put_endpoint(o, &l->r->down->listen->bound); }
+COLUMN(scheme) { FG_PUT(o, "http"); (void)l; }
 COLUMN(method) { put_span(o, l, l->r->head.method); }
 COLUMN(target) { put_span(o, l, l->r->head.target); }
 COLUMN(host) { put_span(o, l, l->r->head.authority); }
@@ -227,30 +241,58 @@ COLUMN(bytes_sent) { fg_put_uint(o, l->r->sent); }
 COLUMN(duration_us) { fg_put_uint(o, l->took_us); }
 COLUMN(listener) { put_text(o, l->r->series ? l->r->series->listener : ""); }
 COLUMN(route) { put_text(o, l->r->series ? l->r->series->route : ""); }
-COLUMN(request_id) { put_json(o, l->r->request_id, l->r->request_id_len); }
+COLUMN(x_forwarded_for) { put_list(o, l, FG_H_X_FORWARDED_FOR); }
 COLUMN(user_agent) { put_field(o, l, FG_H_USER_AGENT); }
 COLUMN(referer) { put_field(o, l, FG_H_REFERER); }
 COLUMN(upstream) {
     if (l->r->last_endpoint)
         put_endpoint(o, &l->r->last_endpoint->address);
 }
+COLUMN(response_us) {
+    if (l->r->responded_ns)
+        fg_put_uint(o, (l->r->responded_ns - l->r->began_ns) / 1000);
+}
+COLUMN(request_id) {
+    if (l->r->request_id_len)
+        put_json(o, l->r->request_id, l->r->request_id_len);
+    else
+        put_field(o, l, FG_H_X_REQUEST_ID);
+}
+COLUMN(rule) {
+    if (l->r->match.rule)
+        fg_put_uint(o, l->r->rule);
+}
 COLUMN(tries) {
     if (l->r->last_endpoint)
         fg_put_uint(o, l->r->tries);
 }
 
+enum { MEMBER_ROOM = 24 };
+
 static const struct {
-    const char *name, *member; /* `member`: how it starts in a JSON line */
+    char member[MEMBER_ROOM]; /* how it starts in a JSON line */
+    const char *name;
     void (*put)(struct fg_put *o, const struct line *l);
     uint8_t name_len, member_len;
     bool number, text_only; /* JSON without quotes; only for templates */
 } columns[] = {
-#define MEMBER(name, number) (number ? ",\"" #name "\":" : ",\"" #name "\":\"")
+#define MEMBER_0(name) ",\"" #name "\":\""
+#define MEMBER_1(name) ",\"" #name "\":" /* a number */
 #define X(name, number, text_only) \
-    {#name, MEMBER(name, number), column_##name, sizeof #name - 1, sizeof #name + 3 + !number, number, text_only},
+    {MEMBER_##number(name), #name, column_##name, sizeof #name - 1, sizeof MEMBER_##number(name) - 1, number, text_only},
     FG_LOG_COLUMNS(X)
 #undef X
 };
+
+/* Copies the whole array, whose size is known to the compiler, and lets what follows overwrite the rest. */
+static void put_member(struct fg_put *o, const char member[MEMBER_ROOM], size_t n) {
+    if ((size_t)(o->end - o->at) < MEMBER_ROOM) {
+        o->full = true;
+        return;
+    }
+    memcpy(o->at, member, MEMBER_ROOM);
+    o->at += n;
+}
 
 static void json_line(struct fg_put *o, const struct line *l) {
     uint8_t *start = o->at;
@@ -258,7 +300,7 @@ static void json_line(struct fg_put *o, const struct line *l) {
         if (columns[i].text_only)
             continue;
         uint8_t *before = o->at;
-        fg_put(o, columns[i].member, columns[i].member_len);
+        put_member(o, columns[i].member, columns[i].member_len);
         const uint8_t *value = o->at;
         columns[i].put(o, l);
         if (o->at == value)

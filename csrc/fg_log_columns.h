@@ -9,6 +9,8 @@
     X(time, 0, 0)           \
     X(client, 0, 0)         \
     X(client_address, 0, 1) \
+    X(local, 0, 0)          \
+    X(scheme, 0, 0)         \
     X(method, 0, 0)         \
     X(target, 0, 1)         \
     X(host, 0, 0)           \
@@ -21,12 +23,15 @@
     X(bytes_received, 1, 0) \
     X(bytes_sent, 1, 0)     \
     X(duration_us, 1, 0)    \
+    X(response_us, 1, 0)    \
     X(listener, 0, 0)       \
     X(route, 0, 0)          \
+    X(rule, 1, 0)           \
     X(upstream, 0, 0)       \
     X(tries, 1, 0)          \
     X(request_id, 0, 0)     \
     X(user_agent, 0, 0)     \
-    X(referer, 0, 0)
+    X(referer, 0, 0)        \
+    X(x_forwarded_for, 0, 0)
 
 #endif

@@ -27,12 +27,16 @@ static inline void fg_put_bytes(struct fg_put *o, struct fg_bytes b) {
 #define FG_PUT(o, literal) fg_put((o), "" literal, sizeof(literal) - 1)
 
 static inline void fg_put_uint(struct fg_put *o, uint64_t v) {
-    char digits[20];
-    size_t n = 0;
-    do
-        digits[sizeof digits - ++n] = (char)('0' + v % 10);
-    while (v /= 10);
-    fg_put(o, digits + sizeof digits - n, n);
+    size_t n = 1;
+    for (uint64_t rest = v; rest >= 10; rest /= 10)
+        n++;
+    if (fg_unlikely((size_t)(o->end - o->at) < n)) {
+        o->full = true;
+        return;
+    }
+    o->at += n;
+    for (uint8_t *p = o->at; n > 0; n--, v /= 10)
+        *--p = (uint8_t)('0' + v % 10);
 }
 
 static inline bool fg_same_name(const uint8_t *a, const uint8_t *b, size_t n) { /* ASCII, any case */

@@ -150,14 +150,14 @@ static bool is(struct fg_bytes b, const char *text) {
 static unsigned reachable_port(const struct fg_req *r, unsigned port) {
     const struct fg_engine *e = r->down->e;
     const struct fg_listen *own = r->down->listen;
-    if (r->head.port != own->port || own->port == r->socket->port)
+    if (r->head.port != own->bound.port || own->bound.port == r->socket->port)
         return port;
     if (port == r->socket->port)
-        return own->port;
+        return own->bound.port;
     for (const struct fg_list *at = e->listens.next; at != &e->listens; at = at->next) {
         const struct fg_listen *l = fg_container_of(at, struct fg_listen, all);
         if (l->socket >= 0 && !l->closing && e->gen->image.sockets[l->socket].port == port)
-            return l->port;
+            return l->bound.port;
     }
     return port;
 }

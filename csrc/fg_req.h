@@ -57,11 +57,12 @@ struct fg_req {
     struct fg_endpoint *last_endpoint;
     struct fg_series *series;
     struct fg_timer timer;          /* response head, backend and request timeouts: the next one due */
-    uint64_t began_ns, head_sent_ns;
+    uint64_t began_ns, responded_ns; /* the request's head, and the backend's final one; 0: none */
     uint64_t request_deadline, backend_deadline; /* ms; 0: none */
     uint32_t head_len;
     uint32_t interims;
     uint32_t tries;
+    uint32_t rule;                  /* its index in the route, if one matched */
     uint16_t status;                /* of the response */
     uint8_t log;                    /* form of the access log's line: enum fg_log_form */
     uint8_t reason;                 /* enum fg_reason */

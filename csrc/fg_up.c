@@ -94,6 +94,22 @@ socklen_t fg_address_sockaddr(const struct fg_address *a, struct sockaddr_storag
     return sizeof *in6;
 }
 
+void fg_address_read(struct fg_address *a, const struct sockaddr_storage *sa) {
+    memset(a, 0, sizeof *a);
+    if (sa->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)sa;
+        a->family = 4;
+        a->port = ntohs(in->sin_port);
+        memcpy(a->ip, &in->sin_addr, 4);
+        return;
+    }
+    const struct sockaddr_in6 *in6 = (const void *)sa;
+    bool mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+    a->family = mapped ? 4 : 6;
+    a->port = ntohs(in6->sin6_port);
+    memcpy(a->ip, in6->sin6_addr.s6_addr + (mapped ? 12 : 0), mapped ? 4 : 16);
+}
+
 static struct fg_up *give_up(int fd, struct fg_up *u) {
     int why = errno;
     close(fd);

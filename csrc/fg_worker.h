@@ -58,7 +58,7 @@ struct fg_listen {
     uint32_t slot;
     int socket;           /* position in the current image, -1: not known to it */
     uint32_t connections; /* open ones that were accepted here */
-    uint16_t port;        /* that is bound */
+    struct fg_address bound;
     int lock_fd;          /* held as long as the socket; -1: none */
     char name[72];        /* the manager's, for its successor */
     bool closing;         /* no longer accepting; freed with its last connection */
@@ -226,6 +226,7 @@ struct fg_up *fg_up_take(struct fg_engine *e, struct fg_endpoint *ep, struct fg_
 void fg_up_release(struct fg_up *u, uint32_t idle_ms); /* back to the pool, for so long; 0: for ever */
 void fg_up_close(struct fg_up *u);
 socklen_t fg_address_sockaddr(const struct fg_address *a, struct sockaddr_storage *out);
+void fg_address_read(struct fg_address *a, const struct sockaddr_storage *sa);
 
 /* fg_endpoints.c: endpoints, their ejection, the tables that list them */
 struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address *a);

@@ -4,6 +4,7 @@ import contextlib
 import re
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -348,8 +349,32 @@ def test_access_log_templates(proxies, backend):
 
 
 def test_the_columns_of_templates_are_those_of_the_engine():
-    header = (Path(__file__).resolve().parents[2] / "csrc" / "fg_log_columns.h").read_text()
-    assert set(re.findall(r"X\((\w+), \d", header)) == LOG_COLUMNS
+    root = Path(__file__).resolve().parents[2]
+    columns = re.findall(r"X\((\w+), (\d), (\d)", (root / "csrc" / "fg_log_columns.h").read_text())
+    assert {name for name, _, _ in columns} == LOG_COLUMNS
+    _, _, document = (root / "docs" / "configuration.md").read_text().partition("## Columns of the access log")
+    assert re.findall(r"^\| `(\w+)` \| (\w*) ?\|", document, re.MULTILINE) == [
+        (name, "" if text_only == "1" else "number" if number == "1" else "string")
+        for name, number, text_only in columns
+    ]
+
+
+def test_a_line_tells_where_a_request_went_and_when_it_was_answered(proxies, backend):
+    rules = (replace(forward(), key="HTTPRoute/ns/r/0"), replace(forward(), key="HTTPRoute/ns/r/3"))
+    proxy = proxies(config(match(rules[0], "/first"), match(rules[1])), {"c": (backend.endpoint,)})
+    backend.answer_all(OK)
+    client = proxy.connect()
+    client.send(b'GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\nB: c\r\nx-forwarded-for: "\r\n\r\n')
+    client.head()
+    line = proxy.log()
+    assert line["local"] == f"127.0.0.1:{proxy.port}"
+    assert line["scheme"] == "http"
+    assert (line["route"], line["rule"]) == ("HTTPRoute/ns/r", 3)
+    assert line["x_forwarded_for"] == '192.0.2.1, "'
+    assert 0 < line["response_us"] <= line["duration_us"]
+    client.send(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n")
+    client.head()
+    assert proxy.log().keys() & {"response_us", "rule", "x_forwarded_for", "upstream"} == set()
 
 
 def test_a_tunnel_and_a_long_response_outlive_the_response_timeout(proxies, backend):

@@ -206,6 +206,7 @@ def test_all_forwarded_fields_of_trusted_proxies_are_continued(proxies, backend)
 def test_request_ids_that_are_not_ours_to_make_pass(proxies, backend, changes):
     proxy = proxies(with_settings(**changes), {"c": (backend.endpoint,)})
     assert fields(through(proxy, backend, b"X-Request-Id: mine")[0])["x-request-id"] == "mine"
+    assert proxy.log()["request_id"] == "mine"
 
 
 def test_an_https_target_without_tls_is_misdirected(proxies, proxy, backend):

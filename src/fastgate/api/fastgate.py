@@ -193,6 +193,8 @@ LOG_COLUMNS = frozenset(
         "time",
         "client",
         "client_address",
+        "local",
+        "scheme",
         "method",
         "target",
         "host",
@@ -205,13 +207,16 @@ LOG_COLUMNS = frozenset(
         "bytes_received",
         "bytes_sent",
         "duration_us",
+        "response_us",
         "listener",
         "route",
+        "rule",
         "upstream",
         "tries",
         "request_id",
         "user_agent",
         "referer",
+        "x_forwarded_for",
     )
 )
 
