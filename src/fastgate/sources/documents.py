@@ -174,7 +174,9 @@ class _Builder:
         """The value of a scalar, or of what an alias stands for; counts its nodes."""
         if type(event) is yaml.AliasEvent:
             if event.anchor not in self.anchors:
-                raise YamlError(f"alias *{shortened(event.anchor or '')} has no anchor before it", _mark(event))
+                raise YamlError(
+                    "an alias with no anchor before it; a value that starts with * needs quotes", _mark(event)
+                )
             value, size = self.anchors[event.anchor]
         else:
             try:
@@ -258,16 +260,16 @@ def _mark(event: Any) -> Mark:
 
 
 def _tagged(event: Any) -> Any:
-    """A quoted scalar, or one with a tag."""
+    """A quoted scalar, or one with a tag. Messages repeat no value, here and for aliases: it may be of a Secret."""
     tag = event.tag
     if tag in (None, "!", "tag:yaml.org,2002:str"):
         return event.value
     if tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"):
         value = scalar(event.value) if event.value else None
         if type(value) is str:
-            raise ValueError(f"{shortened(value)!r} is not what its tag {tag} says")
+            raise ValueError(f"a value that is not what its tag {tag} says")
         return value
-    raise YamlError(f"tag {shortened(tag)} is not supported", _mark(event))
+    raise YamlError("a tag that is not supported; a value that starts with ! needs quotes", _mark(event))
 
 
 def parse(text: str, *, with_marks: bool = False) -> list[Document]:
