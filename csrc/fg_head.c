@@ -281,8 +281,12 @@ static void put_client(struct fg_put *o, const struct fg_req *r, const uint8_t *
     FG_PUT(o, "x-forwarded-for: ");
     if (came_trusted(r, FG_H_X_FORWARDED_FOR))
         put_earlier(o, r, base, FG_H_X_FORWARDED_FOR);
+    struct fg_bytes peer = {o->at, 0};
     fg_put_address(o, &d->peer, false);
+    peer.len = (size_t)(o->at - peer.p);
     FG_PUT(o, "\r\n");
+    if (r->socket->trusted_hops == 0) /* else the connection is a proxy's, and X-Real-IP is as that one said */
+        put_line(o, (struct fg_bytes){(const uint8_t *)"x-real-ip", 9}, peer);
     if (!came_trusted(r, FG_H_X_FORWARDED_PROTO))
         FG_PUT(o, "x-forwarded-proto: http\r\n");
     if (!came_trusted(r, FG_H_X_FORWARDED_HOST) && authority.len)
@@ -298,10 +302,10 @@ static void put_client(struct fg_put *o, const struct fg_req *r, const uint8_t *
     if (d->peer.family == 4)
         FG_PUT(o, "for=");
     else
-        FG_PUT(o, "for=\"");
-    fg_put_address(o, &d->peer, true);
+        FG_PUT(o, "for=\"[");
+    fg_put_bytes(o, peer);
     if (d->peer.family != 4)
-        FG_PUT(o, "\"");
+        FG_PUT(o, "]\"");
     FG_PUT(o, ";proto=http");
     if (authority.len) {
         FG_PUT(o, ";host=\"");

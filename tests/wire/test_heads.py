@@ -71,7 +71,12 @@ def test_what_clients_claim_to_be_is_replaced(proxy, backend):
     assert seen["x-forwarded-host"] == "a:8080"
     assert seen["x-forwarded-port"] != "1"
     assert seen["forwarded"] == 'for=127.0.0.1;proto=http;host="a:8080"'
-    assert "203.0.113.9" not in seen.get("x-real-ip", "")
+    assert seen["x-real-ip"] == "127.0.0.1"
+
+
+def test_who_the_client_is_is_always_said(proxy, backend):
+    seen = fields(through(proxy, backend)[0])
+    assert (seen["x-real-ip"], seen["x-forwarded-for"]) == ("127.0.0.1", "127.0.0.1")
 
 
 def test_what_trusted_proxies_say_is_kept_and_continued(proxies, backend):
@@ -81,6 +86,8 @@ def test_what_trusted_proxies_say_is_kept_and_continued(proxies, backend):
     assert seen["x-forwarded-proto"] == "https"
     assert seen["x-forwarded-host"] == "evil"
     assert "for=203.0.113.9" in seen["forwarded"]
+    assert seen["x-real-ip"] == "203.0.113.9"
+    assert "x-real-ip" not in fields(through(proxy, backend)[0])  # who the client is is not known here
 
 
 def test_via_on_both_ways_and_508_on_the_third_time(proxy, backend):
