@@ -1,11 +1,12 @@
 """What is in a head on its way: hop-by-hop fields, who the client is, and what is refused (RFC 9110 section 7.6)."""
 
+import socket
 from dataclasses import replace
 
 import pytest
 
 from fastgate import ir
-from wire import config, fields
+from wire import Conn, config, fields
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -77,6 +78,21 @@ def test_what_clients_claim_to_be_is_replaced(proxy, backend):
 def test_who_the_client_is_is_always_said(proxy, backend):
     seen = fields(through(proxy, backend)[0])
     assert (seen["x-real-ip"], seen["x-forwarded-for"]) == ("127.0.0.1", "127.0.0.1")
+
+
+def test_ipv6_clients_are_named_as_each_field_wants_it(proxies, backend):
+    one = config()
+    proxy = proxies(ir.Ir((replace(one.sockets[0], address="::1"),), one.clusters), {"c": (backend.endpoint,)})
+    with socket.create_connection(("::1", proxy.port)) as sock:
+        client = Conn(sock)
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        up = backend.accept()
+        seen = fields(up.head())
+        up.send(OK)
+        client.head()
+    assert (seen["x-real-ip"], seen["x-forwarded-for"]) == ("::1", "::1")
+    assert seen["forwarded"] == 'for="[::1]";proto=http;host="a"'
+    assert proxy.log()["local"] == f"[::1]:{proxy.port}"
 
 
 def test_what_trusted_proxies_say_is_kept_and_continued(proxies, backend):
