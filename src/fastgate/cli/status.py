@@ -89,7 +89,8 @@ def _fetch(admin: str) -> dict[str, Any]:
             return document
     except (urllib.error.URLError, OSError, ValueError) as e:
         reason = getattr(e, "reason", e)
-        print(f"fastgate status: no gateway answers at {admin}: {reason}", file=sys.stderr)
+        why = getattr(reason, "strerror", None) or reason
+        print(f"fastgate status: no gateway answers at {admin}: {why}", file=sys.stderr)
         raise typer.Exit(2) from None
 
 
