@@ -33,7 +33,8 @@ PLANTED_SECONDS = 60
 
 def libfuzzer(harness: harnesses.Harness, core: Path, *arguments: str | Path, log: Path | None = None) -> int:
     """Run the libFuzzer program; its output goes to `log`, or nowhere."""
-    command = ["nice", "-n", "19", harness.program(sanitized.LIBFUZZER), f"-max_len={harness.longest}", *arguments]
+    options = [f"-max_len={harness.longest}", *([f"-dict={harness.dictionary}"] if harness.dictionary else [])]
+    command = ["nice", "-n", "19", harness.program(sanitized.LIBFUZZER), *options, *arguments]
     with (log or Path(os.devnull)).open("wb") as out:
         return subprocess.run(
             command, env=sanitized.environment(core), stdout=out, stderr=subprocess.STDOUT, check=False

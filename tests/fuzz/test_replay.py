@@ -1,5 +1,8 @@
 """Every harness, built by gcc with AddressSanitizer and UBSan, over its corpus; and the tables about the harnesses."""
 
+import ast
+import re
+
 import harnesses
 import planted
 import pytest
@@ -32,3 +35,14 @@ def test_planted_bugs_fit_the_sources(bug):
 def test_every_harness_has_five_planted_bugs():
     count = {name: sum(bug.harness == name for bug in planted.BUGS) for name in NAMES}
     assert count == dict.fromkeys(NAMES, 5)
+
+
+def test_the_dictionary_has_every_name_that_the_parsers_know():
+    lines = harnesses.HTTP1_WORDS.read_text().splitlines()
+    words = [ast.literal_eval(f"b{line}") for line in lines if line and not line.startswith("#")]
+    assert max(map(len, words)) <= 64  # libFuzzer drops longer ones without a word
+    headers = (sanitized.ROOT / "csrc/fg_headers.h").read_bytes()
+    known = re.findall(rb'X\(\w+, "([a-z0-9-]+)"', headers)
+    fields = {word.partition(b":")[0].strip().lower() for word in words if word.startswith(b"\r\n")}
+    assert known
+    assert set(known) <= fields

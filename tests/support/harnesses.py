@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FOLDER = sanitized.ROOT / "tests/fuzz"
 MODULES = ("http1", "client_hello", "regex", "image", "snapshot", "router")
+HTTP1_WORDS = FOLDER / "http1.dict"
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Harness:
     name: str
     subjects: tuple[tuple[str, str], ...]
     longest: int  # bytes of the inputs that a search makes
+    dictionary: Path | None = None  # words that a search puts into its inputs, in libFuzzer's format
 
     @property
     def corpus(self) -> Path:
@@ -47,9 +49,9 @@ class Harness:
 HARNESSES = {
     h.name: h
     for h in (
-        Harness("request", (("http1", "h1_request"), ("http1", "path_normalize")), 1024),
-        Harness("response", (("http1", "h1_response"),), 1024),
-        Harness("chunked", (("http1", "h1_chunk"), ("http1", "h1_trailers")), 1024),
+        Harness("request", (("http1", "h1_request"), ("http1", "path_normalize")), 1024, HTTP1_WORDS),
+        Harness("response", (("http1", "h1_response"),), 1024, HTTP1_WORDS),
+        Harness("chunked", (("http1", "h1_chunk"), ("http1", "h1_trailers")), 1024, HTTP1_WORDS),
         Harness("client_hello", (("client_hello", "client_hello"),), 2048),
         Harness("router", (("router", "match"),), 512),
         Harness("image", (("image", "image_check"), ("image", "image_open")), 256),
