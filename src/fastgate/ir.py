@@ -135,7 +135,10 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of a route: what is done once a match was found. `key` is unique in the Ir, and stable."""
+    """One rule of a route: what is done once a match was found. `key` is stable, and unique within a listener.
+
+    Rules of one key differ where Filters are attached to their listeners, and in nothing else.
+    """
 
     key: str  # "HTTPRoute/namespace/name/index"
     route: str  # "HTTPRoute/namespace/name"

@@ -60,7 +60,7 @@ class Router:
         self.config = translate(loaded.store).ir
         self._table = Table(snapshot.build(self.config))
         self._rules = {
-            match.rule.key: match.rule.action
+            (listener.key, match.rule.key): match.rule.action
             for socket in self.config.sockets
             for listener in socket.listeners
             for host in listener.hosts
@@ -102,5 +102,6 @@ class Router:
         for number, (_, socket_port) in enumerate(self._table.sockets):
             if socket_port == port and (found := self._table.match(number, Batch([request]))) is not None:
                 listener, hostname, route, index, name, prefix_length = found
-                return Match(listener, hostname, route, index, name, prefix_length, self._rules[f"{route}/{index}"])
+                action = self._rules[listener, f"{route}/{index}"]
+                return Match(listener, hostname, route, index, name, prefix_length, action)
         return None

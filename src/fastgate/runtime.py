@@ -13,6 +13,7 @@ from fastgate.listener_manager import ApplyError
 from fastgate.plugins.manager import AmendError, Hooks
 from fastgate.problems import Problem, Severity
 from fastgate.resolver import Resolver, merged
+from fastgate.sources.findings import problems_of
 from fastgate.sources.objects import Loaded, Objects
 from fastgate.translate import Translation, Translator
 from fastgate.translate.conditions import Statuses
@@ -101,7 +102,7 @@ class Runtime:
         self.last_reload = LastReload()
         self._before: tuple[Loaded | None, Translation | None, Report] | None = None
         self._objects = Objects()
-        self._translator = Translator()
+        self._translator = Translator()  # without a catalog: no filter in Python is served yet
         self._resolver = Resolver()
         self._lock = asyncio.Lock()
         manager.on_roll_back = self._rolled_back
@@ -128,9 +129,7 @@ class Runtime:
                 translation = self._overridden(await asyncio.to_thread(self._translated, loaded.store))
             except AmendError as e:
                 return Prepared((*found, Problem(str(e))))
-            found += [
-                Problem(message, object=name, severity=Severity.WARNING) for name, message in translation.warnings
-            ]
+            found += problems_of(loaded, translation)
             await self._resolver.resolve(translation.endpoints.names)
             return Prepared(tuple(found), loaded, translation)
 

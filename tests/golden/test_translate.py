@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filter_types import CATALOG
 from golden_render import render
 from resources import store_of
 
@@ -37,7 +38,7 @@ def documents_of(text):
 def test_a_case_means_what_it_says_it_means(case, request):
     text = case.read_text()
     resources, _, expected = text.partition(MARK)
-    found = render(translate(store_of(BASE + documents_of(resources))))
+    found = render(translate(store_of(BASE + documents_of(resources)), CATALOG))
     if request.config.getoption("--update-golden"):
         case.write_text(resources + MARK + in_order(found))
         return
@@ -46,17 +47,17 @@ def test_a_case_means_what_it_says_it_means(case, request):
 
 def test_the_order_of_objects_does_not_matter(case):
     documents = BASE + documents_of(case.read_text().partition(MARK)[0])
-    first = translate(store_of(documents))
+    first = translate(store_of(documents), CATALOG)
     for seed in range(3):
         shuffled = list(documents)
         random.Random(seed).shuffle(shuffled)
-        assert translate(store_of(shuffled)) == first
+        assert translate(store_of(shuffled), CATALOG) == first
 
 
 def test_a_translator_that_saw_something_else_before_gives_the_same(case):
     documents = BASE + documents_of(case.read_text().partition(MARK)[0])
-    expected = translate(store_of(documents))
-    translator = Translator()
+    expected = translate(store_of(documents), CATALOG)
+    translator = Translator(CATALOG)
     for missing in range(len(documents)):
         translator.translate(store_of(documents[:missing] + documents[missing + 1 :]))
     assert translator.translate(store_of(documents)) == expected

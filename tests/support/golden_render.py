@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastgate.ir import Endpoint, Filters, Forward, HeaderEdits, PathKind, PathRewrite, Redirect, Respond, Settings
+from fastgate.problems import field_path
 
 if TYPE_CHECKING:
-    from fastgate.ir import Match, Rule, Socket, WeightedBackend
+    from fastgate.ir import Match, Plugin, Rule, Socket, WeightedBackend
     from fastgate.translate import Translation
-    from fastgate.translate.conditions import Condition, ListenerStatus
+    from fastgate.translate.conditions import Condition, FilterStatus, ListenerStatus
 
 _PATHS = {PathKind.EXACT: "exact", PathKind.REGEX: "regex", PathKind.PREFIX: "prefix"}
 
@@ -44,6 +45,10 @@ def render(translation: Translation) -> dict[str, Any]:
         "/".join(name): {_parent(entry.parent): _route_conditions(entry.conditions) for entry in status.parents}
         for name, status in statuses.http_routes.items()
     }
+    document["filters"] = {"/".join(name): _filter(status) for name, status in statuses.filters.items()}
+    document["faults"] = [
+        f"{'/'.join(fault.key)}: {field_path(fault.path)}: {fault.message}" for fault in translation.faults
+    ]
     document["warnings"] = [f"{place}: {message}" for place, message in translation.warnings]
     return {key: value for key, value in document.items() if value}
 
@@ -54,7 +59,10 @@ def _socket(socket: Socket, rules: dict[str, Rule]) -> dict[str, Any]:
         hosts = {}
         for host in listener.hosts:
             hosts[host.hostname or "any"] = [_match(match) for match in host.matches]
-            rules.update({match.rule.key: match.rule for match in host.matches})
+            for match in host.matches:
+                same = rules.setdefault(match.rule.key, match.rule) == match.rule
+                if not same:  # the filters of listeners make the difference
+                    rules[f"{match.rule.key} at {listener.key}"] = match.rule
         listeners[f"{listener.key} {listener.hostname}".strip()] = hosts
     if socket.settings != Settings():
         return {"settings": _changes(socket.settings, Settings()), "listeners": listeners}
@@ -124,7 +132,15 @@ def _filters(filters: Filters) -> list[str]:
     words = _edits("request", filters.request) + _edits("response", filters.response)
     words += [f"rewrite hostname {filters.hostname}"] if filters.hostname is not None else []
     words += [f"rewrite {_path(filters.path)}"] if filters.path is not None else []
-    return words
+    return words + [_plugin(plugin) for plugin in filters.plugins]
+
+
+def _plugin(plugin: Plugin) -> str:
+    words = [f"plugin {plugin.name} {plugin.type} {plugin.config}", f"{plugin.timeout} ms"]
+    words += ["deny" if plugin.deny else "skip", "inline" if plugin.inline else "offloaded"]
+    words += ["+".join(sorted(plugin.phases))]
+    words += [f"buffers {plugin.buffer_body}"] if plugin.buffer_body else []
+    return ", ".join(words)
 
 
 def _edits(side: str, edits: HeaderEdits) -> list[str]:
@@ -188,6 +204,16 @@ def _listener(listener: ListenerStatus) -> dict[str, Any]:
 def _route_conditions(conditions: tuple[Condition, ...]) -> list[str] | str:
     lines = _conditions(conditions)
     return "all good" if lines == ["Accepted True Accepted", "ResolvedRefs True ResolvedRefs"] else lines
+
+
+def _filter(status: FilterStatus) -> Any:
+    own = _conditions(status.conditions)
+    if not status.ancestors:
+        return own[0] if len(own) == 1 else own
+    return {
+        "conditions": own,
+        "targets": {_parent(entry.parent): _conditions(entry.conditions)[0] for entry in status.ancestors},
+    }
 
 
 def _parent(parent: Any) -> str:

@@ -139,6 +139,17 @@ def test_router():
         fastgate.Router("a: b")
 
 
+def test_router_knows_that_listeners_have_filters_of_their_own():
+    text = resources().replace("HTTP}]", "HTTP}, {name: other, port: 81, protocol: HTTP}]")
+    target = "{group: gateway.networking.k8s.io, kind: Gateway, name: gw, sectionName: http}"
+    document = (
+        "apiVersion: fastgate.dev/v1alpha1\nkind: Filter\nmetadata: {name: f}\nspec: {type: Gone, targetRefs: [%s]}"
+    )
+    router = fastgate.Router(f"{text}---\n{document % target}")
+    actions = [type(router.match("GET", "a", "/", port=port).action).__name__ for port in (80, 81)]
+    assert actions == ["Respond", "Forward"]
+
+
 def test_router_from_many_threads():
     router = fastgate.Router(resources(path="/api"))
     with ThreadPoolExecutor(8) as pool:

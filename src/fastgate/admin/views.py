@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from fastgate.ir import Plugin
+from fastgate.plugins.values import redacted
 from fastgate.translate.conditions import all_json
 
 if TYPE_CHECKING:
@@ -94,7 +97,12 @@ def configuration(runtime: Runtime) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, Plugin):
+            fields["config"] = json.loads(redacted(value.config))
+        return fields
+    if isinstance(value, frozenset):
+        value = tuple(sorted(value))
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, dict):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-__all__ = ["CLUSTER_SCOPED", "KINDS", "Invalid", "Problem", "UnknownKind", "parse"]
+__all__ = ["CLUSTER_SCOPED", "KINDS", "Invalid", "Problem", "UnknownKind", "parse", "problems_of"]
 
 KINDS: dict[tuple[str, str], type[BaseModel]] = {
     (GROUP, "GatewayClass"): gateway.GatewayClass,
@@ -70,10 +70,16 @@ def parse(document: dict[str, Any]) -> Any:
         fields = {k: v for k, v in document.items() if k not in _CORE_FIELDS}
         resource = model.model_validate(_normal(fields, _OPAQUE.get(kind, ())))
     except ValidationError as e:
-        problems += [_problem(error, model, kind) for error in e.errors(include_url=False, include_input=True)]
+        problems += problems_of(e, model, kind, with_values=kind != "Secret")
     if problems:
         raise Invalid(problems)
     return resource
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], kind: str = "", *, with_values: bool) -> list[Problem]:
+    """Return what a model has against a document, in our words; `with_values` repeats the values that are wrong."""
+    found = error.errors(include_url=False, include_input=True)
+    return [_problem(one, model, kind, with_values=with_values) for one in found]
 
 
 def _meant_kind(group: str, kind: str) -> str:
@@ -111,7 +117,7 @@ def _normal(value: Any, opaque: tuple[str, ...] = ()) -> Any:
     return value
 
 
-def _problem(error: Any, model: type[BaseModel], kind: str) -> Problem:
+def _problem(error: Any, model: type[BaseModel], kind: str, *, with_values: bool) -> Problem:
     path: tuple[str | int, ...] = error["loc"][:-1] if error["loc"][-1:] == ("[key]",) else error["loc"]
     value, context = error["input"], error.get("ctx", {})
     if error["type"] == "extra_forbidden":
@@ -120,10 +126,10 @@ def _problem(error: Any, model: type[BaseModel], kind: str) -> Problem:
         return Problem(path, "is required")
     if error["type"] == "fastgate":
         return Problem(path, error["msg"])
-    message = _SUBJECT.sub("must ", error["msg"])
+    message = _SUBJECT.sub("must ", error["msg"]).removeprefix("Value error, ")
     if error["type"] == "string_pattern_mismatch":
         message = f"must be {FORMS.get(context['pattern'], 'text that matches ' + context['pattern'])}"
-    if isinstance(value, str | int | float | bool) and kind != "Secret":
+    if with_values and isinstance(value, str | int | float | bool):
         message += f", not {_shortened(value)}"
     if error["type"] == "literal_error" and isinstance(value, str):
         message += _meant(value, re.findall(r"'([^']*)'", context["expected"]))

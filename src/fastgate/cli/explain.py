@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fastgate.output import print_problems
+from fastgate.plugins.discovery import Catalog
 from fastgate.sources.files import Files
 from fastgate.sources.objects import Objects
 from fastgate.translate import explain as explanations
@@ -38,7 +39,7 @@ def explain(
     sources, problems = Files(files).read()
     loaded = Objects().load(sources)
     print_problems([*problems, *loaded.problems])
-    translation = translate(loaded.store)
+    translation = translate(loaded.store, Catalog())
     answers: tuple[explanations.Explanation, ...] = ()
     request = None
     if method is not None:

@@ -20,7 +20,7 @@ def status(
     ] = "127.0.0.1:9901",
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Show the Gateways, listeners and routes of the running gateway: conditions, addresses, attached routes.
+    """Show the Gateways, listeners, routes and filters of the running gateway: conditions, addresses, attached routes.
 
     Exits 1 when an object is not as it should be, 2 when no gateway answers.
 
@@ -99,10 +99,15 @@ def _conditions(name: str, found: dict[str, Any]) -> list[tuple[str, dict[str, A
     for listener in found.get("listeners", []):
         out += [(f"{name}/{listener['name']}", condition) for condition in listener["conditions"]]
     for parent in found.get("parents", []):
-        ref = parent["parentRef"]
-        to = "/".join(filter(None, [ref.get("namespace"), ref["name"], ref.get("sectionName")]))
-        out += [(f"{name} -> {to}", condition) for condition in parent["conditions"]]
+        out += [(f"{name} -> {_named(parent['parentRef'])}", condition) for condition in parent["conditions"]]
+    for target in found.get("ancestors", []):
+        ref = target["ancestorRef"]
+        out += [(f"{name} -> {ref['kind']}/{_named(ref)}", condition) for condition in target["conditions"]]
     return out
+
+
+def _named(ref: dict[str, Any]) -> str:
+    return "/".join(filter(None, [ref.get("namespace"), ref["name"], ref.get("sectionName")]))
 
 
 def _is_bad(condition: dict[str, Any]) -> bool:

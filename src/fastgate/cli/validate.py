@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from fastgate.output import MOST, counted, print_problems
+from fastgate.plugins.discovery import Catalog
 from fastgate.problems import Problem, Severity
 from fastgate.sources.files import Files
-from fastgate.sources.objects import Objects
+from fastgate.sources.findings import problems_of
+from fastgate.sources.objects import Loaded, Objects
 from fastgate.translate import Translation, translate
 from fastgate.translate.conditions import condition_of
 
@@ -33,7 +35,7 @@ def validate(
     sources, problems = Files(paths).read()
     loaded = Objects().load(sources)
     problems += loaded.problems
-    problems += findings(translate(loaded.store))
+    problems += findings(loaded, translate(loaded.store, Catalog()))
     problems.sort(key=lambda p: p.file)  # those of a file come in the order of its documents
     errors = sum(p.severity is Severity.ERROR or strict for p in problems)
     if as_json:
@@ -56,10 +58,18 @@ def in_order(problems: list[Problem]) -> list[Problem]:
     return sorted((replace(p, mark=p.place) for p in problems), key=lambda p: (p.file, p.place))
 
 
-def findings(translation: Translation) -> list[Problem]:
-    """Return what statuses and warnings of a translation say against its objects, as warnings."""
-    out = [Problem(message, object=name, severity=Severity.WARNING) for name, message in translation.warnings]
+def findings(loaded: Loaded, translation: Translation) -> list[Problem]:
+    """Return what a translation says against its objects; what their statuses say is a warning."""
+    out = problems_of(loaded, translation)
     statuses = translation.statuses
+    for (namespace, name), found in statuses.filters.items():
+        for index, target in enumerate(found.ancestors):
+            path = ("spec", "targetRefs", index)
+            out += [
+                loaded.problem(("Filter", namespace, name), path, condition.message, Severity.WARNING)
+                for condition in target.conditions
+                if condition.reason == "TargetNotFound"
+            ]
     for (namespace, name), status in statuses.http_routes.items():
         for parent in status.parents:
             out += [

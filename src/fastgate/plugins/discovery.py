@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GROUP = "fastgate.filters"
+MOST = 20  # filters that a message lists
 
 Class: TypeAlias = "type[Filter[Any]]"
 Model: TypeAlias = "type[BaseModel]"
@@ -120,7 +121,7 @@ class Catalog:
         found = self._find(type)
         if isinstance(found, FilterType):
             try:
-                found.validated(config)
+                found.references(found.validated(config))
             except ValidationError:
                 pass
             except Exception as e:  # noqa: BLE001 - the author's validators
@@ -137,12 +138,18 @@ class Catalog:
         if not points:
             near = get_close_matches(name, self.names(), n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
-            return PluginProblem("InvalidType", f"no filter of type {name} is installed{meant}")
+            return PluginProblem("InvalidType", f"no filter of type {name} is installed, {self._offer()}{meant}")
         if len(points) > 1:
             choices = " and ".join(one.distribution for one in points)
             ways = " or ".join(f"{one.distribution}/{short}" for one in points)
             return PluginProblem("InvalidType", f"{choices} both have a filter {short}: say {ways}")
         return self._load(points[0].distribution)[short]
+
+    def _offer(self) -> str:
+        """What is installed, in words."""
+        names = [*sorted(self._given), *(f"{one.name} ({one.distribution})" for one in self.installed())]
+        more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+        return f"only {', '.join(names[:MOST])}{more}" if names else "nor any other"
 
     def _by_name(self) -> dict[str, list[Installed]]:
         if self._points is None:

@@ -15,7 +15,7 @@ from fastgate.problems import Problem, Severity, field_path
 from fastgate.store import Key, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from fastgate.problems import Mark
@@ -57,17 +57,28 @@ class Loaded:
         problems: what is wrong with the documents.
         refused: objects that keep their previous version, or have none.
         given: how many objects of the store the documents have.
+        places: the documents of the objects, and where in them each one starts.
     """
 
     store: Store
     problems: tuple[Problem, ...]
     refused: frozenset[Key] = frozenset()
     given: int = 0
+    places: Mapping[Key, tuple[Source, Fields]] = field(default_factory=dict, repr=False)
 
     @property
     def errors(self) -> tuple[Problem, ...]:
         """The problems that keep an object from being served."""
         return tuple(p for p in self.problems if p.severity is Severity.ERROR)
+
+    def problem(self, key: Key, path: Fields, message: str, severity: Severity) -> Problem:
+        """Return a problem with a field of an object, with the place that it was written at."""
+        name = "/".join(filter(None, key))
+        if key not in self.places:
+            return Problem(message, object=name, field=field_path(path), severity=severity)
+        source, at = self.places[key]
+        where = (*at, *path)
+        return Problem(message, source.file, partial(source.mark, where), name, field_path(where), severity)
 
 
 @dataclass(slots=True)
@@ -109,7 +120,7 @@ class Objects:
         self._imply(run)
         self._entries = run.taken
         store = Store({key: run.taken[key].resource for key in sorted(run.taken)})
-        return Loaded(store, tuple(run.problems), frozenset(run.refused), given)
+        return Loaded(store, tuple(run.problems), frozenset(run.refused), given, run.places)
 
     def _take(self, run: _Pass, source: Source, document: Any, at: Fields) -> None:
         def refuse(message: str, where: Fields = (), name: str = "", severity: Severity = Severity.ERROR) -> None:

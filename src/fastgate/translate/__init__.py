@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastgate.translate.translator import Translation, Translator
+from fastgate.translate.translator import Fault, Translation, Translator
 
 if TYPE_CHECKING:
+    from fastgate.plugins.discovery import Catalog
     from fastgate.store import Store
 
-__all__ = ["Translation", "Translator", "translate"]
+__all__ = ["Fault", "Translation", "Translator", "translate"]
 
 
-def translate(store: Store) -> Translation:
+def translate(store: Store, catalog: Catalog | None = None) -> Translation:
     """Translate a store. Faults in it become statuses; nothing is raised for them. See `Translator` for many stores."""
-    return Translator().translate(store)
+    return Translator(catalog).translate(store)

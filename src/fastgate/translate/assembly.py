@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastgate.ir import Listener, Socket, VirtualHost
+from fastgate.translate.plugins import guarded
 from fastgate.translate.precedence import hostname_key, ordered
 
 if TYPE_CHECKING:
@@ -15,15 +16,17 @@ if TYPE_CHECKING:
     from fastgate.translate.gateways import ManagedGateway
     from fastgate.translate.listeners import Attachable
     from fastgate.translate.placement import PlacedRoute
+    from fastgate.translate.plugins import FilterResolution, Plugins
 
 _Hosts = dict[str, list["PlacedRoute"]]
 
 
 @dataclass(slots=True)
 class _Assembled:
-    """A listener, and what it was assembled from."""
+    """A listener, and what it was assembled from: its routes, and the filters that all of its rules pass."""
 
     parts: _Hosts
+    filters: tuple[FilterResolution, ...]
     hosts: dict[str, VirtualHost]
     listener: Listener
 
@@ -34,7 +37,9 @@ class Assembly:
     def __init__(self) -> None:
         self._assembled: dict[Attachable, _Assembled] = {}
 
-    def sockets(self, gateways: Iterable[ManagedGateway], routes: Iterable[PlacedRoute]) -> tuple[Socket, ...]:
+    def sockets(
+        self, gateways: Iterable[ManagedGateway], routes: Iterable[PlacedRoute], plugins: Plugins
+    ) -> tuple[Socket, ...]:
         """Return the sockets of the Gateways, sorted, each with its listeners and their routes."""
         parts = _parts(routes)
         sockets: list[Socket] = []
@@ -43,7 +48,8 @@ class Assembly:
             groups: dict[tuple[str, int], list[Listener]] = defaultdict(list)
             for listener in gateway.all_listeners:
                 if listener.sockets:
-                    entry = assembled[listener] = self._assemble(listener, parts.get(listener, {}))
+                    filters = plugins.of_listener(listener)
+                    entry = assembled[listener] = self._assemble(listener, parts.get(listener, {}), filters)
                     for socket in listener.sockets:
                         groups[socket].append(entry.listener)
             for (address, port), listeners in groups.items():
@@ -52,14 +58,16 @@ class Assembly:
         self._assembled = assembled
         return tuple(sorted(sockets, key=lambda socket: (socket.address, socket.port)))
 
-    def _assemble(self, listener: Attachable, parts: _Hosts) -> _Assembled:
+    def _assemble(self, listener: Attachable, parts: _Hosts, filters: tuple[FilterResolution, ...]) -> _Assembled:
         before = self._assembled.get(listener)
+        if before is not None and before.filters != filters:
+            before = None
         if before is not None and before.parts == parts:
             return before
         known = before.hosts if before is not None else {}
         old = before.parts if before is not None else {}
         hosts = {
-            hostname: known[hostname] if old.get(hostname) == routes else _virtual_host(hostname, routes)
+            hostname: known[hostname] if old.get(hostname) == routes else _virtual_host(hostname, routes, filters)
             for hostname, routes in parts.items()
         }
         compiled = Listener(
@@ -70,7 +78,7 @@ class Assembly:
             protocol=listener.spec.protocol,
             hosts=tuple(hosts[hostname] for hostname in sorted(hosts, key=hostname_key)),
         )
-        return _Assembled(parts, hosts, compiled)
+        return _Assembled(parts, filters, hosts, compiled)
 
 
 def _parts(routes: Iterable[PlacedRoute]) -> dict[Attachable, _Hosts]:
@@ -88,5 +96,10 @@ def _parts(routes: Iterable[PlacedRoute]) -> dict[Attachable, _Hosts]:
     return parts
 
 
-def _virtual_host(hostname: str, routes: list[PlacedRoute]) -> VirtualHost:
-    return VirtualHost(hostname, ordered(candidate for route in routes for candidate in route.candidates))
+def _virtual_host(hostname: str, routes: list[PlacedRoute], filters: tuple[FilterResolution, ...]) -> VirtualHost:
+    matches = ordered(candidate for route in routes for candidate in route.candidates)
+    if filters:
+        rules = {match.rule.key: match.rule for match in matches}
+        behind = {key: guarded(rule, filters) for key, rule in rules.items()}
+        matches = tuple(replace(match, rule=behind[match.rule.key]) for match in matches)
+    return VirtualHost(hostname, matches)

@@ -83,7 +83,7 @@ class ListenerSetStatus:
 
 @dataclass(frozen=True, slots=True)
 class ParentRef:
-    """A parentRef as the route spells it: None where it says nothing."""
+    """A parentRef as the route spells it, or a target of a policy: None where it says nothing."""
 
     group: str | None
     kind: str | None
@@ -95,7 +95,7 @@ class ParentRef:
 
 @dataclass(frozen=True, slots=True)
 class ParentStatus:
-    """Status of a route with respect to one of its parentRefs."""
+    """Status of a route with respect to one of its parentRefs, or of a policy to one of its targets."""
 
     parent: ParentRef
     conditions: tuple[Condition, ...]
@@ -106,6 +106,14 @@ class RouteStatus:
     """Status of a route: one entry for every parentRef to a parent of this controller, in their order."""
 
     parents: tuple[ParentStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterStatus:
+    """Status of a Filter: whether it can be used, and one entry for each of its targets (GEP-713), in their order."""
+
+    conditions: tuple[Condition, ...]
+    ancestors: tuple[ParentStatus, ...] = ()
 
 
 Name = tuple[str, str]  # (namespace, name)
@@ -119,6 +127,7 @@ class Statuses:
     gateways: dict[Name, GatewayStatus] = field(default_factory=dict)
     listener_sets: dict[Name, ListenerSetStatus] = field(default_factory=dict)
     http_routes: dict[Name, RouteStatus] = field(default_factory=dict)
+    filters: dict[Name, FilterStatus] = field(default_factory=dict)
 
 
 def condition_of(conditions: tuple[Condition, ...], type_: str) -> Condition | None:
@@ -166,24 +175,31 @@ def _parent_ref_json(parent: ParentRef) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value is not None}
 
 
+def _entries_json(field_name: str, entries: tuple[ParentStatus, ...], controller: str) -> list[dict[str, Any]]:
+    return [
+        {
+            field_name: _parent_ref_json(entry.parent),
+            "controllerName": controller,
+            "conditions": _conditions_json(entry.conditions),
+        }
+        for entry in entries
+    ]
+
+
 def to_json(
-    status: GatewayClassStatus | GatewayStatus | ListenerSetStatus | RouteStatus,
+    status: GatewayClassStatus | GatewayStatus | ListenerSetStatus | RouteStatus | FilterStatus,
     controller: str = CONTROLLER_NAME,
 ) -> dict[str, Any]:
     """Return the `status` object of a resource as JSON-able dicts, without `lastTransitionTime`.
 
-    `controller` is the controllerName that a route's parent entries carry.
+    `controller` is the controllerName that entries of parents and ancestors carry.
     """
     if isinstance(status, RouteStatus):
+        return {"parents": _entries_json("parentRef", status.parents, controller)}
+    if isinstance(status, FilterStatus):
         return {
-            "parents": [
-                {
-                    "parentRef": _parent_ref_json(entry.parent),
-                    "controllerName": controller,
-                    "conditions": _conditions_json(entry.conditions),
-                }
-                for entry in status.parents
-            ]
+            "conditions": _conditions_json(status.conditions),
+            "ancestors": _entries_json("ancestorRef", status.ancestors, controller),
         }
     document: dict[str, Any] = {"conditions": _conditions_json(status.conditions)}
     if isinstance(status, GatewayClassStatus):
@@ -203,6 +219,7 @@ def all_json(statuses: Statuses) -> dict[str, dict[str, Any]]:
         ("Gateway", statuses.gateways),
         ("ListenerSet", statuses.listener_sets),
         ("HTTPRoute", statuses.http_routes),
+        ("Filter", statuses.filters),
     ):
         out |= {f"{kind}/{namespace}/{name}": to_json(status) for (namespace, name), status in found.items()}
     return out

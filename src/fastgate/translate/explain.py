@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from fastgate.ir import Endpoints, Forward, Match, PathKind, Redirect, Respond, ValueKind, ValueMatch
+from fastgate.ir import Endpoints, Filters, Forward, Match, PathKind, Redirect, Respond, ValueKind, ValueMatch
 from fastgate.translate import regexes
 from fastgate.translate.hostnames import covers
 from fastgate.translate.http_route import normalized_path
@@ -210,8 +210,18 @@ def describe_action(match: Match, endpoints: Endpoints) -> list[str]:
                         f"[{each.address}]:{each.port}" if ":" in each.address else f"{each.address}:{each.port}"
                         for each in known
                     )
-                    lines.append(f"{share}: {backend.cluster} ({places or 'no ready endpoint: 503'})")
+                    passes = f", through {', '.join(described)}" if (described := _plugins(backend.filters)) else ""
+                    lines.append(f"{share}: {backend.cluster} ({places or 'no ready endpoint: 503'}){passes}")
             return lines
+
+
+def _plugins(filters: Filters) -> list[str]:
+    """Return the filters in Python that a request meets, in their order."""
+    return [
+        f"{plugin.name} ({plugin.type}, {'inline' if plugin.inline else 'offloaded'}, {plugin.timeout} ms, "
+        f"{'deny' if plugin.deny else 'skip'})"
+        for plugin in filters.plugins
+    ]
 
 
 def describe(explanation: Explanation, endpoints: Endpoints) -> str:
@@ -235,6 +245,8 @@ def describe(explanation: Explanation, endpoints: Endpoints) -> str:
     lines.append(f"route     {match.rule.route}")
     lines.append(f"rule      {match.rule.key.rpartition('/')[2]}{name}")
     lines.append(f"match     {describe_match(match)}")
+    for position, line in enumerate(_plugins(match.rule.filters)):
+        lines.append(f"{'filters   ' if position == 0 else '          '}{line}")
     for position, line in enumerate(describe_action(match, endpoints)):
         lines.append(f"{'backend   ' if position == 0 else '          '}{line}")
     return "\n".join(lines)
@@ -256,6 +268,7 @@ def to_json(explanation: Explanation, endpoints: Endpoints) -> dict[str, Any]:
         "rule": match.rule.key if match is not None else None,
         "ruleName": match.rule.name if match is not None else None,
         "match": describe_match(match) if match is not None else None,
+        "filters": _plugins(match.rule.filters) if match is not None else [],
         "action": describe_action(match, endpoints) if match is not None else ["answers 404 (no_route)"],
     }
 

@@ -1,4 +1,7 @@
-"""HTTPRoute filters as `ir.Filters` and `ir.Redirect`. What is not served raises `Unsupported`: nothing is ignored."""
+"""HTTPRoute filters that the engine knows, as `ir.Filters` and `ir.Redirect`.
+
+What is not served raises `Unsupported`: nothing is ignored.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class Unsupported(Exception):  # noqa: N818 - a verdict on a rule, not a failure
 
 
 def compile_filters(filters: Iterable[Any] | None, where: str) -> tuple[Filters, Redirect | None]:
-    """Return the edits of a list of filters and the redirect among them.
+    """Return the edits of a list of filters and the redirect among them. `plugins` has what ExtensionRefs name.
 
     Args:
         filters: HTTPRouteFilters of a rule or of a backendRef.
@@ -41,6 +44,8 @@ def compile_filters(filters: Iterable[Any] | None, where: str) -> tuple[Filters,
                 path = _path(entry.url_rewrite.path, f"{place}.urlRewrite.path")
             case "RequestRedirect":
                 redirect = _redirect(entry.request_redirect, f"{place}.requestRedirect")
+            case "ExtensionRef":
+                continue
             case other:
                 raise Unsupported(f"{place}: filter {other} is not supported")
     return Filters(request, response, hostname, path), redirect

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastgate.durations import milliseconds
@@ -21,10 +21,12 @@ from fastgate.ir import (
 from fastgate.translate import regexes
 from fastgate.translate.conditions import Condition, fails, holds
 from fastgate.translate.filters import Unsupported, compile_filters
+from fastgate.translate.plugins import INVALID, guarded, on_section
 from fastgate.translate.precedence import MatchKey, match_key
 
 if TYPE_CHECKING:
     from fastgate.translate.backends import Backends, Resolution
+    from fastgate.translate.plugins import Attached, FilterResolution, Plugins
 
 KIND = "HTTPRoute"
 
@@ -46,8 +48,9 @@ class CompiledRoute:
     """What an HTTPRoute means.
 
     `candidates` are (match_key, rule index, match index, match). `faults` says what is wrong with each bad rule, and
-    `sound` how many rules are free of faults. `resolved` is the ResolvedRefs condition. `references` are the
-    resolutions that went into it: while they and the route stay the same, so does this object.
+    `sound` how many rules are free of faults. `resolved` is the ResolvedRefs condition. `references`, `extensions` and
+    `attached` are the resolutions that went into it: of backendRefs, of ExtensionRefs, and of Filters with this route
+    as their target. While they and the route stay the same, so does this object.
     """
 
     candidates: tuple[tuple[MatchKey, int, int, Match], ...]
@@ -56,6 +59,8 @@ class CompiledRoute:
     faults: tuple[str, ...]
     sound: int
     references: tuple[tuple[Any, Resolution], ...]
+    extensions: tuple[tuple[Any, FilterResolution], ...]
+    attached: tuple[Attached, ...]
     clusters: tuple[str, ...]
 
 
@@ -69,19 +74,33 @@ def normalized_path(value: str) -> str:
     return _ESCAPE.sub(normalize, value) if "%" in value else value
 
 
-def compile_route(route: Any, backends: Backends) -> CompiledRoute:
+def compile_route(route: Any, backends: Backends, plugins: Plugins) -> CompiledRoute:
     """Compile an HTTPRoute. Faults of its rules are data of the result; nothing is raised for them."""
-    return _Compiler(route, backends).compile()
+    return _Compiler(route, backends, plugins).compile()
+
+
+def still_resolved(route: Any, compiled: CompiledRoute, backends: Backends, plugins: Plugins) -> bool:
+    """Say whether everything that a compiled route refers to is what it was."""
+    namespace = route.metadata.namespace
+    return (
+        all(backends.resolve(KIND, namespace, ref) == before for ref, before in compiled.references)
+        and all(plugins.resolve(namespace, ref) == before for ref, before in compiled.extensions)
+        and plugins.attached(KIND, namespace, route.metadata.name) == compiled.attached
+    )
 
 
 class _Compiler:
-    def __init__(self, route: Any, backends: Backends) -> None:
+    def __init__(self, route: Any, backends: Backends, plugins: Plugins) -> None:
         self._route = route
         self._backends = backends
+        self._plugins = plugins
         self._generation: int = route.metadata.generation or 0
         self._key = f"{KIND}/{route.metadata.namespace}/{route.metadata.name}"
         self._faults: list[str] = []
         self._references: list[tuple[Any, Resolution]] = []
+        self._extensions: list[tuple[Any, FilterResolution]] = []
+        self._attached = plugins.attached(KIND, route.metadata.namespace, route.metadata.name)
+        self._refusals: dict[str, str] = {}  # of references: message to reason
         self._clusters: dict[str, None] = {}
 
     def compile(self) -> CompiledRoute:
@@ -105,20 +124,23 @@ class _Compiler:
             faults=tuple(self._faults),
             sound=sound,
             references=tuple(self._references),
+            extensions=tuple(self._extensions),
+            attached=self._attached,
             clusters=tuple(self._clusters),
         )
 
     def _resolved(self) -> Condition:
-        bad = [resolution for _, resolution in self._references if resolution.cluster is None]
-        if not bad:
+        if not self._refusals:
             return holds("ResolvedRefs", self._generation, message="every reference is resolved")
-        messages = dict.fromkeys(resolution.message for resolution in bad)
-        return fails("ResolvedRefs", self._generation, bad[0].reason, "; ".join(messages))
+        reason = next(iter(self._refusals.values()))
+        return fails("ResolvedRefs", self._generation, reason, "; ".join(self._refusals))
 
     def _rule(self, index: int, spec: Any) -> Rule:
-        backends, faults = self._weighted(index, spec.backend_refs)
         key = f"{self._key}/{index}"
         name = spec.name or ""
+        attached = on_section(self._attached, name)
+        extensions = self._resolved_extensions(spec.filters)
+        backends, faults = self._weighted(index, spec.backend_refs)
         try:
             if spec.retry is not None:
                 faults.append(f"rules[{index}].retry is not supported")
@@ -129,11 +151,25 @@ class _Compiler:
             faults.append(str(verdict))
         if faults:
             self._faults.extend(faults)
-            return Rule(key, self._key, name, _UNSUPPORTED)
-        action = redirect or self._forward(spec, backends)
-        if isinstance(action, Forward):
-            self._clusters.update((backend.cluster, None) for backend in action.backends if backend.cluster is not None)
-        return Rule(key, self._key, name, action, filters)
+            return guarded(Rule(key, self._key, name, _UNSUPPORTED), attached)
+        rule = Rule(key, self._key, name, redirect or self._forward(spec, backends), filters)
+        rule = guarded(rule, (*attached, *extensions))
+        if isinstance(rule.action, Forward):
+            clusters = (backend.cluster for backend in rule.action.backends)
+            self._clusters.update((cluster, None) for cluster in clusters if cluster is not None)
+        return rule
+
+    def _resolved_extensions(self, filters: Any) -> tuple[FilterResolution, ...]:
+        """Resolve the ExtensionRefs of a list of filters, in their order."""
+        found = []
+        for entry in filters or ():
+            if entry.type == "ExtensionRef":
+                resolution = self._plugins.resolve(self._route.metadata.namespace, entry.extension_ref)
+                self._extensions.append((entry.extension_ref, resolution))
+                found.append(resolution)
+                if resolution.plugin is None:
+                    self._refusals.setdefault(resolution.message, resolution.reason)
+        return tuple(found)
 
     @staticmethod
     def _forward(spec: Any, backends: list[WeightedBackend]) -> Forward | Respond:
@@ -157,7 +193,9 @@ class _Compiler:
             weight = 1 if ref.weight is None else ref.weight
             resolution = self._backends.resolve(KIND, self._route.metadata.namespace, ref)
             self._references.append((ref, resolution))
+            extensions = self._resolved_extensions(ref.filters)
             if resolution.cluster is None:
+                self._refusals.setdefault(resolution.message, resolution.reason)
                 respond = _UNSUPPORTED if resolution.unserved else _INVALID_BACKEND
                 backends.append(WeightedBackend(weight, None, respond=respond))
                 continue
@@ -168,7 +206,11 @@ class _Compiler:
                 continue
             if redirect is not None:
                 faults.append(f"{where}: RequestRedirect is not supported on a backendRef")
-            backends.append(WeightedBackend(weight, resolution.cluster, filters))
+            plugins = tuple(extension.plugin for extension in extensions if extension.plugin is not None)
+            if len(plugins) < len(extensions):
+                backends.append(WeightedBackend(weight, None, respond=INVALID))
+                continue
+            backends.append(WeightedBackend(weight, resolution.cluster, replace(filters, plugins=plugins)))
         return backends, faults
 
     def _matches(self, index: int, specs: Any, rule: Rule) -> list[Match]:

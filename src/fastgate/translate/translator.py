@@ -7,54 +7,73 @@ from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from fastgate.ir import Endpoint, Endpoints, Ir
+from fastgate.plugins.discovery import Catalog
 from fastgate.translate.assembly import Assembly
 from fastgate.translate.backends import Backends
 from fastgate.translate.conditions import Statuses
+from fastgate.translate.filter_status import Targets, filter_status
 from fastgate.translate.gateway_status import class_status, gateway_status, listener_set_status
 from fastgate.translate.gateways import ManagedClass, ManagedGateway, collect
 from fastgate.translate.grants import Grants
-from fastgate.translate.http_route import KIND, CompiledRoute, compile_route
+from fastgate.translate.http_route import KIND, compile_route, still_resolved
 from fastgate.translate.placement import PlacedRoute, Surroundings, place
+from fastgate.translate.plugins import Plugins
 from fastgate.translate.selectors import Namespaces
 
 if TYPE_CHECKING:
-    from fastgate.store import Store
+    from fastgate.store import Key, Store
     from fastgate.translate.attachment import Rejection
     from fastgate.translate.listeners import Attachable
     from fastgate.translate.placement import ParentKey
 
-# What decides the listeners, and what decides where a backendRef leads.
+# What decides the listeners, where a backendRef leads, and what an ExtensionRef stands for.
 _LISTENER_KINDS = ("GatewayClass", "Gateway", "ListenerSet", "Namespace", "GatewayParameters")
 _BACKEND_KINDS = ("Service", "EndpointSlice", "Backend", "ReferenceGrant", "BackendTLSPolicy")
+_FILTER_KINDS = ("Filter", "Secret", "ConfigMap", "ReferenceGrant")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A field that keeps an object from being accepted, and the reason that its condition gives."""
+
+    key: Key
+    path: tuple[str | int, ...]
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
     """Everything that follows from a store.
 
-    `warnings` says what has no object of ours to report it on: (kind/namespace/name, message).
+    `warnings` says what has no object of ours to report it on: (kind/namespace/name, message). `faults` says which
+    fields of an object made its status what it is, for those who know where the object was written.
     """
 
     ir: Ir
     endpoints: Endpoints
     statuses: Statuses
     warnings: tuple[tuple[str, str], ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
 class Translator:
     """Translates stores, one after the other, and does again only what a change can reach.
 
     Stores share the objects that did not change, and objects are immutable: identity tells what changed. The result
-    is a function of the store alone, equal to that of a new translator. Not thread-safe.
+    is a function of the store and the catalog alone, equal to that of a new translator. Not thread-safe.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, catalog: Catalog | None = None) -> None:
+        """Use the filters of this catalog; without one there are none."""
         self._listener_objects = _Inputs(_LISTENER_KINDS)
         self._backend_objects = _Inputs(_BACKEND_KINDS)
+        self._filter_objects = _Inputs(_FILTER_KINDS)
         self._classes: dict[str, ManagedClass] = {}
         self._gateways: list[ManagedGateway] = []
         self._surroundings: Surroundings
         self._backends: Backends
+        self._plugins = Plugins(Catalog(installed=False) if catalog is None else catalog)
         self._warnings: list[tuple[str, str]] = []
         self._routes: dict[int, PlacedRoute] = {}  # by id of the source, which the value keeps alive
         self._assembly = Assembly()
@@ -67,7 +86,10 @@ class Translator:
         retargeted = self._backend_objects.changed(store)
         if retargeted:
             self._backends = Backends(store, Grants(store))
-        routes = [self._placed(source, moved, retargeted) for source in store.list(KIND)]
+        refiltered = self._filter_objects.changed(store)
+        if refiltered:
+            self._plugins.update(store, Grants(store))
+        routes = [self._placed(source, moved, retargeted or refiltered) for source in store.list(KIND)]
         self._routes = {id(route.source): route for route in routes}
         for gateway in self._gateways:
             for listener in gateway.all_listeners:
@@ -80,11 +102,11 @@ class Translator:
                     clusters.update(dict.fromkeys(route.compiled.clusters))
         keys = sorted(clusters)
         ir = Ir(
-            sockets=self._assembly.sockets(self._gateways, routes),
+            sockets=self._assembly.sockets(self._gateways, routes, self._plugins),
             clusters=tuple(self._backends.cluster(key)[0] for key in keys),
         )
         warnings = sorted([*self._warnings, *(warning for route in routes for warning in route.warnings)])
-        return Translation(ir, self._endpoints(keys), self._statuses(routes), tuple(warnings))
+        return Translation(ir, self._endpoints(keys), self._statuses(store, routes), tuple(warnings), self._faults())
 
     def _collect(self, store: Store) -> None:
         namespaces = Namespaces(store)
@@ -108,17 +130,13 @@ class Translator:
     def _placed(self, source: Any, moved: bool, retargeted: bool) -> PlacedRoute:
         before = self._routes.get(id(source))
         if before is None:
-            return place(source, compile_route(source, self._backends), self._surroundings)
+            return place(source, compile_route(source, self._backends, self._plugins), self._surroundings)
         compiled = before.compiled
-        if retargeted and not self._still_resolved(source, compiled):
-            compiled = compile_route(source, self._backends)
+        if retargeted and not still_resolved(source, compiled, self._backends, self._plugins):
+            compiled = compile_route(source, self._backends, self._plugins)
         if compiled is before.compiled and not moved:
             return before
         return place(source, compiled, self._surroundings)
-
-    def _still_resolved(self, source: Any, compiled: CompiledRoute) -> bool:
-        namespace = source.metadata.namespace
-        return all(self._backends.resolve(KIND, namespace, ref) == before for ref, before in compiled.references)
 
     def _endpoints(self, keys: list[str]) -> Endpoints:
         clusters: dict[str, tuple[Endpoint, ...]] = {}
@@ -129,7 +147,15 @@ class Translator:
                 names[key] = unresolved
         return Endpoints(clusters, names)
 
-    def _statuses(self, routes: list[PlacedRoute]) -> Statuses:
+    def _faults(self) -> tuple[Fault, ...]:
+        return tuple(
+            Fault(("Filter", *name), path, found.refusal.reason, message)
+            for name, found in sorted(self._plugins.filters.items())
+            if found.refusal is not None
+            for path, message in found.refusal.faults
+        )
+
+    def _statuses(self, store: Store, routes: list[PlacedRoute]) -> Statuses:
         gateways = sorted(self._gateways, key=lambda gateway: gateway.name)
         sets = sorted((child for gateway in gateways for child in gateway.sets), key=lambda child: child.name)
         named = sorted(
@@ -137,11 +163,13 @@ class Translator:
             for route in routes
             if route.status.parents
         )
+        targets = Targets(store, self._surroundings, self._routes)
         return Statuses(
             gateway_classes={name: class_status(managed) for name, managed in sorted(self._classes.items())},
             gateways={gateway.name: gateway_status(gateway) for gateway in gateways},
             listener_sets={child.name: listener_set_status(child) for child in sets},
             http_routes=dict(named),
+            filters={name: filter_status(found, targets) for name, found in sorted(self._plugins.filters.items())},
         )
 
 

@@ -49,9 +49,11 @@ def test_a_filter_is_imported_when_it_is_used(install):
 
 def test_a_filter_that_is_not_there_may_be_misspelt(install):
     install("dist-a", {"Alpha": "mod_a:Alpha"}, mod_a=good("Alpha"))
-    assert problem(Catalog(), "Alphi") == "no filter of type Alphi is installed; did you mean Alpha?"
+    assert (
+        problem(Catalog(), "Alphi") == "no filter of type Alphi is installed, only Alpha (dist-a); did you mean Alpha?"
+    )
     assert problem(Catalog(), "dist-b/Alpha").startswith("no filter of type dist-b/Alpha is installed")
-    assert problem(Catalog(installed=False), "Alpha") == "no filter of type Alpha is installed"
+    assert problem(Catalog(installed=False), "Alpha") == "no filter of type Alpha is installed, nor any other"
 
 
 def test_duplicates_name_both_and_are_told_apart(install):
@@ -190,7 +192,7 @@ def test_a_model_decides_about_unknown_fields():
 
 def test_a_model_that_fails_is_a_problem_of_the_type():
     class Failing(BaseModel):
-        a: int = 0
+        a: int
 
         @field_validator("a")
         @classmethod

@@ -1,0 +1,73 @@
+"""What may be a credential is in no view, no status, no problem and no text form of a translation."""
+
+import base64
+import json
+from types import SimpleNamespace
+
+import yaml
+from filter_types import CATALOG
+
+from fastgate.admin import views
+from fastgate.sources.findings import problems_of
+from fastgate.sources.objects import Objects, Source
+from fastgate.translate import translate
+from fastgate.translate.conditions import all_json
+
+SECRET = "open-sesame-0815"
+DOCUMENTS = f"""
+apiVersion: v1
+kind: Secret
+metadata: {{name: token}}
+stringData: {{a: {SECRET}}}
+---
+apiVersion: fastgate.dev/v1alpha1
+kind: Filter
+metadata: {{name: keys}}
+spec: {{type: Keys, config: {{token: {{name: token, key: a}}}}}}
+---
+apiVersion: fastgate.dev/v1alpha1
+kind: Filter
+metadata: {{name: in-the-wrong-place}}
+spec: {{type: Keys, config: {{token: {SECRET}}}}}
+---
+apiVersion: fastgate.dev/v1alpha1
+kind: Filter
+metadata: {{name: misspelt}}
+spec: {{type: Keys, config: {{token: {{name: token, key: a, value: {SECRET}}}}}}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: gw}}
+spec: {{gatewayClassName: fastgate, listeners: [{{name: http, port: 80, protocol: HTTP}}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: r}}
+spec:
+  parentRefs: [{{name: gw}}]
+  rules:
+  - filters: [{{type: ExtensionRef, extensionRef: {{group: fastgate.dev, kind: Filter, name: keys}}}}]
+"""
+
+
+def test_values_of_secrets_are_not_shown():
+    loaded = Objects().load(Source(document) for document in yaml.safe_load_all(DOCUMENTS))
+    assert loaded.problems == ()
+    translation = translate(loaded.store, CATALOG)
+    (match,) = translation.ir.sockets[0].listeners[0].hosts[0].matches
+    (plugin,) = match.rule.filters.plugins
+    encoded = base64.b64encode(SECRET.encode()).decode()
+    assert json.loads(plugin.config)["token"]["value"] == encoded
+    shown = views.configuration(SimpleNamespace(translation=translation))
+    texts = [
+        json.dumps(shown),
+        json.dumps(all_json(translation.statuses)),
+        repr(translation),
+        repr(loaded),
+        str(problems_of(loaded, translation)),
+    ]
+    assert [text for text in texts if SECRET in text or encoded in text] == []
+    (rule,) = {json.dumps(m["rule"]) for m in shown["ir"]["sockets"][0]["listeners"][0]["hosts"][0]["matches"]}
+    (filter_,) = json.loads(rule)["filters"]["plugins"]
+    assert filter_["config"] == {"token": {"key": "a", "name": "token", "value": "[redacted]"}, "words": []}
+    assert filter_["phases"] == ["request"]
