@@ -1,4 +1,5 @@
-/* Listening sockets: level-triggered; accepting pauses when descriptors or memory run out, and a timer resumes it. */
+/* Listening sockets: level-triggered; accepting pauses when a limit is reached or descriptors or memory run out,
+ * and a timer resumes it. */
 #include "fg_worker.h"
 
 #include <fcntl.h>
@@ -17,25 +18,22 @@ static void listen_free(struct fg_grave *g) {
     free(fg_container_of(g, struct fg_listen, grave));
 }
 
-static void watch_all(struct fg_engine *e, uint32_t events) {
-    for (struct fg_list *at = e->listens.next; at != &e->listens; at = at->next) {
-        struct fg_listen *l = fg_container_of(at, struct fg_listen, all);
-        struct epoll_event ev = {.events = events, .data.ptr = &l->io};
-        if (l->closing || l->socket < 0)
-            continue;
-        epoll_ctl(e->loop.epoll_fd, EPOLL_CTL_MOD, l->io.fd, &ev);
-    }
+static void watch_for(struct fg_listen *l, uint32_t events) {
+    struct epoll_event ev = {.events = events, .data.ptr = &l->io};
+    if (!l->closing && l->socket >= 0)
+        epoll_ctl(l->e->loop.epoll_fd, EPOLL_CTL_MOD, l->io.fd, &ev);
 }
 
 static void resume(struct fg_timer *t) {
-    watch_all(fg_container_of(t, struct fg_engine, resume_accept), EPOLLIN);
+    watch_for(fg_container_of(t, struct fg_listen, resume), EPOLLIN);
 }
 
-static void pause_accepting(struct fg_engine *e) {
+/* This socket only: a limit of its own is no matter of the others, and what all are short of each finds out itself. */
+static void pause_accepting(struct fg_listen *l) {
+    struct fg_engine *e = l->e;
     e->stats->c.accept_errors++;
-    e->resume_accept.fire = resume;
-    watch_all(e, 0);
-    fg_timer_at(&e->loop.wheel, &e->resume_accept, fg_now_ms(&e->loop) + PAUSE_MS);
+    watch_for(l, 0);
+    fg_timer_at(&e->loop.wheel, &l->resume, fg_now_ms(&e->loop) + PAUSE_MS);
 }
 
 static bool full(struct fg_listen *l) {
@@ -53,7 +51,7 @@ static enum accepted accept_some(struct fg_listen *l, int most) {
         struct sockaddr_storage peer;
         socklen_t len = sizeof peer;
         if (full(l)) { /* the others wait in the queue */
-            pause_accepting(l->e);
+            pause_accepting(l);
             return CANNOT_ACCEPT;
         }
         int fd = accept4(l->io.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -62,7 +60,7 @@ static enum accepted accept_some(struct fg_listen *l, int most) {
         else if (errno == EAGAIN)
             return QUEUE_EMPTY;
         else if (fg_is_shortage(errno)) {
-            pause_accepting(l->e);
+            pause_accepting(l);
             return CANNOT_ACCEPT;
         }
     }
@@ -106,6 +104,7 @@ int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd, int 
     learn_bound(l);
     l->io.run = listen_run;
     l->grave.free = listen_free;
+    l->resume.fire = resume;
     l->key = key;
     l->slot = slot;
     l->socket = socket_of(e, key);
@@ -118,6 +117,7 @@ static void close_listen(struct fg_listen *l) {
     while (accept_some(l, ACCEPTS_PER_TURN) == QUEUE_LEFT) /* also what the image knows no more: it gets an answer */
         ;
     l->closing = true;
+    fg_timer_stop(&l->e->loop.wheel, &l->resume);
     fg_loop_remove(&l->e->loop, &l->io); /* the manager still holds the open file: epoll would keep reporting it */
     fg_loop_close(&l->e->loop, &l->e->pool, &l->io);
     if (l->lock_fd >= 0)

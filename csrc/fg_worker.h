@@ -52,6 +52,7 @@ struct fg_generation {
 struct fg_listen {
     struct fg_io io;
     struct fg_grave grave;
+    struct fg_timer resume; /* of accepting, while that pauses */
     struct fg_engine *e;
     struct fg_list all;
     uint64_t key;
@@ -180,7 +181,7 @@ struct fg_engine {
     struct fg_control *control;
     struct fg_orphan *orphan;
     struct fg_log *log;
-    struct fg_timer drain, resume_accept;
+    struct fg_timer drain;
     uint32_t max_connections;
     uint8_t draining;                  /* 0 no, 1 announced (readiness gone), 2 listeners closed */
     uint64_t drain_timeout;
