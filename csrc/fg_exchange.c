@@ -104,7 +104,7 @@ void fg_exchange_up_failed(struct fg_req *r, int reason) {
 
 /* --- reading --------------------------------------------------------------------------------------------------------------- */
 
-enum fill { FILL_NONE, FILL_SOME, FILL_EOF, FILL_FAILED };
+enum fill { FILL_NONE, FILL_SOME, FILL_EOF, FILL_FAILED, FILL_NO_MEMORY };
 
 /* Reads once for a body. A buffer that a read filled grows to FG_BUF_LARGE, one that a pinned head nearly fills grows on, so
  * that framing and trailers always find room; one that cannot take more waits. */
@@ -112,16 +112,16 @@ static enum fill fill(struct fg_engine *e, struct fg_io *io, struct fg_buf *in) 
     if (!io->readable)
         return FILL_NONE;
     if (in->p == NULL && fg_buf_reserve(&e->pool, in, FG_BUF_MEDIUM) < 0)
-        return FILL_FAILED;
+        return FILL_NO_MEMORY;
     if (in->filled && in->cap < FG_BUF_LARGE && fg_buf_reserve(&e->pool, in, FG_BUF_LARGE) < 0)
-        return FILL_FAILED;
+        return FILL_NO_MEMORY;
     if (fg_buf_room(in) == 0) {
         if (fg_buf_len(in) < in->cap / 2 && in->start > in->pin)
             fg_buf_compact(in);
         else if (in->cap - in->pin >= FG_BUF_MEDIUM)
             return FILL_NONE;
         else if (fg_buf_reserve(&e->pool, in, in->cap + 1) < 0)
-            return FILL_FAILED;
+            return FILL_NO_MEMORY;
     }
     ssize_t n = fg_io_read(io, in);
     return n > 0 ? FILL_SOME : n == 0 ? FILL_EOF : n == -1 ? FILL_NONE : FILL_FAILED;
@@ -172,6 +172,10 @@ static int pump_request(struct fg_req *r) {
     int progress = 0;
     if (!r->request.whole) {
         enum fill got = fill(e, &d->io, &d->in);
+        if (got == FILL_NO_MEMORY) {
+            fg_exchange_fail(r, FG_R_OVERLOADED);
+            return -1;
+        }
         if (got == FILL_FAILED || (got == FILL_EOF && r->request.in != FG_FRAMING_UNTIL_CLOSE)) {
             fg_exchange_abort(r, got == FILL_EOF ? FG_R_CLIENT_CLOSED : FG_R_CLIENT_RESET);
             return -1;
@@ -426,14 +430,25 @@ static bool response_is_passed(const struct fg_req *r) {
     return r->state == FG_REQ_RESPONDING && r->response.sent && fg_buf_len(&r->down->io.out) == 0;
 }
 
+/* A head that fills its buffer, behind interim responses or alone, is read on: otherwise both sides would wait. */
+static bool make_room(struct fg_req *r) {
+    struct fg_buf *in = &r->up->in;
+    if (r->state != FG_REQ_SENDING || in->p == NULL || fg_buf_room(in))
+        return true;
+    fg_buf_compact(in);
+    return fg_buf_room(in) || fg_buf_reserve(&r->down->e->pool, in, in->cap + 1) == 0;
+}
+
 static int pump_response(struct fg_req *r) {
     struct fg_up *u = r->up;
     struct fg_engine *e = r->down->e;
     int progress = 0;
     if (!r->response.whole || r->state != FG_REQ_RESPONDING) {
-        if (r->state == FG_REQ_SENDING && u->in.p && fg_buf_room(&u->in) == 0)
-            fg_buf_reserve(&e->pool, &u->in, u->in.cap + 1);
-        enum fill got = fill(e, &u->io, &u->in);
+        enum fill got = make_room(r) ? fill(e, &u->io, &u->in) : FILL_NO_MEMORY;
+        if (got == FILL_NO_MEMORY) {
+            fg_exchange_fail(r, FG_R_OVERLOADED);
+            return -1;
+        }
         progress = got != FILL_NONE;
         u->eof |= got == FILL_EOF || got == FILL_FAILED;
         while (r->state == FG_REQ_SENDING) {

@@ -2,7 +2,7 @@
  * drains, first with no failure, then with the first allocation failing, then the second, to the last.
  *
  * What may happen is that the engine cannot be made, that one message is answered FAILED, or that one request or connection
- * is refused. Asked again, everything works; no descriptor and no memory is left behind. */
+ * is refused, and no endpoint is blamed for it. Asked again, everything works; no descriptor and no memory is left behind. */
 #include "fg_alloc.h"
 #include "fg_host.h"
 #include "fg_rig.h"
@@ -75,6 +75,9 @@ static void life(struct rig *rig) {
     rig_tell(rig, FG_CTL_DRAIN, 0, 1000, -1);
     CHECK(rig_await(rig, FG_CTL_DRAINED, 0));
     rig_join(rig);
+    CHECK_EQ(rig_counter(&rig->stats->reasons[FG_R_UPSTREAM_RESET]), 0);
+    CHECK_EQ(rig_counter(&rig->stats->reasons[FG_R_UPSTREAM_CLOSED]), 0);
+    CHECK_EQ(rig_counter(&rig->stats->c.upstream_retries), 0);
     rig_free(rig);
     close(listener);
     close(endpoints);
