@@ -68,6 +68,7 @@ TABLE: tuple[tuple[str, str, str, str, str], ...] = (
     ("backend slow but steady", "- nothing is due",               "- nothing is due",                "200 kept",                      "200 kept"),
     ("backend stops reading", "- nothing is to be read",          "- nothing is to be read",         "504 reset response_timeout",    "- it has the request"),
     # the worker
+    ("no descriptors",        "none waits",                       "503 kept overloaded",             "200 kept",                      "200 kept"),
     ("drain",                 "none lingers",                     "200 closed",                      "200 closed",                    "200 lingers"),
     ("drain timeout",         "none closed",                      "none closed",                     "503 closed drain_timeout",      "200 cut drain_timeout"),
     ("configuration changes", "200 kept",                         "200 kept",                        "200 kept",                      "200 kept"),

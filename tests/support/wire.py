@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import select
 import socket
 import struct
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastgate import ir
@@ -267,6 +269,19 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._log.close()
         return finished
+
+
+@contextlib.contextmanager
+def no_descriptors(pid: int):
+    """A process that can open nothing more."""
+    open_ = {int(fd.name) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    lowest = next(fd for fd in range(len(open_) + 1) if fd not in open_)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
 def fields(head: bytes) -> dict[str, str]:

@@ -12,7 +12,7 @@ import moments
 import pytest
 
 from fastgate import ir
-from wire import Backend, config, fields, forward, match
+from wire import Backend, config, fields, forward, match, no_descriptors
 
 BEFORE, HEAD, BODY, AFTER = moments.MOMENTS
 SOON = 100  # ms: times that have to pass
@@ -48,7 +48,7 @@ LIMITS = {
     "backend stops reading": {"response_timeout": SOON},
 }
 RULES = {"timeouts.request": {"request_timeout": SOON}, "timeouts.backendRequest": {"backend_timeout": SOON}}
-OPTIONS = {"memory": {"memory_limit": 20_000}}
+OPTIONS = {"memory": {"memory_limit": 20_000}, "no descriptors": {"threads": False}}
 
 # What the request looks like where the fault needs more than a body that is half sent and half answered.
 NO_BODY = {"keepaliveRequests", "upstreamConnections", "connectTimeout", "responseHeadBytes", "interimResponses",
@@ -57,7 +57,7 @@ CHUNKED = {"bodyBytes", "client bad chunk"}
 ANSWERED_EARLY = {"bodyBytes", "bodyMinRate, sending", "client bad chunk"}
 POOLED = {"idleTimeout", "upstreamIdleTimeout", "backend FIN", "backend RST", "backend RST, reused", "backend garbage",
           "drain", "configuration changes"}  # fmt: skip # a connection to the backend is idle
-ONLY_ONE = {"connections", "memory", "upstreamConnections"}  # another client has it
+ONLY_ONE = {"connections", "memory", "upstreamConnections", "no descriptors"}  # another client has it
 NO_BACKEND = {"upstreamConnections", "connectTimeout", "no endpoint", "backend refuses"}
 
 
@@ -68,6 +68,7 @@ class Scene:
         self.fault, self.moment, self.backend = fault, moment, backend
         self.live = backend
         self.fillers = []
+        self.shortage = contextlib.ExitStack()
         self.up = None  # the backend's end of the request
         self.request_left = GET  # what the client has still to send
         self.response_left, self.body_left = OK, b"ok"  # and what the backend has
@@ -86,6 +87,8 @@ class Scene:
             self.others.append(self.proxy.connect())
             self.others[1].send(b"GET")
             self.proxy.wait_for(lambda: self.proxy.counter("buffer_bytes") >= 20_000)
+        if fault == "no descriptors" and moment == BEFORE:
+            no_more_descriptors(self)
         self.open = self.proxy.counter("connections_open")
         self.client = self.client or self.proxy.connect()
         if fault in POOLED and (moment in (BEFORE, HEAD) or fault == "backend RST, reused"):
@@ -167,7 +170,10 @@ class Scene:
 
     def heal(self):
         """From now on there is an endpoint, and it answers everything."""
-        if self.fault in ONLY_ONE:
+        if self.fault == "no descriptors":
+            self._other_goes_on()
+            self.shortage.close()
+        elif self.fault in ONLY_ONE:
             for other in self.others:
                 other.reset()
             self.proxy.wait_for(lambda: self.proxy.reason("client_reset") == len(self.others))
@@ -175,6 +181,11 @@ class Scene:
             self.live = Backend()
             self.proxy.endpoints({"c": (self.live.endpoint,)})
         self.live.answer_all(OK)
+
+    def _other_goes_on(self):
+        self.other_up.send(OK)
+        assert self.others[0].head().startswith(b"HTTP/1.1 200")
+        assert self.others[0].exactly(2) == b"ok"
 
     def drain(self, timeout):
         async def start():
@@ -189,6 +200,7 @@ class Scene:
         return False
 
     def close(self):
+        self.shortage.close()
         for one in self.fillers:
             one.close()
         if self.live is not self.backend:
@@ -236,6 +248,17 @@ def client_reads_nothing(s):
 def head_completes(s):
     if s.moment == HEAD:
         s.client.send(s.request_left)
+
+
+def no_more_descriptors(s):
+    """The worker can open nothing more."""
+    s.shortage.enter_context(no_descriptors(s.proxy.manager.pids[0]))
+
+
+def head_completes_without_descriptors(s):
+    if s.moment != BEFORE:
+        no_more_descriptors(s)
+    head_completes(s)
 
 
 def queue_is_full(s):
@@ -366,6 +389,7 @@ ACTIONS = {
     "bodyBytes": body_bytes,
     "bodyMinRate, reading": client_reads_nothing,
     "memory": head_completes,
+    "no descriptors": head_completes_without_descriptors,
     "responseHeadBytes": long_response_head,
     "interimResponses": interim_responses,
     "upstreamIdleTimeout": upstream_idles,

@@ -2,14 +2,12 @@
 
 import contextlib
 import os
-import resource
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
-from wire import config, fields
+from wire import config, fields, no_descriptors
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -167,19 +165,6 @@ def test_a_response_that_began_is_not_asked_for_again(proxy, backend):
     up.close()
     assert client.head().startswith(b"HTTP/1.1 502")
     assert proxy.counter("upstream_retries") == 0
-
-
-@contextlib.contextmanager
-def no_descriptors(pid):
-    """A process that can open nothing more."""
-    open_ = {int(fd.name) for fd in Path(f"/proc/{pid}/fd").iterdir()}
-    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    lowest = next(fd for fd in range(len(open_) + 1) if fd not in open_)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest, before[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
 def test_without_descriptors_accepting_pauses_and_resumes(proxies, backend):
