@@ -139,7 +139,7 @@ def test_only_what_the_object_alone_can_put_right_is_an_error(tmp_path):
     )
     loaded = Objects().load(Files([file]).read()[0])
     found = problems_of(loaded, translate(loaded.store, CATALOG))
-    assert [(p.object, p.line, p.field, p.severity) for p in found] == [
+    assert [(p.object, p.place[0], p.field, p.severity) for p in found] == [
         ("Filter/default/a", 5, "spec.type", Severity.WARNING),
         ("Filter/default/b", 10, "spec.config.times", Severity.ERROR),
         ("Filter/default/c", 15, "spec.config.token", Severity.WARNING),
