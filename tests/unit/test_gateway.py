@@ -89,6 +89,32 @@ def test_serves_and_changes(port):
         gateway.status()
 
 
+FILTER = """
+apiVersion: fastgate.dev/v1alpha1
+kind: Filter
+metadata: {name: f}
+spec: {type: Gone}
+"""
+
+
+def test_a_rule_whose_filter_cannot_be_used_answers_500(port):
+    refs = (
+        "filters: [{type: ExtensionRef, extensionRef: {group: fastgate.dev, kind: Filter, name: f}}]\n    backendRefs"
+    )
+    text = resources(port).replace("backendRefs", refs) + "---" + FILTER
+    with fastgate.Gateway(text, ports={80: 0}) as gateway:
+        with pytest.raises(urllib.error.HTTPError, match="500") as e:
+            get(gateway)
+        e.value.close()
+        assert gateway.metrics().reasons["invalid_filter"] == 1
+        (accepted,) = gateway.status()["Filter/default/f"]["conditions"]
+        assert (accepted["status"], accepted["reason"]) == ("False", "InvalidType")
+        resolved = gateway.status()["HTTPRoute/default/r"]["parents"][0]["conditions"][-1]
+        assert resolved["reason"] == "fastgate.dev/InvalidFilter"
+        assert gateway.apply(resources(port)).applied
+        assert get(gateway) == b"hello"
+
+
 def test_several_in_one_process(port):
     with fastgate.Gateway(resources(port), ports={80: 0}) as a, fastgate.Gateway(resources(port), ports={80: 0}) as b:
         assert a.address("http") != b.address("http")

@@ -149,11 +149,14 @@ def _print(filters: list[dict[str, Any]], hooks: Hooks, *, with_users: bool) -> 
 
 
 def _users(store: Store) -> dict[str, list[str]]:
-    """Who uses a filter: by `spec.type`, the Filters of that type and the routes that name them."""
+    """Who uses a filter: by `spec.type`, the Filters of that type, their targets, and the routes that name them."""
     types = {(f.metadata.namespace, f.metadata.name): f.spec.type for f in store.list("Filter")}
     users: dict[str, list[str]] = {}
     for (namespace, name), type_ in types.items():
         users.setdefault(type_, []).append(f"Filter/{namespace}/{name}")
+    for source in store.list("Filter"):
+        for ref in source.spec.target_refs or ():
+            users[source.spec.type].append(f"{ref.kind}/{source.metadata.namespace}/{ref.name}")
     for route in store.list("HTTPRoute"):
         for rule in route.spec.rules or ():
             lists = [rule.filters, *(ref.filters for ref in rule.backend_refs or ())]

@@ -29,7 +29,7 @@ USES = """
 apiVersion: fastgate.dev/v1alpha1
 kind: Filter
 metadata: {name: f}
-spec: {type: %s}
+spec: {type: %s, targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: gw}]}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -82,9 +82,9 @@ def test_where_filters_are_used(install, tmp_path, spelling):
     code, document = listed("--used", "-f", tmp_path / "routes.yaml")
     assert code == 0, document
     assert [(f["type"], f["usedBy"]) for f in document["filters"]] == [
-        ("Stamp", ["Filter/default/f", "HTTPRoute/default/r"])
+        ("Stamp", ["Filter/default/f", "Gateway/default/gw", "HTTPRoute/default/r"])
     ]
-    assert "Filter/default/f, HTTPRoute/default/r" in run("--used", "-f", tmp_path / "routes.yaml").stdout
+    assert "Filter/default/f, Gateway/default/gw, HTTPRoute/default/r" in run("--used", "-f", tmp_path / "routes.yaml").stdout
     assert run("--used").exit_code == 2
 
 
