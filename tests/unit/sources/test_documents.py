@@ -1,5 +1,6 @@
 """YAML text to documents."""
 
+import re
 import time
 
 import pytest
@@ -116,8 +117,9 @@ def refused(text):
     return None
 
 
-# PyYAML writes these as they are; the API server's clients read them as booleans (YAML 1.1).
-_TEXT = st.text().filter(lambda text: text not in ("y", "Y", "n", "N"))
+# PyYAML writes these as they are; the API server's clients read them as booleans (YAML 1.1) and numbers.
+_NOT_TEXT = re.compile(r"[yYnN]|[-+]?(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)[eE][-+]?[0-9]+|[-+]?0o[0-7_]+")
+_TEXT = st.text().filter(lambda text: not _NOT_TEXT.fullmatch(text))
 _SCALARS = st.one_of(
     st.none(),
     st.booleans(),
