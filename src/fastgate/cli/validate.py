@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,13 @@ from fastgate.sources.files import Files
 from fastgate.sources.findings import problems_of
 from fastgate.sources.objects import Loaded, Objects
 from fastgate.translate import Translation, translate
-from fastgate.translate.conditions import condition_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastgate.sources.objects import Fields
+    from fastgate.store import Key
+    from fastgate.translate.conditions import Condition
 
 
 def validate(
@@ -62,35 +68,31 @@ def findings(loaded: Loaded, translation: Translation) -> list[Problem]:
     """Return what a translation says against its objects; what their statuses say is a warning."""
     out = problems_of(loaded, translation)
     statuses = translation.statuses
-    for (namespace, name), found in statuses.filters.items():
+
+    def warn(key: Key, path: Fields, conditions: Iterable[Condition]) -> None:
+        out.extend(
+            loaded.problem(key, path, f"{c.type} is {c.status} ({c.reason}): {c.message}", Severity.WARNING)
+            for c in conditions
+            if _is_bad(c)
+        )
+
+    for name, found in statuses.filters.items():  # whether they are accepted themselves is among the faults
         for index, target in enumerate(found.ancestors):
-            path = ("spec", "targetRefs", index)
-            out += [
-                loaded.problem(("Filter", namespace, name), path, condition.message, Severity.WARNING)
-                for condition in target.conditions
-                if condition.reason == "TargetNotFound"
-            ]
-    for (namespace, name), status in statuses.http_routes.items():
-        for parent in status.parents:
-            out += [
-                Problem(f"{c.type} is {c.status} ({c.reason}): {c.message}", object=f"HTTPRoute/{namespace}/{name}",
-                        severity=Severity.WARNING)
-                for c in parent.conditions
-                if (c.status == "False") == (c.type in ("Accepted", "ResolvedRefs")) and c.status != "Unknown"
-            ]  # fmt: skip
+            missing = [c for c in target.conditions if c.reason == "TargetNotFound"]
+            warn(("Filter", *name), ("spec", "targetRefs", index), missing)
+    for name, route in statuses.http_routes.items():
+        for parent in route.parents:
+            warn(("HTTPRoute", *name), (), parent.conditions)
     for kind, objects in (("Gateway", statuses.gateways), ("ListenerSet", statuses.listener_sets)):
-        for (namespace, name), owner in objects.items():
-            place = f"{kind}/{namespace}/{name}"
-            accepted = condition_of(owner.conditions, "Accepted")
-            if accepted is not None and accepted.status == "False":
-                out.append(Problem(f"Accepted is False ({accepted.reason}): {accepted.message}", object=place,
-                                   severity=Severity.WARNING))  # fmt: skip
-            for listener in owner.listeners:
-                out += [
-                    Problem(f"{c.type} is {c.status} ({c.reason}): {c.message}", object=f"{place}/{listener.name}",
-                            severity=Severity.WARNING)
-                    for c in listener.conditions
-                    if (c.type in ("Accepted", "ResolvedRefs") and c.status == "False")
-                    or (c.type == "Conflicted" and c.status == "True")
-                ]  # fmt: skip
+        for name, owner in objects.items():
+            warn((kind, *name), (), owner.conditions)
+            for index, listener in enumerate(owner.listeners):
+                warn((kind, *name), ("spec", "listeners", index), listener.conditions)
     return out
+
+
+def _is_bad(condition: Condition) -> bool:
+    """Whether a condition that a translation decides is against its object."""
+    if condition.type in ("Conflicted", "PartiallyInvalid"):
+        return condition.status == "True"
+    return condition.type in ("Accepted", "ResolvedRefs") and condition.status == "False"

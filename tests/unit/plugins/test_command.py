@@ -84,7 +84,10 @@ def test_where_filters_are_used(install, tmp_path, spelling):
     assert [(f["type"], f["usedBy"]) for f in document["filters"]] == [
         ("Stamp", ["Filter/default/f", "Gateway/default/gw", "HTTPRoute/default/r"])
     ]
-    assert "Filter/default/f, Gateway/default/gw, HTTPRoute/default/r" in run("--used", "-f", tmp_path / "routes.yaml").stdout
+    assert (
+        "Filter/default/f, Gateway/default/gw, HTTPRoute/default/r"
+        in run("--used", "-f", tmp_path / "routes.yaml").stdout
+    )
     assert run("--used").exit_code == 2
 
 

@@ -95,7 +95,11 @@ def test_a_faulty_field_of_a_configuration_is_an_error_at_its_line(rate, tmp_pat
         f"{place(text, '{rte')}: {object_}: {field}[2].rate: is required",
         f"{place(text, '3, key: c')}: {object_}: {field}[2].rte: unknown field 'rte': did you mean 'rate'?",
     ]
-    assert "ResolvedRefs is False (fastgate.dev/InvalidFilter)" in result.output
+    route = place(text, "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute")
+    assert (
+        f"a.yaml:{route}: warning: HTTPRoute/default/r: ResolvedRefs is False (fastgate.dev/InvalidFilter)"
+        in result.output
+    )
 
 
 def test_a_type_that_is_not_installed_is_told_what_is(rate, tmp_path):
@@ -111,7 +115,7 @@ def test_a_target_that_is_not_there_is_told_at_its_line(rate, tmp_path):
     text = f"{REST}---{FILTER.partition('  config:')[0]}  config: {{limits: []}}{target}"
     result = run("validate", tmp_path / "a.yaml", text)
     assert result.exit_code == 0
-    said = "warning: Filter/default/rate: spec.targetRefs[0]: Gateway default/gone does not exist"
+    said = "warning: Filter/default/rate: spec.targetRefs[0]: Accepted is False (TargetNotFound): Gateway default/gone does not exist"
     assert f"a.yaml:{place(text, '{group: gateway.')}: {said}" in result.output
 
 
