@@ -149,7 +149,7 @@ class Context:
         return self._log
 
     def count(self, name: str, n: int = 1) -> None:
-        """Add to the counter `name` of this filter, which is served as `fastgate_filter_NAME_total`."""
+        """Add to the counter `name` of this filter."""
         counts = self.counts
         if name not in counts:
             _check_name("counter", name)

@@ -45,7 +45,7 @@ class Response:
 
     __slots__ = ("_body", "_headers", "_record", "_status", "_trailers", "journal")
 
-    _record: ResponseRecord
+    _record: ResponseRecord | None  # None: a filter made it, and may keep it
     _status: tuple[int, str] | None
     _headers: Headers | None
     _trailers: Headers | None
@@ -74,6 +74,7 @@ class Response:
             trailers: in tests, what follows the body.
         """
         self.journal = []
+        self._record = None
         self._status = (_status(status), reason)
         fields = list(pairs(headers))
         kind = ""
@@ -123,7 +124,7 @@ class Response:
         """The header fields."""
         headers = self._headers
         if headers is None:
-            headers = self._headers = Headers(self._record.fields, names=OF_RESPONSE, journal=self.journal)
+            headers = self._headers = Headers(self._read().fields, names=OF_RESPONSE, journal=self.journal)
         return headers
 
     @property
@@ -131,14 +132,14 @@ class Response:
         """The trailer fields, none while the body has not ended. They cannot be edited."""
         trailers = self._trailers
         if trailers is None:
-            trailers = self._trailers = Headers(self._record.trailers, names=OF_TRAILERS)
+            trailers = self._trailers = Headers(self._read().trailers, names=OF_TRAILERS)
         return trailers
 
     @property
     def body(self) -> bytes | None:
         """The body of an answer of a filter or of the gateway, which can be assigned; None when a backend's streams."""
         if self._body is UNREAD:
-            self._body = replayed(self._record.body(), self.journal)
+            self._body = replayed(self._read().body(), self.journal)
         return self._body
 
     @body.setter
@@ -148,15 +149,27 @@ class Response:
         self._body = checked(value.encode() if isinstance(value, str) else value)
         self.journal.append(("body", "", self._body))
 
+    def copy(self) -> Response:
+        """Return a copy, whose edits are its own."""
+        copy = Response(self.status, self.body, reason=self.reason)
+        copy._headers = self.headers.copy()
+        copy._headers.journal = copy.journal
+        copy._trailers = self.trailers.copy()
+        return copy
+
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
+    def _read(self) -> ResponseRecord:
+        assert self._record is not None  # noqa: S101 - without one everything is set from the beginning
+        return self._record
+
     def _read_status(self) -> tuple[int, str]:
         found = self._status
         if found is None:
-            status, reason = self._record.status()
+            status, reason = self._read().status()
             for op, _, value in self.journal:
                 if op == "status":
                     status = int(value)
@@ -164,11 +177,13 @@ class Response:
         return found
 
     def _close(self) -> None:
-        """Refuse every further use, and let go of the record."""
+        """Refuse every further use, and let go of the record. One that a filter made is the filter's, and lives on."""
+        if self._record is None:
+            return
         for fields in (self._headers, self._trailers):
             if fields is not None:
                 fields._close()  # noqa: SLF001 - made here
-        self._record = self._body = self._headers = self._trailers = None  # type: ignore[assignment] # never read again
+        self._record = self._body = self._headers = self._trailers = None
         self.__class__ = _StaleResponse
 
 

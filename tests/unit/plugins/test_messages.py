@@ -257,6 +257,21 @@ def test_a_response_after_its_end():
         headers["a"] = "b"
 
 
+def test_a_response_that_a_filter_made_is_the_filters():
+    page = Response(404, "not here")
+    page._close()
+    assert page.status == 404
+    copy = page.copy()
+    copy.headers["x-a"] = "1"
+    copy.status = 410
+    copy.body = "gone"
+    assert (page.status, page.body, page.headers.get("x-a")) == (404, b"not here", None)
+    assert copy.journal == [("set", "x-a", "1"), ("status", "", "410"), ("body", "", b"gone")]
+    assert copy.headers["content-type"] == "text/plain; charset=utf-8"
+    backends = Response._over(Answer(b"x", "no_route"), [("set", "server", "y")]).copy()
+    assert (backends.status, backends.body, backends.reason, backends.headers["server"]) == (404, b"x", "no_route", "y")
+
+
 # --- contexts --------------------------------------------------------------------------------------------------------
 
 USER = StateKey[str]("user")
