@@ -116,7 +116,7 @@ class Filter(Generic[ConfigT]):
             return cls._config
         if cls is Filter:
             return NoConfig
-        raise TypeError(f"{cls.__name__} is generic: derive from {cls.__name__}[...]")
+        raise TypeError(f"{cls.__name__} leaves its configuration open: it has to give a model to its generic base")
 
     @classmethod
     def phases(cls) -> frozenset[Phase]:
@@ -223,5 +223,5 @@ def _config_argument(cls: type[Filter[Any]]) -> Any:
         if not isinstance(argument, type | TypeVar):
             raise TypeError(f"{cls.__name__}: Filter[...] needs the model itself, not {argument!r}")
         return argument
-    inherited = next(base for base in cls.__bases__ if issubclass(base, Filter))._config  # noqa: SLF001 - likewise
-    return inherited if isinstance(inherited, type) else NoConfig
+    parent = next(base for base in cls.__bases__ if issubclass(base, Filter))
+    return NoConfig if parent is Filter else parent._config  # noqa: SLF001 - likewise

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastgate.plugins.version import PLUGIN_API
 
-_NAME = re.compile(r"[A-Za-z](?:[-_.]?[A-Za-z0-9]+)*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_.]+[A-Za-z0-9]+)*")
 _TAKEN = frozenset(("fastgate", "pytest", "pydantic", "test", "tests"))
 
 

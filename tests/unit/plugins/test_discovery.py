@@ -105,7 +105,7 @@ def test_a_failing_import_disables_its_distribution(install, text, said):
         (
             "import fastgate, typing\nT = typing.TypeVar('T', bound=fastgate.NoConfig)\n"
             "class Odd(fastgate.Filter[T], typing.Generic[T]):\n    def on_request(self, a, b): pass",
-            "Odd is generic",
+            "Odd leaves its configuration open",
         ),
     ],
 )
