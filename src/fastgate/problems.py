@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,9 @@ class Problem:
 
     message: str
     file: str = ""
-    mark: Mark | Callable[[], Mark] = (0, 0)
+    mark: Mark | Callable[[], Mark] = dataclass_field(
+        default=(0, 0), repr=False
+    )  # which may hold what was written there
     object: str = ""
     field: str = ""
     severity: Severity = Severity.ERROR

@@ -71,7 +71,7 @@ __attribute__((unused)) static void scene_begin(void) {
     memset(req, 0, sizeof *req);
     memset(&slab, 0, sizeof slab);
     generation.image = (struct fg_image){.sockets_seg = segment, .sockets = sockets, .nsockets = 1};
-    listener = (struct fg_listen){.e = &engine, .port = 8080};
+    listener = (struct fg_listen){.e = &engine, .bound = {.ip = {127, 0, 0, 1}, .port = 8080, .family = 4}};
     engine.gen = &generation;
     engine.stats = &slab;
     down.e = &engine;

@@ -41,7 +41,7 @@ static size_t response_head(size_t cap) {
 
 #define PLAIN "GET /a?b HTTP/1.1\r\nHost: a.example\r\n\r\n"
 #define CLIENT                                                                                  \
-    "x-forwarded-for: 192.0.2.7\r\nx-forwarded-proto: http\r\nx-forwarded-host: a.example\r\n"  \
+    "x-forwarded-for: 192.0.2.7\r\nx-real-ip: 192.0.2.7\r\nx-forwarded-proto: http\r\nx-forwarded-host: a.example\r\n"  \
     "x-forwarded-port: 8080\r\nforwarded: for=192.0.2.7;proto=http;host=\"a.example\"\r\n"
 
 static void a_plain_request(void) {

@@ -166,8 +166,8 @@ BUGS = (
         "router",
         "router",
         "a prefix ends within a segment",
-        "        if path[pos] != c'/':\n            return at\n",
-        "        if path[pos] != c'/':\n            return next_\n",
+        " and (label.len == size or rest[label.len] == c'/')",
+        "",
     ),
     bug(
         "router",
@@ -194,8 +194,8 @@ BUGS = (
         "router",
         "router",
         "an edge longer than the path",
-        "        if to.label.len > size - pos or memcmp(path + pos,",
-        "        if memcmp(path + pos,",
+        "    if label.len > size:\n        return False\n",
+        "    if False:\n        return False\n",
     ),
     bug(
         "image",
