@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import resource
 import signal
 import threading
@@ -14,7 +13,7 @@ import pytest
 from fastgate import ir, supervision
 from fastgate.listener_manager import ApplyError
 from fastgate.workers import Worker
-from wire import config, forward, match
+from wire import config, forward, match, pss
 
 pytestmark = pytest.mark.parametrize("form", ["process"], indirect=True)
 
@@ -239,9 +238,3 @@ def test_a_thousand_reloads_under_a_thousand_tunnels_leave_nothing_behind(proxie
         assert up.exactly(4) == b"ping"
         up.send(b"pong")
         assert client.exactly(4) == b"pong"
-
-
-def pss(pid):
-    """KiB that a process has in memory, its share of shared pages included."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[1])
