@@ -68,6 +68,7 @@ EXTENSIONS = [
     extension("image"),
     extension("snapshot"),
     extension("router"),
+    extension("filters", [str(CSRC / "fg_call.c")]),
     extension("engine", ENGINE_SOURCES),
 ]
 

@@ -1,5 +1,6 @@
 /* The beginning of an exchange: from a complete request head to a connection that it is sent on, or to a local answer. */
 #include "fg_hash.h"
+#include "fg_filter.h"
 #include "fg_head.h"
 
 #include <errno.h>
@@ -8,7 +9,9 @@
 static void req_expired(struct fg_timer *t) {
     struct fg_req *r = fg_container_of(t, struct fg_req, timer);
     uint64_t now = fg_now_ms(&r->down->e->loop);
-    if (r->request_deadline && r->request_deadline <= now)
+    if (fg_filter_waits(r))
+        fg_filter_expired(r);
+    else if (r->request_deadline && r->request_deadline <= now)
         fg_exchange_up_failed(r, FG_R_REQUEST_TIMEOUT);
     else if (r->backend_deadline && r->backend_deadline <= now)
         fg_exchange_up_failed(r, FG_R_BACKEND_TIMEOUT);
@@ -34,6 +37,8 @@ void fg_req_free(struct fg_req *r) {
     struct fg_engine *e = r->down->e;
     r->down->req = NULL;
     fg_timer_stop(&e->loop.wheel, &r->timer);
+    if (r->filtering)
+        fg_filter_end(r);
     if (r->gen)
         fg_generation_unref(e, r->gen);
     if (r->last_endpoint)
@@ -178,8 +183,7 @@ void fg_exchange_try(struct fg_req *r, bool fresh) {
         fg_exchange_connected(r);
 }
 
-static void forward(struct fg_engine *e, struct fg_req *r) {
-    const struct fg_img_rule *rule = r->match.rule;
+static void choose_backend(struct fg_engine *e, struct fg_req *r) {
     r->backend = fg_rule_backend(e, &r->match);
     if (r->backend == NULL) {
         fg_reply_reason(r, FG_R_NO_BACKENDS);
@@ -189,14 +193,35 @@ static void forward(struct fg_engine *e, struct fg_req *r) {
         fg_reply_status(r, r->backend->reason, r->backend->status);
         return;
     }
+    if (!fg_filter_request(r, &r->backend->filters, FG_THEN_FORWARD))
+        fg_exchange_forward(r);
+}
+
+void fg_exchange_forward(struct fg_req *r) {
+    struct fg_engine *e = r->down->e;
+    const struct fg_img_rule *rule = r->match.rule;
     uint8_t framing = r->head.framing;
-    fg_flow_start(&r->request, framing, framing, r->head.content_length);
-    r->request.pass_trailers = framing == FG_FRAMING_CHUNKED;
+    bool seen = fg_filter_body_start(r, false, framing, FG_FRAMING_CHUNKED); /* by stages that may change its length */
+    fg_flow_start(&r->request, framing, seen ? FG_FRAMING_CHUNKED : framing, r->head.content_length);
+    r->request.pass_trailers = framing == FG_FRAMING_CHUNKED && !seen;
     if (rule->request_timeout) {
         r->request_deadline = fg_now_ms(&e->loop) + rule->request_timeout;
         fg_timer_at(&e->loop.wheel, &r->timer, r->request_deadline);
     }
     fg_exchange_try(r, false);
+}
+
+void fg_exchange_act(struct fg_req *r) {
+    switch (r->match.rule->action) {
+    case FG_ACTION_REDIRECT:
+        fg_reply_redirect(r);
+        break;
+    case FG_ACTION_RESPOND:
+        fg_reply_status(r, r->match.rule->reason, r->match.rule->status);
+        break;
+    default:
+        choose_backend(r->down->e, r);
+    }
 }
 
 bool fg_exchange_admit(struct fg_req *r) {
@@ -254,14 +279,6 @@ void fg_exchange_begin(struct fg_down *d, struct fg_req *r) {
         fg_reply_reason(r, r->match.listener ? FG_R_NO_ROUTE : FG_R_NO_LISTENER);
         return;
     }
-    switch (r->match.rule->action) {
-    case FG_ACTION_REDIRECT:
-        fg_reply_redirect(r);
-        break;
-    case FG_ACTION_RESPOND:
-        fg_reply_status(r, r->match.rule->reason, r->match.rule->status);
-        break;
-    default:
-        forward(e, r);
-    }
+    if (!fg_filter_request(r, &r->match.rule->filters, FG_THEN_ACT))
+        fg_exchange_act(r);
 }

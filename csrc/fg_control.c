@@ -1,7 +1,7 @@
 /* The worker's end of the control socket (fg_control.h): every message is answered; what builds runs on a helper thread. */
 #include "fg_control.h"
 
-#include "fg_worker.h"
+#include "fg_filter.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -84,7 +84,12 @@ void fg_control_health(struct fg_engine *e, uint64_t key, bool healthy, const ch
 
 static void *build(void *arg) {
     struct job *job = arg;
-    job->result = job->e->f.open_image(job->fd, &job->gen->image, job->why, sizeof job->why);
+    const struct fg_functions *f = &job->e->f;
+    job->result = f->open_image(job->fd, &job->gen->image, job->why, sizeof job->why);
+    if (job->result == 0 && fg_filter_prepare(f, &job->gen->image, job->why, sizeof job->why) < 0) {
+        f->close_image(&job->gen->image);
+        job->result = -1;
+    }
     (void)!write(job->done_fd, &(uint64_t){1}, sizeof(uint64_t));
     return NULL;
 }
@@ -238,6 +243,10 @@ static void handle(struct fg_control *c, struct fg_control_message *m, int fds[F
         break;
     case FG_CTL_HEALTH:
         fg_health_told(e, m->key, m->a != 0);
+        break;
+    case FG_CTL_PLUGIN:
+        fg_filter_attach(e, fd, fds[1]);
+        fds[0] = fds[1] = -1;
         break;
     case FG_CTL_DRAIN:
         fg_engine_drain(e, m->a, m->b);

@@ -1,5 +1,5 @@
 /* A worker: what it is made of, its loop, and its two ways to end. */
-#include "fg_worker.h"
+#include "fg_filter.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,6 +154,8 @@ int fg_engine_run(struct fg_engine *e) {
         c->slow_turns = e->loop.slow_turns;
         c->longest_turn_ns = e->loop.longest_turn_ns;
         c->buffer_bytes = e->pool.used;
+        if (e->filters)
+            fg_filter_run_inline(e);
         fg_log_kick(e->log);
         if (e->loop.turns % TRIM_TURNS == 0)
             fg_pool_trim(&e->pool);
@@ -198,6 +200,7 @@ void fg_engine_free(struct fg_engine *e) {
         if (e->gen)
             fg_generation_unref(e, e->gen);
     }
+    fg_filter_free(e);
     if (e->log)
         fg_log_free(e->log);
     if (e->control)

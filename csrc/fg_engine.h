@@ -9,6 +9,14 @@
 #include "fg_http1.h"
 #include "fg_image.h"
 
+struct fg_records;
+
+/* Runs the inline stages of `n` bytes of calls (fg_call.h) and appends a verdict for each that needs one. */
+typedef void (*fg_run_filters_fn)(const uint8_t *calls, size_t n, struct fg_records *verdicts);
+
+/* Makes the filters of an inline stage, unless it knows the key. Runs on a helper thread. 0, or -1 with a sentence in `why`. */
+typedef int (*fg_prepare_stage_fn)(uint64_t key, const uint8_t *spec, size_t n, char *why, size_t why_size);
+
 struct fg_functions {
     fg_h1_request_fn parse_request;
     fg_h1_response_fn parse_response;
@@ -19,6 +27,8 @@ struct fg_functions {
     fg_image_open_fn open_image;
     fg_image_close_fn close_image;
     fg_match_fn match;
+    fg_run_filters_fn run_filters;       /* NULL: this host runs none */
+    fg_prepare_stage_fn prepare_stage;
 };
 
 struct fg_engine_options {

@@ -2,6 +2,7 @@
  *
  * Every function that may end the exchange returns false when it did: `r` is then gone.
  */
+#include "fg_filter.h"
 #include "fg_head.h"
 
 #include <errno.h>
@@ -23,6 +24,10 @@ static void drop_up(struct fg_req *r, bool reusable) {
         fg_up_close(u);
 }
 
+void fg_exchange_drop_up(struct fg_req *r) {
+    drop_up(r, false);
+}
+
 void fg_exchange_finish(struct fg_req *r) {
     struct fg_down *d = r->down;
     struct fg_engine *e = d->e;
@@ -36,6 +41,8 @@ void fg_exchange_finish(struct fg_req *r) {
     fg_stats_exchange(r, took_us);
     if (r->log)
         fg_log_exchange(r, took_us);
+    if (r->filtering)
+        fg_filter_log(r);
     drop_up(r, reusable);
     bool next = r->keep_alive && whole && !d->io.hup && !d->eof;
     fg_req_free(r);
@@ -127,6 +134,28 @@ static enum fill fill(struct fg_engine *e, struct fg_io *io, struct fg_buf *in) 
     return n > 0 ? FILL_SOME : n == 0 ? FILL_EOF : n == -1 ? FILL_NONE : FILL_FAILED;
 }
 
+/* What is sent of a body, and from where: as it came, or as filter plugins made it. */
+struct outgoing { struct fg_flow *flow; struct fg_buf *from; struct fg_flow *of; };
+
+static struct outgoing outgoing(struct fg_req *r, bool response) {
+    struct fg_flow *of = response ? &r->response : &r->request;
+    struct fg_filter_body *b = fg_filter_body_of(r, response);
+    if (b)
+        return (struct outgoing){&b->flow, &b->out, of};
+    return (struct outgoing){of, response ? &r->up->in : &r->down->in, of};
+}
+
+/* Are bytes of the response's body at hand that the client could have? */
+static bool response_waits(const struct fg_req *r) {
+    const struct fg_filter_body *b = fg_filter_body_of(r, true);
+    return r->response.ready || (b && b->flow.ready);
+}
+
+static void advance(struct outgoing o, size_t n) {
+    fg_flow_advance(o.flow, o.from, n);
+    o.of->sent = o.flow->sent;
+}
+
 /* --- the request's way --------------------------------------------------------------------------------------------------- */
 
 /* Hands decoded body bytes to the endpoint. A write that fails stops the request, not the exchange: the endpoint may
@@ -136,7 +165,8 @@ static bool push_request(struct fg_req *r) {
     struct iovec iov[3];
     if (r->request_stopped || !u->io.writable)
         return false;
-    int n = fg_flow_vectors(&r->request, &r->down->in, iov);
+    struct outgoing body = outgoing(r, false);
+    int n = fg_flow_vectors(body.flow, body.from, iov);
     if (n == 0 && fg_buf_len(&u->io.out) == 0)
         return false;
     ssize_t sent = fg_io_writev(&u->io, &r->down->e->pool, iov, n);
@@ -146,7 +176,7 @@ static bool push_request(struct fg_req *r) {
         return true;
     }
     if (sent > 0)
-        fg_flow_advance(&r->request, &r->down->in, (size_t)sent);
+        advance(body, (size_t)sent);
     r->body_begun |= sent > 0;
     return sent > 0;
 }
@@ -185,6 +215,12 @@ static int pump_request(struct fg_req *r) {
         if (!decode_request(r))
             return -1;
     }
+    if (fg_filter_body_of(r, false)) {
+        int moved = fg_filter_body_pump(r, false);
+        if (moved < 0)
+            return -1;
+        progress |= moved;
+    }
     progress |= push_request(r);
     if (r->request.sent && r->tunnel)
         shutdown(r->up->io.fd, SHUT_WR);
@@ -204,6 +240,8 @@ static uint32_t endpoint_patience(const struct fg_req *r) {
 /* Sets the timer of the endpoint and of the rule, whichever is due first. */
 static void await_endpoint(struct fg_req *r) {
     struct fg_engine *e = r->down->e;
+    if (fg_filter_waits(r)) /* whose timer it is until then */
+        return;
     uint32_t wait = endpoint_patience(r);
     uint64_t next = wait ? fg_now_ms(&e->loop) + wait : 0;
     if (r->backend_deadline && (!next || r->backend_deadline < next))
@@ -234,7 +272,8 @@ void fg_exchange_connected(struct fg_req *r) {
     if (r->match.rule->backend_timeout)
         r->backend_deadline = fg_now_ms(&e->loop) + r->match.rule->backend_timeout;
     iov[0] = (struct iovec){e->scratch, len};
-    int n = fg_flow_vectors(&r->request, &d->in, iov + 1);
+    struct outgoing body = outgoing(r, false);
+    int n = fg_flow_vectors(body.flow, body.from, iov + 1);
     u->io.writable = true;
     ssize_t sent = fg_io_writev(&u->io, &e->pool, iov, n + 1);
     if (sent == -2) {
@@ -247,7 +286,7 @@ void fg_exchange_connected(struct fg_req *r) {
             return;
         }
     } else if ((size_t)sent > len) {
-        fg_flow_advance(&r->request, &d->in, (size_t)sent - len);
+        advance(body, (size_t)sent - len);
         r->body_begun = true;
     }
     await_endpoint(r);
@@ -264,8 +303,11 @@ static bool push_response(struct fg_req *r, const uint8_t *head, size_t head_len
     int n = 0;
     if (head_len)
         iov[n++] = (struct iovec){(void *)head, head_len};
-    if (r->up)
-        n += fg_flow_vectors(&r->response, &r->up->in, iov + n);
+    struct outgoing body = {0};
+    if (r->up) {
+        body = outgoing(r, true);
+        n += fg_flow_vectors(body.flow, body.from, iov + n);
+    }
     if (n == 0 && fg_buf_len(&d->io.out) == 0)
         return false;
     ssize_t sent = fg_io_writev(&d->io, &e->pool, iov, n);
@@ -277,7 +319,7 @@ static bool push_response(struct fg_req *r, const uint8_t *head, size_t head_len
         if (fg_io_owe(&d->io, &e->pool, head + sent, head_len - (size_t)sent) < 0)
             d->io.hup = true;
     } else if ((size_t)sent > head_len) {
-        fg_flow_advance(&r->response, &r->up->in, (size_t)sent - head_len);
+        advance(body, (size_t)sent - head_len);
     }
     r->sent += (size_t)sent;
     return sent > 0;
@@ -301,13 +343,13 @@ static void start_body(struct fg_req *r) {
     if (r->head.method_token == FG_METHOD_HEAD || h->status == 204 || h->status == 304)
         in = FG_FRAMING_NONE;
     out = in;
-    if (in == FG_FRAMING_CHUNKED || in == FG_FRAMING_UNTIL_CLOSE) {
-        out = r->head.minor_version == 1 ? FG_FRAMING_CHUNKED : FG_FRAMING_UNTIL_CLOSE;
-        if (out == FG_FRAMING_UNTIL_CLOSE)
-            r->keep_alive = false;
-    }
+    int unknown = r->head.minor_version == 1 ? FG_FRAMING_CHUNKED : FG_FRAMING_UNTIL_CLOSE;
+    bool seen = fg_filter_body_start(r, true, in, unknown);
+    if (seen || in == FG_FRAMING_CHUNKED || in == FG_FRAMING_UNTIL_CLOSE)
+        out = unknown;
+    r->keep_alive &= out != FG_FRAMING_UNTIL_CLOSE;
     fg_flow_start(&r->response, in, out, h->content_length);
-    r->response.pass_trailers = in == FG_FRAMING_CHUNKED && out == in && fg_head_takes_trailers(r);
+    r->response.pass_trailers = in == FG_FRAMING_CHUNKED && out == in && !seen && fg_head_takes_trailers(r);
     bool persistent = !(h->connection & FG_CONN_CLOSE) && (h->minor_version == 1 || h->connection & FG_CONN_KEEP_ALIVE);
     r->up_keep_alive = persistent && in != FG_FRAMING_UNTIL_CLOSE && r->request.sent;
 }
@@ -366,6 +408,15 @@ static int final_head(struct fg_req *r, uint32_t len) {
     struct fg_engine *e = d->e;
     struct fg_up *u = r->up;
     uint8_t *base = fg_buf_data(&u->in);
+    fg_head_mark(&e->response, base, true, false);
+    switch (fg_filter_response(r, (struct fg_bytes){base, len})) {
+    case FG_FILTER_WAITS: /* the head is parsed again when the verdicts are there: the buffer may move meanwhile */
+        return 0;
+    case FG_FILTER_OVER:
+        return -1;
+    default:
+        fg_head_edit_status(r, &e->response);
+    }
     bool switching = e->response.status == 101;
     if (switching && !switches_as_asked(r, base)) {
         fg_exchange_up_failed(r, FG_R_UNASKED_UPGRADE);
@@ -381,7 +432,6 @@ static int final_head(struct fg_req *r, uint32_t len) {
     if (authenticates_connection(&e->response, base, FG_H_WWW_AUTHENTICATE) ||
         authenticates_connection(&r->head, d->in.p, FG_H_AUTHORIZATION))
         r->up_keep_alive = false;
-    fg_head_mark(&e->response, base, true, false);
     size_t n = fg_head_response(e, r, base, e->scratch, FG_SCRATCH);
     if (n == 0) {
         fg_exchange_up_failed(r, FG_R_HEAD_TOO_LONG_TO_SEND);
@@ -451,18 +501,18 @@ static int pump_response(struct fg_req *r) {
         }
         progress = got != FILL_NONE;
         u->eof |= got == FILL_EOF || got == FILL_FAILED;
-        while (r->state == FG_REQ_SENDING) {
+        while (r->state == FG_REQ_SENDING && !fg_filter_waits(r)) {
             int passed = response_head(r);
             if (passed < 0)
                 return -1;
             if (passed == 0)
                 break;
         }
-        if (r->state == FG_REQ_SENDING && u->eof) {
+        if (r->state == FG_REQ_SENDING && u->eof && !fg_filter_waits(r)) {
             fg_exchange_up_failed(r, got == FILL_FAILED ? FG_R_UPSTREAM_RESET : FG_R_UPSTREAM_CLOSED);
             return -1;
         }
-        if (r->state == FG_REQ_RESPONDING) {
+        if (r->state == FG_REQ_RESPONDING && !r->response.whole) {
             bool clean_end = u->eof && got != FILL_FAILED;
             if (fg_flow_decode(r->down, &r->response, &u->in, clean_end) < 0) {
                 fg_exchange_abort(r, FG_R_BAD_RESPONSE);
@@ -474,6 +524,12 @@ static int pump_response(struct fg_req *r) {
                 return -1;
             }
         }
+    }
+    if (r->state == FG_REQ_RESPONDING && fg_filter_body_of(r, true)) {
+        int moved = fg_filter_body_pump(r, true);
+        if (moved < 0)
+            return -1;
+        progress |= moved;
     }
     if (r->state == FG_REQ_RESPONDING && r->down->io.writable && !r->response.sent)
         progress |= push_response(r, NULL, 0);
@@ -505,7 +561,7 @@ void fg_exchange_timer(struct fg_req *r) {
     }
     bool reading = r->state != FG_REQ_CONNECTING && !r->request.whole && !r->request.ready && !r->request_stopped &&
                    !r->continue_wanted;
-    bool writing = (r->response.ready || fg_buf_len(&d->io.out)) && !d->io.writable;
+    bool writing = (response_waits(r) || fg_buf_len(&d->io.out)) && !d->io.writable;
     if (reading && r->request.bytes - r->rate_received < least) {
         fg_exchange_fail(r, FG_R_BODY_TIMEOUT);
         return;
@@ -569,7 +625,7 @@ void fg_exchange_run(struct fg_req *r) {
     unpin_generation(r);
     if (moved)
         await_endpoint(r);
-    bool stands = !r->request.whole || fg_buf_len(&d->io.out) || r->response.ready;
+    bool stands = !r->request.whole || fg_buf_len(&d->io.out) || response_waits(r);
     if (r->tunnel || (stands && d->timer.deadline == 0))
         watch(r);
     else if (!stands && !r->tunnel)

@@ -183,6 +183,10 @@ void fg_flow_advance(struct fg_flow *f, struct fg_buf *src, size_t n) {
     f->sent = idle && f->last;
 }
 
+void fg_flow_take(struct fg_flow *f, struct fg_buf *src, uint32_t n) {
+    data_sent(f, src, n);
+}
+
 void fg_flow_discard(struct fg_flow *f, struct fg_buf *src) {
     f->ready += f->trailers;
     f->trailers = 0;

@@ -1,5 +1,7 @@
 #include "fg_head.h"
 
+#include "fg_filter.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <time.h>
@@ -80,17 +82,24 @@ void fg_head_mark(const struct fg_h1_head *h, const uint8_t *base, bool undersco
     }
 }
 
-/* --- edits: a sequence of (set, add, remove), of the rule and of the backend ------------------------------------------------ */
+/* --- edits: a sequence of (set, add, remove), of filter plugins, of the rule and of the backend ----------------------------- */
 
 struct edits {
-    const uint8_t *seg;
-    const struct fg_img_edits *e[2];
+    struct { const uint8_t *seg; const struct fg_img_edits *e; } at[FG_FILTER_STAGES + 2];
     int n;
 };
 
-static void edits_add(struct edits *x, const struct fg_img_edits *e) {
-    if (e->set.len | e->add.len | e->remove.len)
-        x->e[x->n++] = e;
+static void edits_add(struct edits *x, const uint8_t *seg, const struct fg_img_edits *e) {
+    if (e->set.len | e->add.len | e->remove.len) {
+        x->at[x->n].seg = seg;
+        x->at[x->n++].e = e;
+    }
+}
+
+static void edits_add_kept(struct edits *x, const struct fg_req *r, bool response) {
+    if (r->filtering)
+        for (const struct fg_verdict *v = NULL; (v = fg_filter_kept(r, response, v)) != NULL;)
+            edits_add(x, (const uint8_t *)v, &v->edits);
 }
 
 static bool in_pairs(const uint8_t *seg, struct fg_ref pairs, struct fg_bytes name) {
@@ -112,7 +121,7 @@ static bool in_names(const uint8_t *seg, struct fg_ref names, struct fg_bytes na
 /* Does an edit from position `from` on overwrite or remove fields of this name? */
 static bool edited_away(const struct edits *x, int from, struct fg_bytes name) {
     for (int i = from; i < x->n; i++)
-        if (in_pairs(x->seg, x->e[i]->set, name) || in_names(x->seg, x->e[i]->remove, name))
+        if (in_pairs(x->at[i].seg, x->at[i].e->set, name) || in_names(x->at[i].seg, x->at[i].e->remove, name))
             return true;
     return false;
 }
@@ -125,18 +134,19 @@ static void put_line(struct fg_put *o, struct fg_bytes name, struct fg_bytes val
 }
 
 static void put_pairs(struct fg_put *o, const struct edits *x, int at, struct fg_ref pairs) {
-    const struct fg_img_pair *p = (const void *)(x->seg + pairs.off);
+    const uint8_t *seg = x->at[at].seg;
+    const struct fg_img_pair *p = (const void *)(seg + pairs.off);
     for (uint32_t i = 0; i < pairs.len; i++) {
-        struct fg_bytes name = fg_str(x->seg, p[i].name);
-        if (!in_names(x->seg, x->e[at]->remove, name) && !edited_away(x, at + 1, name))
-            put_line(o, name, fg_str(x->seg, p[i].value));
+        struct fg_bytes name = fg_str(seg, p[i].name);
+        if (!in_names(seg, x->at[at].e->remove, name) && !edited_away(x, at + 1, name))
+            put_line(o, name, fg_str(seg, p[i].value));
     }
 }
 
 static void put_edits(struct fg_put *o, const struct edits *x) {
     for (int i = 0; i < x->n; i++) {
-        put_pairs(o, x, i, x->e[i]->set);
-        put_pairs(o, x, i, x->e[i]->add);
+        put_pairs(o, x, i, x->at[i].e->set);
+        put_pairs(o, x, i, x->at[i].e->add);
     }
 }
 
@@ -340,13 +350,31 @@ void fg_put_path(struct fg_put *o, int kind, struct fg_bytes value, struct fg_by
     fg_put_bytes(o, rest);
 }
 
+/* What the last filter plugin that changed it made of the target or of the authority; empty: nobody did. */
+static struct fg_bytes replaced(const struct fg_req *r, bool authority) {
+    struct fg_bytes value = {NULL, 0};
+    if (r->filtering == NULL)
+        return value;
+    for (const struct fg_verdict *v = NULL; (v = fg_filter_kept(r, false, v)) != NULL;) {
+        struct fg_ref ref = authority ? v->authority : v->target;
+        if (ref.len)
+            value = fg_str((const uint8_t *)v, ref);
+    }
+    return value;
+}
+
 static void put_request_line(struct fg_put *o, const struct fg_req *r, const uint8_t *base) {
     const struct fg_h1_head *h = &r->head;
     const struct fg_img_filters *rule = &r->match.rule->filters, *own = &r->backend->filters;
     const struct fg_img_filters *f = own->path_kind ? own : rule;
     fg_put(o, base + h->method.off, h->method.len);
     FG_PUT(o, " ");
-    struct fg_bytes path = {base + h->path.off, r->path_len};
+    struct fg_bytes target = replaced(r, false), path = {base + h->path.off, r->path_len};
+    if (target.len) {
+        fg_put_bytes(o, target);
+        FG_PUT(o, " HTTP/1.1\r\n");
+        return;
+    }
     fg_put_path(o, (int)f->path_kind, fg_str(r->match.seg, f->path), path, r->match.prefix_len);
     if (h->query.off) {
         FG_PUT(o, "?");
@@ -361,7 +389,10 @@ static void put_host(struct fg_put *o, const struct fg_req *r, const uint8_t *ba
         return;
     const struct fg_img_filters *rule = &r->match.rule->filters, *own = &r->backend->filters;
     struct fg_ref name = own->hostname.len ? own->hostname : rule->hostname;
-    if (name.len)
+    struct fg_bytes authority = replaced(r, true);
+    if (authority.len)
+        put_line(o, host, authority);
+    else if (name.len)
         put_line(o, host, fg_str(r->match.seg, name));
     else
         put_line(o, host, (struct fg_bytes){base + r->head.authority.off, r->head.authority.len});
@@ -371,10 +402,12 @@ size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size
     static const uint8_t ours[FG_H_COUNT] = {[FG_H_HOST] = 1, [FG_H_X_FORWARDED_FOR] = 1, [FG_H_FORWARDED] = 1};
     const uint8_t *base = r->down->in.p;
     struct fg_put o = {out, out + cap, false};
-    struct edits x = {.seg = r->match.seg};
+    struct edits x;
+    x.n = 0;
     (void)e;
-    edits_add(&x, &r->match.rule->filters.request);
-    edits_add(&x, &r->backend->filters.request);
+    edits_add_kept(&x, r, false);
+    edits_add(&x, r->match.seg, &r->match.rule->filters.request);
+    edits_add(&x, r->match.seg, &r->backend->filters.request);
     put_request_line(&o, r, base);
     put_host(&o, r, base, &x);
     put_fields(&o, &r->head, base, &x, ours);
@@ -417,9 +450,24 @@ static void put_status_line(struct fg_put *o, const struct fg_h1_head *h, const 
     FG_PUT(o, "\r\n");
 }
 
+static bool has_body(unsigned status) {
+    return status >= 200 && status != 204 && status != 304;
+}
+
+void fg_head_edit_status(const struct fg_req *r, struct fg_h1_head *h) {
+    if (r->filtering == NULL)
+        return;
+    for (const struct fg_verdict *v = NULL; (v = fg_filter_kept(r, true, v)) != NULL;)
+        if (v->status && has_body(v->status) && has_body(h->status)) {
+            h->status = v->status;
+            h->reason.len = 0;
+        }
+}
+
 size_t fg_head_interim(struct fg_engine *e, const uint8_t *base, uint8_t *out, size_t cap) {
     static const uint8_t none[FG_H_COUNT];
-    const struct edits x = {0};
+    struct edits x;
+    x.n = 0;
     struct fg_put o = {out, out + cap, false};
     put_status_line(&o, &e->response, base);
     put_fields(&o, &e->response, base, &x, none);
@@ -428,8 +476,9 @@ size_t fg_head_interim(struct fg_engine *e, const uint8_t *base, uint8_t *out, s
 }
 
 void fg_head_put_edits(struct fg_put *o, const struct fg_req *r) {
-    struct edits x = {.seg = r->match.seg};
-    edits_add(&x, &r->match.rule->filters.response);
+    struct edits x;
+    x.n = 0;
+    edits_add(&x, r->match.seg, &r->match.rule->filters.response);
     put_edits(o, &x);
 }
 
@@ -438,9 +487,11 @@ size_t fg_head_response(struct fg_engine *e, struct fg_req *r, const uint8_t *ba
     struct fg_bytes server = fg_str(r->gen->image.sockets_seg, r->socket->server);
     uint8_t skip[FG_H_COUNT] = {[FG_H_SERVER] = server.len != 0};
     struct fg_put o = {out, out + cap, false};
-    struct edits x = {.seg = r->match.seg};
-    edits_add(&x, &r->match.rule->filters.response);
-    edits_add(&x, &r->backend->filters.response);
+    struct edits x;
+    x.n = 0;
+    edits_add_kept(&x, r, true);
+    edits_add(&x, r->match.seg, &r->match.rule->filters.response);
+    edits_add(&x, r->match.seg, &r->backend->filters.response);
     put_status_line(&o, h, base);
     put_fields(&o, h, base, &x, skip);
     if (server.len)

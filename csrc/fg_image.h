@@ -20,6 +20,7 @@
 #include "fg_base.h"
 #include "fg_hash.h"
 #include "fg_http1.h"
+#include "fg_phases.h"
 
 #define FG_IMAGE_MAGIC 0x31474d4945544146ull /* "FATEIMG1" */
 #define FG_IMAGE_VERSION 1                   /* a loader of N reads N-1 */
@@ -60,10 +61,21 @@ struct fg_img_edits {      /* set, then add, then remove */
 
 enum fg_rewrite_kind { FG_REWRITE_NONE, FG_REWRITE_FULL, FG_REWRITE_PREFIX };
 
+struct fg_img_stage {          /* consecutive filter plugins that one call runs (fg_call.h) */
+    uint64_t key;              /* hash of what they are: what calls name */
+    uint32_t timeout;          /* ms, of one call */
+    uint32_t phases;           /* bit by enum fg_phase: those that a plugin has */
+    uint8_t runs_inline;       /* 1: on the worker's thread; 0: in the plugin process */
+    uint8_t deny;              /* 1: when nobody answers, neither is the request served */
+    uint8_t reserved[6];
+    struct fg_ref spec;        /* inline: JSON of the plugins, for the worker that makes them */
+};
+
 struct fg_img_filters {
     struct fg_img_edits request, response;
     struct fg_ref hostname;    /* len 0: kept */
     struct fg_ref path;
+    struct fg_ref stages;      /* of fg_img_stage */
     uint32_t path_kind;        /* enum fg_rewrite_kind */
     uint32_t empty;            /* 1: nothing to do at all */
 };

@@ -53,6 +53,7 @@ enum fg_side { FG_SIDE_NONE, FG_SIDE_CLIENT, FG_SIDE_GATEWAY, FG_SIDE_UPSTREAM }
     X(INVALID_FILTER, "invalid_filter", 500, GATEWAY, 0, "a filter of the rule does not exist or is not accepted") \
     X(FILTER_FAILED, "filter_failed", 500, GATEWAY, 0, "a filter raised an exception or gave what it may not")   \
     X(FILTER_TIMEOUT, "filter_timeout", 504, GATEWAY, 0, "a filter did not answer in time, or nobody ran it")    \
+    X(FILTER_REPLY, "filter_reply", 0, NONE, 0, "a filter answered")                                             \
     X(FILTER_OVERLOADED, "filter_overloaded", 503, GATEWAY, 0, "the queue of calls to filters is full")
 
 enum fg_reason {

@@ -1,5 +1,8 @@
 /* The gateway's own answers: one function turns a reason into status, text, log label and counter. */
+#include "fg_filter.h"
 #include "fg_head.h"
+
+#include <stdio.h>
 
 const struct fg_reason_info fg_reasons[FG_R_COUNT] = {
 #define X(name, label, status, side, retryable, text) [FG_R_##name] = {label, text, status, FG_SIDE_##side, retryable},
@@ -31,22 +34,40 @@ const char *fg_parse_name(int64_t error) {
     }
 }
 
-static const char *phrase(unsigned status) { /* RFC 9110 section 15 */
+/* RFC 9110 section 15, RFC 6585. Empty: a client needs none (RFC 9112 section 4). */
+static const char *phrase(unsigned status) {
     switch (status) {
+    case 200: return "OK";
+    case 201: return "Created";
+    case 202: return "Accepted";
+    case 204: return "No Content";
     case 301: return "Moved Permanently";
     case 302: return "Found";
     case 303: return "See Other";
+    case 304: return "Not Modified";
     case 307: return "Temporary Redirect";
     case 308: return "Permanent Redirect";
     case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 402: return "Payment Required";
     case 403: return "Forbidden";
     case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 406: return "Not Acceptable";
     case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 410: return "Gone";
+    case 411: return "Length Required";
+    case 412: return "Precondition Failed";
     case 413: return "Content Too Large";
     case 414: return "URI Too Long";
+    case 415: return "Unsupported Media Type";
     case 417: return "Expectation Failed";
     case 421: return "Misdirected Request";
+    case 422: return "Unprocessable Content";
+    case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";
+    case 451: return "Unavailable For Legal Reasons";
     case 500: return "Internal Server Error";
     case 501: return "Not Implemented";
     case 502: return "Bad Gateway";
@@ -111,22 +132,64 @@ static void begin_reply(struct fg_req *r, struct fg_put *o, int reason, unsigned
     FG_PUT(o, "\r\n");
 }
 
+size_t fg_reply_text(char out[FG_REPLY_TEXT], unsigned status) {
+    return (size_t)snprintf(out, FG_REPLY_TEXT, "%u %s\n", status, phrase(status));
+}
+
 void fg_reply_status(struct fg_req *r, int reason, uint16_t status) {
     struct fg_put o;
+    char text[FG_REPLY_TEXT];
+    if (fg_filter_local_reply(r, reason, status) != FG_FILTER_PASSED)
+        return;
     begin_reply(r, &o, reason, status);
-    size_t len = strlen(phrase(status)) + 5;
+    size_t len = fg_reply_text(text, status);
     FG_PUT(&o, "content-type: text/plain\r\ncontent-length: ");
     fg_put_uint(&o, len);
     FG_PUT(&o, "\r\n");
     put_extra_lines(&o, r->down->e, r);
     FG_PUT(&o, "\r\n");
-    if (r->head.method_token != FG_METHOD_HEAD) {
-        fg_put_uint(&o, status);
-        FG_PUT(&o, " ");
-        fg_put(&o, phrase(status), len - 5);
-        FG_PUT(&o, "\n");
-    }
+    if (r->head.method_token != FG_METHOD_HEAD)
+        fg_put(&o, text, len);
     send_reply(r, &o);
+}
+
+/* The answer of a verdict; false when it does not fit. */
+static bool reply_of(struct fg_req *r, const struct fg_verdict *v, int reason) {
+    const uint8_t *record = (const uint8_t *)v;
+    const struct fg_img_pair *fields = (const void *)(record + v->edits.add.off);
+    struct fg_put o;
+    begin_reply(r, &o, reason, v->status);
+    for (uint32_t i = 0; i < v->edits.add.len; i++) {
+        fg_put_bytes(&o, fg_str(record, fields[i].name));
+        FG_PUT(&o, ": ");
+        fg_put_bytes(&o, fg_str(record, fields[i].value));
+        FG_PUT(&o, "\r\n");
+    }
+    if (v->status != 204 && v->status != 304) {
+        FG_PUT(&o, "content-length: ");
+        fg_put_uint(&o, v->body.len);
+        FG_PUT(&o, "\r\n");
+    }
+    put_extra_lines(&o, r->down->e, r);
+    FG_PUT(&o, "\r\n");
+    if (r->head.method_token != FG_METHOD_HEAD && v->status != 204 && v->status != 304)
+        fg_put_bytes(&o, fg_str(record, v->body));
+    if (o.full)
+        return false;
+    send_reply(r, &o);
+    return true;
+}
+
+void fg_reply_filter(struct fg_req *r, const struct fg_verdict *v) {
+    if (!reply_of(r, v, FG_R_FILTER_REPLY))
+        fg_reply_reason(r, FG_R_FILTER_FAILED);
+}
+
+void fg_reply_local(struct fg_req *r) {
+    struct fg_filtering *x = r->filtering;
+    const struct fg_verdict *v = fg_filter_kept(r, true, NULL);
+    if (v == NULL || !reply_of(r, v, x->reply_reason))
+        fg_reply_status(r, x->reply_reason, x->reply_status); /* which asks nobody a second time */
 }
 
 void fg_reply_reason(struct fg_req *r, int reason) {

@@ -15,6 +15,7 @@ struct fg_up;
 struct fg_generation;
 struct fg_endpoint;
 struct fg_series;
+struct fg_filtering;
 
 /* One direction of a body: takes framing off on one side and puts it on at the other.
  *
@@ -38,7 +39,7 @@ struct fg_flow {
 };
 
 enum fg_req_state {
-    FG_REQ_CONNECTING,  /* waits for a connection */
+    FG_REQ_CONNECTING,  /* waits for a filter, or for a connection */
     FG_REQ_SENDING,     /* request head is handed over; its body may be on the way; no response head yet */
     FG_REQ_RESPONDING,  /* response head is handed over */
     FG_REQ_LOCAL        /* the gateway answers itself */
@@ -56,7 +57,8 @@ struct fg_req {
     const struct fg_img_backend *backend;
     struct fg_endpoint *last_endpoint;
     struct fg_series *series;
-    struct fg_timer timer;          /* response head, backend and request timeouts: the next one due */
+    struct fg_filtering *filtering; /* NULL: no filter plugin was called; see fg_filter.h */
+    struct fg_timer timer;          /* a filter's verdict; response head, backend and request timeouts: the next one due */
     uint64_t began_ns, responded_ns; /* the request's head, and the backend's final one; 0: none */
     uint64_t request_deadline, backend_deadline; /* ms; 0: none */
     uint32_t head_len;
@@ -101,6 +103,7 @@ static inline bool fg_flow_is_empty(const struct fg_flow *f) {
 struct iovec;
 int fg_flow_vectors(struct fg_flow *f, const struct fg_buf *src, struct iovec iov[3]);
 void fg_flow_advance(struct fg_flow *f, struct fg_buf *src, size_t n);
+void fg_flow_take(struct fg_flow *f, struct fg_buf *src, uint32_t n); /* n of the ready bytes have gone elsewhere */
 void fg_flow_discard(struct fg_flow *f, struct fg_buf *src); /* throws away what is ready */
 
 #endif

@@ -45,6 +45,11 @@
     X(turns, counter, "turns of the event loop")                                                  \
     X(slow_turns, counter, "turns that worked for more than 2 ms")                                \
     X(longest_turn_ns, gauge, "longest turn so far")                                              \
+    X(filter_calls, counter, "calls of filter plugins")                                           \
+    X(filter_failures, counter, "calls of filter plugins that failed")                            \
+    X(filter_timeouts, counter, "calls of filter plugins that were not answered in time")         \
+    X(filter_overloads, counter, "calls of filter plugins that found the queue full")             \
+    X(filter_waiting, gauge, "requests that wait for a filter plugin")                            \
     X(py_enter, counter, "times that the engine called into Python")                              \
     X(bytes_received, counter, "bytes of request bodies received")                                \
     X(bytes_sent, counter, "bytes of responses sent")

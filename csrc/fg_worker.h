@@ -181,6 +181,7 @@ struct fg_engine {
     struct fg_control *control;
     struct fg_orphan *orphan;
     struct fg_log *log;
+    struct fg_filters *filters;        /* NULL until a filter plugin is called or attached */
     struct fg_timer drain;
     uint32_t max_connections;
     uint8_t draining;                  /* 0 no, 1 announced (readiness gone), 2 listeners closed */
@@ -254,6 +255,8 @@ void fg_health_free(struct fg_engine *e);
 /* Counts a request and ties it to the generation that is served; false when there is none for its socket. */
 bool fg_exchange_admit(struct fg_req *r);
 void fg_exchange_begin(struct fg_down *d, struct fg_req *r);
+void fg_exchange_act(struct fg_req *r);     /* what the rule says */
+void fg_exchange_forward(struct fg_req *r); /* to the backend that was chosen */
 void fg_exchange_try(struct fg_req *r, bool fresh);
 void fg_exchange_run(struct fg_req *r);
 void fg_exchange_timer(struct fg_req *r);        /* the client connection's timer: is the body moving? */
@@ -262,6 +265,7 @@ void fg_exchange_up_failed(struct fg_req *r, int reason);
 void fg_exchange_abort(struct fg_req *r, int reason); /* the client is gone, or sees its response cut */
 void fg_exchange_fail(struct fg_req *r, int reason);  /* no fault of the endpoint's: answered if that is still possible */
 
+void fg_exchange_drop_up(struct fg_req *r);      /* nothing more is sent to the endpoint or read from it */
 void fg_exchange_finish(struct fg_req *r);       /* logs, counts, gives everything back; the client connection goes on */
 struct fg_req *fg_req_new(struct fg_down *d);    /* NULL: no memory */
 void fg_req_free(struct fg_req *r);              /* with whatever it still holds; counts and logs nothing */

@@ -32,6 +32,7 @@ class Type(IntEnum):
     STOP = 9
     KEEP = 10
     HEALTH = 11
+    PLUGIN = 12
     HELLO = 64
     LISTENING = 65
     UNLISTENED = 66

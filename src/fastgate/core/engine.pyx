@@ -11,6 +11,7 @@ from fastgate.core.http1 cimport (
 )
 from fastgate.core.client_hello cimport client_hello, fg_client_hello
 from fastgate.core.image cimport fg_image, fg_match_query, fg_match_result, image_close, image_open
+from fastgate.core.filters cimport fg_records, prepare_stage, run_filters
 from fastgate.core.router cimport match
 
 cdef extern from "<string.h>" nogil:
@@ -25,6 +26,9 @@ cdef extern from "fg_engine.h" nogil:
     ctypedef void (*close_fn)(fg_image *) noexcept nogil
     ctypedef void (*match_fn)(const fg_image *, uint32_t, const fg_match_query *, fg_match_result *) noexcept nogil
 
+    ctypedef void (*run_filters_fn)(const uint8_t *, size_t, fg_records *) noexcept nogil
+    ctypedef int (*prepare_fn)(uint64_t, const uint8_t *, size_t, char *, size_t) noexcept nogil
+
     ctypedef struct fg_functions "struct fg_functions":
         head_fn parse_request, parse_response, parse_trailers
         chunk_fn next_chunk
@@ -33,6 +37,8 @@ cdef extern from "fg_engine.h" nogil:
         open_fn open_image
         close_fn close_image
         match_fn match
+        run_filters_fn run_filters
+        prepare_fn prepare_stage
 
     ctypedef struct fg_engine_options "struct fg_engine_options":
         int control_fd, stats_fd, log_fd, adopt_fd
@@ -110,6 +116,8 @@ def run(int control_fd, int stats_fd, int log_fd, *, int adopt_fd=-1, uint32_t w
     f.open_image = image_open
     f.close_image = image_close
     f.match = match
+    f.run_filters = run_filters
+    f.prepare_stage = prepare_stage
     o.control_fd, o.stats_fd, o.log_fd, o.adopt_fd = control_fd, stats_fd, log_fd, adopt_fd
     o.build = build
     o.worker, o.workers, o.orphan_timeout, o.memory_limit = worker, workers, orphan_timeout, memory_limit

@@ -63,9 +63,21 @@ cdef bint edits_ok(seg_t s, const fg_img_edits *e) noexcept nogil:
     return pairs_ok(s, e.set) and pairs_ok(s, e.add) and texts_ok(s, e.remove)
 
 
+cdef bint stages_ok(seg_t s, fg_ref array) noexcept nogil:
+    cdef const fg_img_stage *stage
+    cdef uint32_t i
+    if array.len > FG_FILTER_STAGES or not array_ok(s, array, sizeof(fg_img_stage)):
+        return False
+    for i in range(array.len):
+        stage = <const fg_img_stage *>(s.p + array.off) + i
+        if stage.timeout == 0 or stage.phases >> FG_PHASE_COUNT or not text_ok(s, stage.spec):
+            return False
+    return True
+
+
 cdef bint filters_ok(seg_t s, const fg_img_filters *f) noexcept nogil:
     return (edits_ok(s, &f.request) and edits_ok(s, &f.response) and text_ok(s, f.hostname) and text_ok(s, f.path)
-            and f.path_kind <= FG_REWRITE_PREFIX)
+            and f.path_kind <= FG_REWRITE_PREFIX and stages_ok(s, f.stages))
 
 
 # --- tries ------------------------------------------------------------------------------------------------------------------------

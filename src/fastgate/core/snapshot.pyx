@@ -14,15 +14,27 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from fastgate import ir
+from fastgate.stages import stages_of
 from fastgate.core.image cimport (
-    FG_ACTION_FORWARD, FG_ACTION_REDIRECT, FG_ACTION_RESPOND, FG_ENDPOINTS_MAGIC, FG_IMAGE_MAGIC, FG_IMAGE_VERSION,
+    FG_ACTION_FORWARD, FG_PHASE_COUNT, FG_ACTION_REDIRECT, FG_ACTION_RESPOND, FG_ENDPOINTS_MAGIC, FG_IMAGE_MAGIC, FG_IMAGE_VERSION,
     FG_REWRITE_FULL, FG_REWRITE_NONE, FG_REWRITE_PREFIX, FG_SEG_CLUSTERS, FG_SEG_GROUP, FG_SEG_HOSTS, FG_SEG_SOCKETS,
     FG_UPSTREAM_H2C, FG_UPSTREAM_HTTP1, FG_UPSTREAM_WEBSOCKET, fg_candidate, fg_candidates, fg_checksum, fg_condition,
     fg_ep_cluster, fg_ep_endpoint, fg_ep_header, fg_group, fg_hash, fg_hosts, fg_img_backend, fg_img_cluster,
-    fg_img_edits, fg_img_filters, fg_img_header, fg_img_limits, fg_img_listener, fg_img_pair, fg_img_redirect,
+    fg_img_edits, fg_img_filters, fg_img_stage, fg_img_header, fg_img_limits, fg_img_listener, fg_img_pair, fg_img_redirect,
     fg_health_key, fg_img_rule, fg_img_segment, fg_img_socket, fg_img_statuses, fg_name, fg_node, fg_part_hash, fg_ref, fg_slot,
 )
 from fastgate.core.http1 cimport header_token
+
+cdef extern from "fg_phases.h" nogil:
+    """
+    #include "fg_phases.h"
+    static const char *const filter_phases[] = {
+    #define X(NAME, name) name,
+        FG_PHASES(X)
+    #undef X
+    };
+    """
+    const char *const filter_phases[]
 
 cdef extern from "fg_reasons.h" nogil:
     """
@@ -290,6 +302,25 @@ cdef uint32_t _path_kind(object path) except? 255:
     return FG_REWRITE_PREFIX if path.kind is ir.PathKind.PREFIX else FG_REWRITE_FULL
 
 
+_PHASES = {filter_phases[i].decode(): 1 << i for i in range(FG_PHASE_COUNT)}
+
+
+cdef fg_ref _stages(_Segment seg, object plugins) except *:
+    stages = stages_of(plugins)
+    cdef fg_ref array = _array(seg, stages, sizeof(fg_img_stage))
+    cdef fg_img_stage out
+    for i, stage in enumerate(stages):
+        memset(&out, 0, sizeof(out))
+        out.key = key(stage.spec)
+        out.timeout = stage.timeout
+        out.phases = sum(_PHASES[name] for name in stage.phases)
+        out.runs_inline, out.deny = stage.inline, stage.deny
+        if stage.inline:
+            out.spec = seg.text(stage.spec)
+        (<fg_img_stage *>(seg.p + array.off) + <size_t>i)[0] = out
+    return array
+
+
 _NO_FILTERS = ir.Filters()
 
 
@@ -304,6 +335,7 @@ cdef fg_img_filters _filters(_Segment seg, object filters) except *:
     out.hostname = seg.text(filters.hostname or "")
     out.path = seg.text(filters.path.value if filters.path else "")
     out.path_kind = _path_kind(filters.path)
+    out.stages = _stages(seg, filters.plugins)
     return out
 
 

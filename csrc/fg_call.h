@@ -1,0 +1,93 @@
+/* What passes between the engine and filter plugins: calls one way, verdicts back, as flat records.
+ *
+ * Inline stages and the plugin process read and write the same records; the latter over a pair of rings (fg_ring.h). Every
+ * reference is relative to its record's first byte. A verdict's edits have the form of the image's (fg_image.h), so that the
+ * record is their segment.
+ *
+ * Neither side trusts the other: the engine looks at a copy of a verdict, and fg_verdict_ok says whether it is well-formed.
+ */
+#ifndef FG_CALL_H
+#define FG_CALL_H
+
+#include "fg_image.h"
+
+enum { FG_RECORD_CALL = 0x314c4146, FG_RECORD_VERDICT = 0x31564146, FG_RECORD_MAX = 192 * 1024 };
+
+/* X(NAME, name): texts of a call, by the name of the attribute that shows them. */
+#define FG_CALL_TEXTS(X)     \
+    X(METHOD, "method")      \
+    X(SCHEME, "scheme")      \
+    X(AUTHORITY, "authority")\
+    X(HOST, "host")          \
+    X(PATH, "path")          \
+    X(QUERY, "query")        \
+    X(TARGET, "raw_path")    \
+    X(CLIENT, "client_address") \
+    X(ROUTE, "route")        \
+    X(RULE, "rule")          \
+    X(ID, "id")              \
+    X(REASON, "reason")
+
+enum fg_call_text {
+#define X(NAME, name) FG_CALL_##NAME,
+    FG_CALL_TEXTS(X)
+#undef X
+    FG_CALL_TEXT_COUNT
+};
+
+enum { FG_CALL_MORE = 1, /* later calls of this exchange may follow, and END surely does: keep its state */
+       FG_CALL_LAST = 2  /* body phases: the last piece */ };
+
+struct fg_call {
+    uint32_t size;             /* of the record, a multiple of 8 */
+    uint32_t kind;             /* FG_RECORD_CALL */
+    uint64_t exchange;         /* which one; the verdict repeats it */
+    uint64_t stage;            /* fg_img_stage.key */
+    uint64_t deadline_ns;      /* CLOCK_MONOTONIC: an answer after it is not waited for */
+    uint8_t phase;             /* enum fg_phase */
+    uint8_t flags;
+    uint16_t status;           /* of the response */
+    uint16_t client_port;
+    uint16_t has_query;        /* a query may be empty */
+    uint64_t received, sent;   /* LOG: bytes of the request body and of the response */
+    uint64_t duration_ns;      /* LOG: since the request head was complete */
+    struct fg_ref text[FG_CALL_TEXT_COUNT];
+    struct fg_ref fields;          /* of fg_field: the request's, offsets relative to the record */
+    struct fg_ref response_fields; /* the same of the response */
+    struct fg_ref request_edits;   /* bytes: verdicts of earlier stages on the request, back to back */
+    struct fg_ref response_edits;
+    struct fg_ref body;            /* LOCAL_REPLY: that the gateway would send; body phases: a piece of it */
+};
+
+enum fg_outcome {
+    FG_OUTCOME_CONTINUE,
+    FG_OUTCOME_REPLY,   /* the exchange is answered with `status`, the fields in edits.add, and `body` */
+    FG_OUTCOME_FAILED,  /* a filter that may not be skipped failed */
+    FG_OUTCOME_REPLACE  /* body phases: `body` is sent in the place of the piece */
+};
+
+struct fg_verdict {
+    uint32_t size;             /* of the record, a multiple of 8 */
+    uint32_t kind;             /* FG_RECORD_VERDICT */
+    uint64_t exchange;
+    uint8_t phase;
+    uint8_t outcome;           /* enum fg_outcome */
+    uint16_t status;           /* REPLY; or of the response, 0: kept */
+    uint32_t reserved;
+    struct fg_img_edits edits; /* of the request or of the response, whichever the phase is about */
+    struct fg_ref target;      /* path and query that go upstream; len 0: kept */
+    struct fg_ref authority;   /* the same for Host */
+    struct fg_ref body;        /* REPLY, REPLACE */
+};
+
+struct fg_records { /* records back to back, in memory of malloc's */
+    uint8_t *p;
+    size_t len, cap;
+};
+int fg_records_add(struct fg_records *a, const void *record, size_t size); /* 0 or -1 */
+
+/* Is this a whole, well-formed verdict that may go onto the wire: references inside of it, names that are tokens and do not
+ * frame or route, values without line ends? `record` has `size` bytes and is not shared with anybody. */
+bool fg_verdict_ok(const uint8_t *record, size_t size);
+
+#endif

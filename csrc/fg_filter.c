@@ -1,0 +1,591 @@
+/* The way of an exchange through its stages. A stage that cannot be called, fails or is late ends the exchange when the image
+ * says deny, and is passed over otherwise. */
+#include "fg_filter.h"
+#include "fg_head.h"
+#include "fg_ring.h"
+#include "fg_table.h"
+
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct fg_filters {
+    struct fg_io io;                 /* the socket beside the rings; fd -1: there is no plugin process */
+    struct fg_engine *e;
+    struct fg_rings *rings;
+    struct fg_records calls, verdicts; /* inline: of this turn */
+    struct fg_filtering **slots;     /* by number: in use, or NULL */
+    uint32_t nslots, first_free;     /* no slot before first_free is free */
+    uint32_t sequence;
+};
+
+static struct fg_filters *filters_of(struct fg_engine *e) {
+    if (e->filters == NULL && (e->filters = calloc(1, sizeof *e->filters)) != NULL) {
+        e->filters->e = e;
+        e->filters->io.fd = -1;
+    }
+    return e->filters;
+}
+
+/* --- numbers of exchanges --------------------------------------------------------------------------------------------------- */
+
+static int take_slot(struct fg_filters *f, struct fg_filtering *x) {
+    uint32_t i = f->first_free;
+    while (i < f->nslots && f->slots[i])
+        i++;
+    if (i == f->nslots) {
+        uint32_t n = f->nslots ? f->nslots * 2 : 64;
+        struct fg_filtering **p = realloc(f->slots, n * sizeof *p);
+        if (p == NULL)
+            return -1;
+        memset(p + f->nslots, 0, (n - f->nslots) * sizeof *p);
+        f->slots = p;
+        f->nslots = n;
+    }
+    f->slots[i] = x;
+    f->first_free = i + 1;
+    x->slot = i;
+    x->sequence = ++f->sequence;
+    return 0;
+}
+
+static uint64_t number_of(const struct fg_filtering *x) {
+    return (uint64_t)x->sequence << 32 | x->slot;
+}
+
+static struct fg_filtering *find(const struct fg_filters *f, uint64_t number) {
+    uint32_t slot = (uint32_t)number;
+    struct fg_filtering *x = slot < f->nslots ? f->slots[slot] : NULL;
+    return x && number_of(x) == number ? x : NULL;
+}
+
+static struct fg_filtering *filtering_of(struct fg_req *r) {
+    struct fg_filters *f = filters_of(r->down->e);
+    if (f == NULL || r->filtering)
+        return r->filtering;
+    struct fg_filtering *x = calloc(1, sizeof *x);
+    if (x == NULL || take_slot(f, x) < 0) {
+        free(x);
+        return NULL;
+    }
+    x->r = r;
+    return r->filtering = x;
+}
+
+/* --- calls ---------------------------------------------------------------------------------------------------------------------- */
+
+static struct fg_ref put_ref(struct fg_put *o, const uint8_t *record, const void *p, size_t n) {
+    struct fg_ref ref = {(uint32_t)(o->at - record), (uint32_t)n};
+    fg_put(o, p, n);
+    return ref;
+}
+
+static void align(struct fg_put *o, const uint8_t *record) {
+    static const uint8_t zero[8];
+    fg_put(o, zero, -(size_t)(o->at - record) & 7);
+}
+
+/* The fields that go on, with the head they point into behind them. */
+static struct fg_ref put_fields(struct fg_put *o, const uint8_t *record, const struct fg_h1_head *h, const uint8_t *base,
+                                size_t head_len) {
+    align(o, record);
+    struct fg_ref ref = {(uint32_t)(o->at - record), 0};
+    for (uint16_t i = 0; i < h->nfields; i++) {
+        if (h->fields[i].flags & FG_FIELD_DROP)
+            continue;
+        fg_put(o, &h->fields[i], sizeof h->fields[i]);
+        ref.len++;
+    }
+    uint32_t head = (uint32_t)(o->at - record);
+    fg_put(o, base, head_len);
+    if (o->full)
+        return ref;
+    struct fg_field *f = (void *)(record + ref.off);
+    for (uint32_t i = 0; i < ref.len; i++) {
+        f[i].name += head;
+        f[i].value += head;
+    }
+    return ref;
+}
+
+static struct fg_ref put_kept(struct fg_put *o, const uint8_t *record, const struct fg_filtering *x, bool response) {
+    const uint8_t *p = x->kept.p;
+    uint32_t n = fg_buf_len(&x->kept), split = x->request_kept;
+    align(o, record);
+    return response ? put_ref(o, record, p + split, n - split) : put_ref(o, record, p, split);
+}
+
+static void put_texts(struct fg_put *o, struct fg_call *c, struct fg_req *r) {
+    const uint8_t *record = (const uint8_t *)c, *base = r->down->in.p, *seg = r->match.seg;
+    const struct fg_h1_head *h = &r->head;
+#define TEXT(name, p, n) c->text[FG_CALL_##name] = put_ref(o, record, (p), (n))
+    TEXT(METHOD, base + h->method.off, h->method.len);
+    TEXT(SCHEME, "http", 4);
+    TEXT(AUTHORITY, base + h->authority.off, h->authority.len);
+    TEXT(HOST, r->host, r->host_len);
+    TEXT(PATH, base + h->path.off, r->path_len);
+    TEXT(QUERY, base + h->query.off, h->query.off ? h->query.len : 0);
+    TEXT(TARGET, base + h->target.off, h->target.len);
+    c->has_query = h->query.off != 0;
+    c->text[FG_CALL_CLIENT].off = (uint32_t)(o->at - record);
+    fg_put_address(o, &r->down->peer, false);
+    c->text[FG_CALL_CLIENT].len = (uint32_t)(o->at - record) - c->text[FG_CALL_CLIENT].off;
+    if (r->match.rule && r->gen) {
+        TEXT(ROUTE, seg + r->match.rule->route.off, r->match.rule->route.len);
+        TEXT(RULE, seg + r->match.rule->name.off, r->match.rule->name.len);
+    }
+    uint16_t at = h->first[FG_H_X_REQUEST_ID];
+    if (r->request_id_len)
+        TEXT(ID, r->request_id, r->request_id_len);
+    else if (at)
+        TEXT(ID, base + r->fields[at - 1].value, r->fields[at - 1].value_len);
+    const char *reason = fg_reasons[r->filtering->reply_reason ? r->filtering->reply_reason : r->reason].name;
+    TEXT(REASON, reason, strlen(reason));
+#undef TEXT
+}
+
+/* Writes a call into the engine's scratch. Its size, or 0 when it is larger than a record may be. */
+static uint32_t write_call(struct fg_req *r, int phase, const struct fg_img_stage *stage, struct fg_bytes response,
+                           const struct fg_buf *piece, bool last) {
+    struct fg_engine *e = r->down->e;
+    struct fg_filtering *x = r->filtering;
+    struct fg_call *c = (void *)e->scratch;
+    struct fg_put o = {e->scratch + sizeof *c, e->scratch + FG_RECORD_MAX, false};
+    memset(c, 0, sizeof *c);
+    c->kind = FG_RECORD_CALL;
+    c->exchange = number_of(x);
+    c->stage = stage->key;
+    c->deadline_ns = e->loop.now_ns + stage->timeout * 1000000ull;
+    c->phase = (uint8_t)phase;
+    c->flags = phase != FG_PHASE_END && stage->phases >> phase > 1 ? FG_CALL_MORE : 0;
+    if (piece && !last)
+        c->flags = FG_CALL_MORE;
+    c->client_port = r->down->peer.port;
+    if (phase != FG_PHASE_END) {
+        put_texts(&o, c, r);
+        c->fields = put_fields(&o, e->scratch, &r->head, r->down->in.p, r->head_len);
+        c->request_edits = put_kept(&o, e->scratch, x, false);
+    }
+    if (phase == FG_PHASE_LOCAL_REPLY) {
+        char text[FG_REPLY_TEXT];
+        c->status = x->reply_status;
+        c->body = put_ref(&o, e->scratch, text, fg_reply_text(text, x->reply_status));
+        c->response_edits = put_kept(&o, e->scratch, x, true);
+    }
+    if (piece) {
+        c->flags |= last ? FG_CALL_LAST : 0;
+        c->body = put_ref(&o, e->scratch, piece->p ? fg_buf_data(piece) : e->scratch, fg_buf_len(piece));
+    }
+    if (phase == FG_PHASE_LOG) {
+        c->status = r->status;
+        c->received = r->request.bytes;
+        c->sent = r->sent;
+        c->duration_ns = e->loop.now_ns - r->began_ns;
+    }
+    if (response.len) {
+        c->status = e->response.status;
+        c->response_fields = put_fields(&o, e->scratch, &e->response, response.p, response.len);
+        c->response_edits = put_kept(&o, e->scratch, x, true);
+    }
+    align(&o, e->scratch);
+    c->size = (uint32_t)(o.at - e->scratch);
+    return o.full ? 0 : c->size;
+}
+
+static void wake(struct fg_filters *f) {
+    if (fg_ring_must_wake(&f->rings->calls))
+        (void)!send(f->io.fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* full: it will wake up anyway */
+}
+
+/* Hands the call in the scratch over: 0, or the reason why nobody takes it. */
+static int deliver(struct fg_filters *f, const struct fg_img_stage *stage, uint32_t size) {
+    if (size == 0)
+        return FG_R_FILTER_FAILED;
+    if (stage->runs_inline)
+        return f->e->f.run_filters && fg_records_add(&f->calls, f->e->scratch, size) == 0 ? 0 : FG_R_FILTER_FAILED;
+    if (f->io.fd < 0)
+        return FG_R_FILTER_TIMEOUT;
+    if (!fg_ring_put(&f->rings->calls, f->e->scratch, size))
+        return FG_R_FILTER_OVERLOADED;
+    wake(f);
+    return 0;
+}
+
+/* --- from stage to stage ------------------------------------------------------------------------------------------------------ */
+
+void fg_filter_count(struct fg_engine *e, int reason) {
+    struct fg_counters *c = &e->stats->c;
+    c->filter_failures += reason == FG_R_FILTER_FAILED;
+    c->filter_timeouts += reason == FG_R_FILTER_TIMEOUT;
+    c->filter_overloads += reason == FG_R_FILTER_OVERLOADED;
+}
+
+/* Responses, also local ones, meet the last stage first. */
+static struct fg_img_stage *stage_at(struct fg_filtering *x) {
+    return &x->stages[x->then >= FG_THEN_RESPOND ? x->nstages - 1 - x->at : x->at];
+}
+
+static bool next_stage(struct fg_filtering *x) {
+    while (x->at < x->nstages && !(stage_at(x)->phases >> x->phase & 1))
+        x->at++;
+    return x->at < x->nstages;
+}
+
+int fg_filter_call(struct fg_req *r, int phase, unsigned stage, struct fg_bytes response, const struct fg_buf *piece, bool last) {
+    struct fg_engine *e = r->down->e;
+    struct fg_filtering *x = r->filtering;
+    const struct fg_img_stage *s = &x->stages[stage];
+    int reason = deliver(e->filters, s, write_call(r, phase, s, response, piece, last));
+    e->stats->c.filter_calls++;
+    if (reason) {
+        fg_filter_count(e, reason);
+        return reason;
+    }
+    uint32_t bit = 1u << stage;
+    x->told = ((const struct fg_call *)e->scratch)->flags & FG_CALL_MORE ? x->told | bit : x->told & ~bit;
+    return 0;
+}
+
+/* Calls stages until one is waited for or none is left. `response`: its head, in that phase. */
+static enum fg_filter_result advance(struct fg_req *r, struct fg_bytes response) {
+    struct fg_engine *e = r->down->e;
+    struct fg_filtering *x = r->filtering;
+    for (; next_stage(x); x->at++) {
+        const struct fg_img_stage *stage = stage_at(x);
+        int reason = fg_filter_call(r, x->phase, (unsigned)(stage - x->stages), response, NULL, false);
+        if (reason == 0) {
+            x->waiting = true;
+            e->stats->c.filter_waiting++;
+            fg_timer_at(&e->loop.wheel, &r->timer, fg_now_ms(&e->loop) + stage->timeout);
+            return FG_FILTER_WAITS;
+        }
+        if (stage->deny && x->then != FG_THEN_REPLY) {
+            fg_reply_reason(r, reason);
+            return FG_FILTER_OVER;
+        }
+    }
+    return FG_FILTER_PASSED;
+}
+
+enum fg_filter_result fg_filter_request(struct fg_req *r, const struct fg_img_filters *f, enum fg_filter_then then) {
+    if (f->stages.len == 0)
+        return FG_FILTER_PASSED;
+    struct fg_filtering *x = filtering_of(r);
+    if (x == NULL || x->nstages + f->stages.len > FG_FILTER_STAGES) {
+        fg_reply_reason(r, x ? FG_R_FILTER_FAILED : FG_R_OVERLOADED);
+        return FG_FILTER_OVER;
+    }
+    memcpy(x->stages + x->nstages, r->match.seg + f->stages.off, f->stages.len * sizeof *x->stages);
+    x->at = x->nstages;
+    x->nstages += (uint8_t)f->stages.len;
+    x->phase = FG_PHASE_REQUEST;
+    x->then = (uint8_t)then;
+    return advance(r, (struct fg_bytes){0});
+}
+
+enum fg_filter_result fg_filter_response(struct fg_req *r, struct fg_bytes head) {
+    struct fg_filtering *x = r->filtering;
+    if (x == NULL || x->responded)
+        return FG_FILTER_PASSED;
+    if (x->phase != FG_PHASE_RESPONSE) {
+        x->phase = FG_PHASE_RESPONSE;
+        x->then = FG_THEN_RESPOND;
+        x->at = 0;
+    }
+    enum fg_filter_result result = advance(r, head);
+    if (result == FG_FILTER_PASSED)
+        x->responded = true;
+    return result;
+}
+
+static void stop_waiting(struct fg_req *r) {
+    struct fg_filtering *x = r->filtering;
+    x->waiting = false;
+    r->down->e->stats->c.filter_waiting--;
+    fg_timer_clear(&r->timer);
+}
+
+/* Nobody waits for the verdict any more: END stops the stage. */
+static void give_up(struct fg_req *r) {
+    struct fg_filtering *x = r->filtering;
+    x->told |= 1u << (stage_at(x) - x->stages);
+    stop_waiting(r);
+}
+
+enum fg_filter_result fg_filter_local_reply(struct fg_req *r, int reason, uint16_t status) {
+    struct fg_filtering *x = r->filtering;
+    uint32_t phases = 0;
+    if (x == NULL || x->reply_reason || r->gen == NULL)
+        return FG_FILTER_PASSED;
+    for (unsigned i = 0; i < x->nstages; i++)
+        phases |= x->stages[i].phases;
+    if (!(phases >> FG_PHASE_LOCAL_REPLY & 1))
+        return FG_FILTER_PASSED;
+    if (x->waiting) /* for what is of no use any more */
+        give_up(r);
+    fg_exchange_drop_up(r);
+    r->state = FG_REQ_CONNECTING; /* nothing moves until the verdict is there */
+    x->reply_reason = (uint8_t)reason;
+    x->reply_status = status;
+    x->phase = FG_PHASE_LOCAL_REPLY;
+    x->then = FG_THEN_REPLY;
+    x->at = 0;
+    x->kept.end = x->request_kept; /* what was done to a response that is not sent */
+    return advance(r, (struct fg_bytes){0});
+}
+
+static void go_on(struct fg_req *r) {
+    struct fg_filtering *x = r->filtering;
+    if (x->then == FG_THEN_RESPOND) {
+        fg_exchange_run(r); /* which comes to fg_filter_response again, with the head at hand */
+        return;
+    }
+    if (advance(r, (struct fg_bytes){0}) != FG_FILTER_PASSED)
+        return;
+    if (x->then == FG_THEN_ACT)
+        fg_exchange_act(r);
+    else if (x->then == FG_THEN_FORWARD)
+        fg_exchange_forward(r);
+    else
+        fg_reply_local(r);
+}
+
+/* --- verdicts ------------------------------------------------------------------------------------------------------------------- */
+
+/* The stage that is waited for gives none. */
+static void fail(struct fg_req *r, int reason) {
+    struct fg_filtering *x = r->filtering;
+    bool deny = stage_at(x)->deny && x->then != FG_THEN_REPLY;
+    if (reason == FG_R_FILTER_TIMEOUT) /* it may be working yet: END stops it */
+        x->told |= 1u << (stage_at(x) - x->stages);
+    stop_waiting(r);
+    fg_filter_count(r->down->e, reason);
+    if (deny) {
+        fg_reply_reason(r, reason);
+        return;
+    }
+    x->at++;
+    go_on(r);
+}
+
+static int keep(struct fg_req *r, const struct fg_verdict *v) {
+    struct fg_filtering *x = r->filtering;
+    if (x->then == FG_THEN_REPLY && v->outcome != FG_OUTCOME_REPLY)
+        return 0;
+    if (x->then == FG_THEN_REPLY)
+        x->kept.end = x->request_kept; /* the last one counts, which has seen the one before */
+    bool plain = v->edits.set.len == 0 && v->edits.add.len == 0 && v->edits.remove.len == 0;
+    if (v->outcome == FG_OUTCOME_CONTINUE && plain && v->status == 0 && v->target.len == 0 && v->authority.len == 0)
+        return 0;
+    if (fg_buf_reserve(&r->down->e->pool, &x->kept, x->kept.end + v->size) < 0)
+        return -1;
+    memcpy(x->kept.p + x->kept.end, v, v->size);
+    x->kept.end += v->size;
+    if (x->phase == FG_PHASE_REQUEST)
+        x->request_kept += v->size;
+    return 0;
+}
+
+/* `record` is the engine's own copy. */
+static void take_verdict(struct fg_engine *e, const uint8_t *record, size_t size) {
+    const struct fg_verdict *v = (const void *)record;
+    bool ok = fg_verdict_ok(record, size);
+    struct fg_filtering *x = size >= sizeof *v ? find(e->filters, v->exchange) : NULL;
+    if (x && ok && (v->phase == FG_PHASE_REQUEST_BODY || v->phase == FG_PHASE_RESPONSE_BODY)) {
+        fg_filter_body_verdict(x->r, v);
+        return;
+    }
+    if (x == NULL || !x->waiting || v->phase != x->phase)
+        return; /* too late: that was answered */
+    struct fg_req *r = x->r;
+    if (!ok || v->outcome == FG_OUTCOME_REPLACE || v->outcome == FG_OUTCOME_FAILED) {
+        fail(r, FG_R_FILTER_FAILED);
+        return;
+    }
+    if (v->outcome == FG_OUTCOME_REPLY && x->then != FG_THEN_REPLY) {
+        stop_waiting(r);
+        fg_reply_filter(r, v);
+        return;
+    }
+    if (keep(r, v) < 0) {
+        fail(r, FG_R_FILTER_FAILED);
+        return;
+    }
+    stop_waiting(r);
+    x->at++;
+    go_on(r);
+}
+
+const struct fg_verdict *fg_filter_kept(const struct fg_req *r, bool response, const struct fg_verdict *v) {
+    const struct fg_filtering *x = r->filtering;
+    if (x == NULL || x->kept.p == NULL)
+        return NULL;
+    const uint8_t *p = x->kept.p, *end = p + (response ? x->kept.end : x->request_kept);
+    const uint8_t *next = v ? (const uint8_t *)v + v->size : response ? p + x->request_kept : p;
+    return next < end ? (const void *)next : NULL;
+}
+
+void fg_filter_log(struct fg_req *r) {
+    struct fg_filtering *x = r->filtering;
+    if (x->waiting)
+        give_up(r);
+    for (unsigned i = 0; i < x->nstages; i++)
+        if (x->stages[i].phases >> FG_PHASE_LOG & 1)
+            (void)fg_filter_call(r, FG_PHASE_LOG, i, (struct fg_bytes){0}, NULL, false);
+}
+
+void fg_filter_expired(struct fg_req *r) {
+    fail(r, FG_R_FILTER_TIMEOUT);
+}
+
+void fg_filter_end(struct fg_req *r) {
+    struct fg_filtering *x = r->filtering;
+    struct fg_engine *e = r->down->e;
+    struct fg_filters *f = e->filters;
+    if (x->waiting)
+        give_up(r);
+    fg_filter_body_end(x);
+    for (unsigned i = 0; i < x->nstages; i++) {
+        const struct fg_img_stage *stage = &x->stages[i];
+        if (x->told >> i & 1)
+            (void)deliver(f, stage, write_call(r, FG_PHASE_END, stage, (struct fg_bytes){0}, NULL, false)); /* not passed: its deadline ends it */
+    }
+    fg_buf_release(&e->pool, &x->kept);
+    f->slots[x->slot] = NULL;
+    if (x->slot < f->first_free)
+        f->first_free = x->slot;
+    r->filtering = NULL;
+    free(x);
+}
+
+/* --- images ------------------------------------------------------------------------------------------------------------------------ */
+
+static int prepare_stages(const struct fg_functions *f, const uint8_t *seg, struct fg_ref stages, char *why, size_t why_size) {
+    const struct fg_img_stage *s = (const void *)(seg + stages.off);
+    for (uint32_t i = 0; i < stages.len; i++)
+        if (s[i].runs_inline && f->prepare_stage &&
+            f->prepare_stage(s[i].key, seg + s[i].spec.off, s[i].spec.len, why, why_size) < 0)
+            return -1;
+    return 0;
+}
+
+int fg_filter_prepare(const struct fg_functions *f, const struct fg_image *image, char *why, size_t why_size) {
+    for (uint32_t i = 0; i < image->nsegments; i++) {
+        const uint8_t *seg = image->base + image->dir[i].offset;
+        if (image->dir[i].kind != FG_SEG_GROUP)
+            continue;
+        const struct fg_ref rules = ((const struct fg_group *)seg)->rules;
+        for (uint32_t j = 0; j < rules.len; j++) {
+            const struct fg_img_rule *rule = (const struct fg_img_rule *)(seg + rules.off) + j;
+            const struct fg_img_backend *backends = (const void *)(seg + rule->backends.off);
+            if (prepare_stages(f, seg, rule->filters.stages, why, why_size) < 0)
+                return -1;
+            for (uint32_t k = 0; k < rule->backends.len; k++)
+                if (prepare_stages(f, seg, backends[k].filters.stages, why, why_size) < 0)
+                    return -1;
+        }
+    }
+    return 0;
+}
+
+/* --- who answers ------------------------------------------------------------------------------------------------------------------ */
+
+void fg_filter_run_inline(struct fg_engine *e) {
+    struct fg_filters *f = e->filters;
+    while (f->calls.len) {
+        struct fg_records calls = f->calls, verdicts = f->verdicts;
+        f->calls = f->verdicts = (struct fg_records){0}; /* the verdicts cause calls of the next round */
+        verdicts.len = 0;
+        e->stats->c.py_enter++;
+        e->f.run_filters(calls.p, calls.len, &verdicts);
+        for (size_t at = 0; at < verdicts.len;) {
+            const struct fg_verdict *v = (const void *)(verdicts.p + at);
+            take_verdict(e, verdicts.p + at, v->size);
+            at += v->size;
+        }
+        calls.len = 0;
+        if (f->calls.p == NULL)
+            f->calls = calls;
+        else
+            free(calls.p);
+        f->verdicts = verdicts;
+    }
+}
+
+/* Everybody who waits for the plugin process waits in vain. */
+static void lose(struct fg_filters *f) {
+    if (f->io.fd >= 0)
+        fg_loop_close(&f->e->loop, &f->e->pool, &f->io);
+    if (f->rings)
+        munmap(f->rings, sizeof *f->rings);
+    f->rings = NULL;
+    for (uint32_t i = 0; i < f->nslots; i++) {
+        if (f->slots[i] && f->slots[i]->waiting && !stage_at(f->slots[i])->runs_inline)
+            fail(f->slots[i]->r, FG_R_FILTER_FAILED);
+        else if (f->slots[i])
+            fg_filter_body_lose(f->slots[i]->r);
+    }
+}
+
+static void take_verdicts(struct fg_filters *f) {
+    struct fg_engine *e = f->e;
+    uint8_t *copy = malloc(FG_RECORD_MAX); /* take_verdict uses the scratch */
+    int64_t n = copy ? 0 : -1;
+    while (copy && f->rings && (n = fg_ring_take(&f->rings->verdicts, copy, FG_RECORD_MAX)) > 0)
+        take_verdict(e, copy, (size_t)n);
+    free(copy);
+    if (n < 0)
+        lose(f);
+}
+
+static void filters_run(struct fg_io *io) {
+    struct fg_filters *f = fg_container_of(io, struct fg_filters, io);
+    char wakes[64];
+    ssize_t n = recv(io->fd, wakes, sizeof wakes, MSG_DONTWAIT);
+    do
+        take_verdicts(f);
+    while (f->rings && !fg_ring_sleep(&f->rings->verdicts));
+    if (f->rings && (io->hup || n == 0))
+        lose(f);
+}
+
+void fg_filter_attach(struct fg_engine *e, int rings_fd, int socket_fd) {
+    struct fg_filters *f = filters_of(e);
+    struct stat st;
+    void *rings = MAP_FAILED;
+    if (f)
+        lose(f);
+    if (f && socket_fd >= 0 && rings_fd >= 0 && fstat(rings_fd, &st) == 0 && (size_t)st.st_size >= sizeof(struct fg_rings))
+        rings = mmap(NULL, sizeof(struct fg_rings), PROT_READ | PROT_WRITE, MAP_SHARED, rings_fd, 0);
+    if (rings_fd >= 0)
+        close(rings_fd);
+    if (rings == MAP_FAILED) {
+        if (socket_fd >= 0)
+            close(socket_fd);
+        return;
+    }
+    f->rings = rings;
+    f->io = (struct fg_io){.fd = socket_fd, .run = filters_run};
+    if (fg_loop_add(&e->loop, &f->io, EPOLLIN | EPOLLRDHUP) < 0)
+        lose(f);
+    while (f->rings && !fg_ring_sleep(&f->rings->verdicts))
+        take_verdicts(f);
+}
+
+void fg_filter_free(struct fg_engine *e) {
+    struct fg_filters *f = e->filters;
+    if (f == NULL)
+        return;
+    if (f->io.fd >= 0)
+        close(f->io.fd);
+    if (f->rings)
+        munmap(f->rings, sizeof *f->rings);
+    free(f->calls.p);
+    free(f->verdicts.p);
+    free(f->slots);
+    free(f);
+    e->filters = NULL;
+}

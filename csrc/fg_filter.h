@@ -1,0 +1,105 @@
+/* Exchanges on rules with filter plugins: which stage is called next, and what its verdict does. See fg_call.h. */
+#ifndef FG_FILTER_H
+#define FG_FILTER_H
+
+#include "fg_call.h"
+#include "fg_worker.h"
+
+/* Where an exchange of the request phase goes on when a phase has passed all of its stages. */
+enum fg_filter_then { FG_THEN_ACT, FG_THEN_FORWARD, FG_THEN_RESPOND /* the response phase */, FG_THEN_REPLY /* a local reply */ };
+
+/* One direction of a body that stages see: taken piece by piece from the exchange's flow, and sent by a flow of its own. */
+struct fg_filter_body {
+    struct fg_filtering *x;
+    struct fg_timer timer;          /* for the verdict on the piece */
+    struct fg_flow flow;            /* of what the stages made of it; it is sent from `out` */
+    struct fg_buf out, piece;       /* `piece` is with stage `at` */
+    uint8_t phase, at;
+    bool active, waiting;
+    bool last;                      /* the piece is the last one */
+    bool taken;                     /* and so is nothing left to take */
+};
+
+/* Of an exchange, from its first call to its end; owned by fg_req. */
+struct fg_filtering {
+    struct fg_filtering *next;      /* free list, or the inline calls of this turn */
+    struct fg_req *r;
+    uint32_t slot, sequence;        /* together the number of the exchange in calls */
+    uint8_t nstages, at;            /* `at`: the stage that is called now or next */
+    uint8_t phase, then;
+    bool waiting;                   /* for the verdict of stages[at] */
+    bool responded;                 /* the response phase is through */
+    uint8_t reply_reason;           /* of a local reply that stages are asked about; 0: none yet */
+    uint16_t reply_status;
+    uint32_t told;                  /* bit by stage: it holds state of this exchange, until END */
+    struct fg_img_stage stages[FG_FILTER_STAGES];
+    struct fg_buf kept;             /* verdicts with edits: of the request first, then of the response */
+    uint32_t request_kept;          /* bytes of `kept` that are about the request */
+    struct fg_filter_body body[2];  /* of the request, of the response */
+};
+
+enum fg_filter_result {
+    FG_FILTER_PASSED, /* nothing was to be called, or nothing that is waited for */
+    FG_FILTER_WAITS,  /* r goes on by itself */
+    FG_FILTER_OVER    /* r is answered, and gone */
+};
+
+/* Makes the inline filters that an image names. On a helper thread. 0, or -1 with a sentence in `why`. */
+int fg_filter_prepare(const struct fg_functions *f, const struct fg_image *image, char *why, size_t why_size);
+
+/* Calls the stages of `f` that have the request phase; the exchange goes on at `then`. */
+enum fg_filter_result fg_filter_request(struct fg_req *r, const struct fg_img_filters *f, enum fg_filter_then then);
+
+/* Calls the stages that have the response phase, the last one first; e->response is parsed from `head`. */
+enum fg_filter_result fg_filter_response(struct fg_req *r, struct fg_bytes head);
+
+/* Asks the stages that have the phase about an answer of the gateway's own. FG_FILTER_PASSED: it is sent as it is. */
+enum fg_filter_result fg_filter_local_reply(struct fg_req *r, int reason, uint16_t status);
+
+/* --- bodies, fg_filter_body.c. `response`: which one --- */
+
+/* Does a stage see the body that travels as `framing`? It is sent chunked then, or until the close. */
+bool fg_filter_body_start(struct fg_req *r, bool response, int framing, int out);
+
+static inline struct fg_filter_body *fg_filter_body_of(const struct fg_req *r, bool response) {
+    return r->filtering && r->filtering->body[response].active ? &r->filtering->body[response] : NULL;
+}
+
+/* Hands the stages what has been decoded, when they have nothing else. 1: something moved; 0; -1: the exchange is over. */
+int fg_filter_body_pump(struct fg_req *r, bool response);
+void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v); /* well-formed or of an outcome FAILED */
+void fg_filter_body_lose(struct fg_req *r);                                /* the plugin process is gone */
+void fg_filter_body_end(struct fg_filtering *x);
+
+/* fg_filter.c, for it: one call of a stage. 0, or the reason why nobody takes it. */
+int fg_filter_call(struct fg_req *r, int phase, unsigned stage, struct fg_bytes response, const struct fg_buf *piece, bool last);
+
+/* Tells the stages that have the log phase that the exchange has ended; before anything of it is given back. */
+void fg_filter_log(struct fg_req *r);
+
+static inline bool fg_filter_waits(const struct fg_req *r) {
+    return r->filtering && r->filtering->waiting;
+}
+
+void fg_filter_count(struct fg_engine *e, int reason); /* a call that came to nothing */
+void fg_filter_expired(struct fg_req *r); /* the verdict did not come in time */
+void fg_filter_end(struct fg_req *r);     /* tells stages that hold state, and gives everything back */
+
+/* fg_reply.c: answers the client as a verdict says; answers as `reply_reason` or the kept verdict says. */
+void fg_reply_filter(struct fg_req *r, const struct fg_verdict *v);
+void fg_reply_local(struct fg_req *r);
+enum { FG_REPLY_TEXT = 64 };
+size_t fg_reply_text(char out[FG_REPLY_TEXT], unsigned status); /* the body of a local reply, its length */
+
+/* The next kept verdict about the request (or the response) behind `v`; NULL for the first. NULL: there is none. */
+const struct fg_verdict *fg_filter_kept(const struct fg_req *r, bool response, const struct fg_verdict *v);
+
+/* Inline stages: every call of the turn that ended, in one batch; again until there is none. */
+void fg_filter_run_inline(struct fg_engine *e);
+
+/* The plugin process: rings in a memfd, and the socket beside them. Takes both descriptors. What waits for the one before is
+ * treated as if that were dead. */
+void fg_filter_attach(struct fg_engine *e, int rings_fd, int socket_fd);
+void fg_filter_free(struct fg_engine *e);
+
+#endif

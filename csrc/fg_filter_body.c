@@ -1,0 +1,175 @@
+/* Bodies on their way through the stages that see them, a piece at a time: the next one is taken when what became of the one
+ * before is on its way, so that neither the rings nor this worker hold more than that. */
+#include "fg_filter.h"
+
+enum { PIECE = FG_BUF_LARGE };
+
+static struct fg_img_stage *stage_of(struct fg_filter_body *b) { /* responses meet the last stage first */
+    struct fg_filtering *x = b->x;
+    return &x->stages[b->phase == FG_PHASE_RESPONSE_BODY ? x->nstages - 1 - b->at : b->at];
+}
+
+static bool seen_by_next(struct fg_filter_body *b) {
+    while (b->at < b->x->nstages && !(stage_of(b)->phases >> b->phase & 1))
+        b->at++;
+    return b->at < b->x->nstages;
+}
+
+static void fail(struct fg_filter_body *b, int reason);
+
+static void expired(struct fg_timer *t) {
+    fail(fg_container_of(t, struct fg_filter_body, timer), FG_R_FILTER_TIMEOUT);
+}
+
+bool fg_filter_body_start(struct fg_req *r, bool response, int framing, int out) {
+    struct fg_filtering *x = r->filtering;
+    if (x == NULL || framing == FG_FRAMING_NONE)
+        return false;
+    struct fg_filter_body *b = &x->body[response];
+    b->x = x;
+    b->phase = response ? FG_PHASE_RESPONSE_BODY : FG_PHASE_REQUEST_BODY;
+    b->timer.fire = expired;
+    b->at = 0;
+    b->active = seen_by_next(b);
+    fg_flow_start(&b->flow, FG_FRAMING_NONE, out, 0);
+    b->flow.whole = b->flow.sent = false;
+    return b->active;
+}
+
+/* The piece has passed all stages. */
+static int finish_piece(struct fg_filter_body *b) {
+    struct fg_pool *pool = &b->x->r->down->e->pool;
+    uint32_t n = fg_buf_len(&b->piece);
+    if (n) {
+        if (b->out.p)
+            fg_buf_compact(&b->out);
+        if (fg_buf_reserve(pool, &b->out, b->out.end + n) < 0)
+            return -1;
+        memcpy(b->out.p + b->out.end, fg_buf_data(&b->piece), n);
+        b->out.end += n;
+        b->flow.ready += n;
+    }
+    fg_buf_release(pool, &b->piece);
+    if (b->last) {
+        b->flow.whole = true;
+        b->flow.sent = b->flow.ready == 0 && b->flow.out != FG_FRAMING_CHUNKED;
+    }
+    return 0;
+}
+
+/* Sends the piece from stage to stage. 0: it waits or has passed all of them; or the reason to give the exchange up. */
+static int pass(struct fg_filter_body *b) {
+    struct fg_req *r = b->x->r;
+    for (; seen_by_next(b); b->at++) {
+        struct fg_img_stage *stage = stage_of(b);
+        int reason = fg_filter_call(r, b->phase, (unsigned)(stage - b->x->stages), (struct fg_bytes){0}, &b->piece, b->last);
+        if (reason == 0) {
+            b->waiting = true;
+            fg_timer_at(&r->down->e->loop.wheel, &b->timer, fg_now_ms(&r->down->e->loop) + stage->timeout);
+            return 0;
+        }
+        if (stage->deny)
+            return reason;
+    }
+    return finish_piece(b) < 0 ? FG_R_OVERLOADED : 0;
+}
+
+/* Takes a piece of what is decoded; false: there is none now. */
+static bool take_piece(struct fg_filter_body *b, struct fg_flow *f, struct fg_buf *src) {
+    uint32_t n = f->ready < PIECE ? f->ready : PIECE;
+    if (n == 0 && !f->whole)
+        return false;
+    if (n && fg_buf_reserve(&b->x->r->down->e->pool, &b->piece, n) < 0)
+        return false;
+    if (n) {
+        memcpy(b->piece.p, fg_buf_data(src), n);
+        b->piece.end = n;
+        fg_flow_take(f, src, n);
+    }
+    b->last = b->taken = f->whole && f->ready == 0;
+    return true;
+}
+
+int fg_filter_body_pump(struct fg_req *r, bool response) {
+    struct fg_filter_body *b = fg_filter_body_of(r, response);
+    struct fg_flow *f = response ? &r->response : &r->request;
+    struct fg_buf *src = response ? &r->up->in : &r->down->in;
+    f->sent = b->flow.sent;
+    if (b->waiting || b->taken || b->flow.ready || !take_piece(b, f, src))
+        return 0;
+    r->body_begun |= !response;
+    b->at = 0;
+    int reason = pass(b);
+    if (reason) {
+        fg_exchange_fail(r, reason);
+        return -1;
+    }
+    return 1;
+}
+
+static void go_on(struct fg_filter_body *b) {
+    struct fg_req *r = b->x->r;
+    int reason = pass(b);
+    if (reason)
+        fg_exchange_fail(r, reason);
+    else if (!b->waiting)
+        fg_exchange_run(r);
+}
+
+static void fail(struct fg_filter_body *b, int reason) {
+    struct fg_req *r = b->x->r;
+    b->waiting = false;
+    fg_timer_clear(&b->timer);
+    fg_filter_count(r->down->e, reason);
+    if (stage_of(b)->deny) {
+        fg_exchange_fail(r, reason);
+        return;
+    }
+    b->at++;
+    go_on(b);
+}
+
+static int replace(struct fg_filter_body *b, const struct fg_verdict *v) {
+    struct fg_bytes with = fg_str((const uint8_t *)v, v->body);
+    fg_buf_release(&b->x->r->down->e->pool, &b->piece);
+    if (with.len == 0)
+        return 0;
+    if (fg_buf_reserve(&b->x->r->down->e->pool, &b->piece, (uint32_t)with.len) < 0)
+        return -1;
+    memcpy(b->piece.p, with.p, with.len);
+    b->piece.end = (uint32_t)with.len;
+    return 0;
+}
+
+void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v) {
+    struct fg_filter_body *b = fg_filter_body_of(r, v->phase == FG_PHASE_RESPONSE_BODY);
+    if (b == NULL || !b->waiting)
+        return;
+    if (v->outcome == FG_OUTCOME_FAILED || v->outcome == FG_OUTCOME_REPLY ||
+        (v->outcome == FG_OUTCOME_REPLACE && replace(b, v) < 0)) {
+        fail(b, FG_R_FILTER_FAILED);
+        return;
+    }
+    b->waiting = false;
+    fg_timer_clear(&b->timer);
+    b->at++;
+    go_on(b);
+}
+
+void fg_filter_body_lose(struct fg_req *r) {
+    uint64_t sequence = r->filtering->sequence;
+    for (int response = 0; response < 2 && r->filtering && r->filtering->sequence == sequence; response++) {
+        struct fg_filter_body *b = fg_filter_body_of(r, response);
+        if (b && b->waiting && !stage_of(b)->runs_inline)
+            fail(b, FG_R_FILTER_FAILED);
+    }
+}
+
+void fg_filter_body_end(struct fg_filtering *x) {
+    struct fg_engine *e = x->r->down->e;
+    for (unsigned i = 0; i < 2; i++) {
+        fg_timer_stop(&e->loop.wheel, &x->body[i].timer);
+        fg_buf_release(&e->pool, &x->body[i].out);
+        fg_buf_release(&e->pool, &x->body[i].piece);
+    }
+}

@@ -1,0 +1,58 @@
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+CONTINUE: int
+REPLY: int
+FAILED: int
+REPLACE: int
+PHASES: tuple[str, ...]
+END: int
+TEXTS: dict[str, int]
+RINGS_SIZE: int
+RECORD_MAX: int
+
+_Pairs: TypeAlias = Sequence[tuple[str, str]]
+
+class Call:
+    exchange: int
+    stage: int
+    phase: int
+    deadline: float
+    more: bool
+    status: int
+    client_port: int
+    has_query: bool
+    received: int
+    sent: int
+    duration: float
+    body: bytes
+    last: bool
+    def __init__(self, data: bytes) -> None: ...
+    def text(self, which: int) -> str: ...
+    def fields(self, response: bool = False) -> list[tuple[str, str]]: ...
+    def edits(
+        self, response: bool = False
+    ) -> list[tuple[list[tuple[str, str]], list[tuple[str, str]], list[str], str, str, int, bytes]]: ...
+
+def verdict(
+    exchange: int,
+    phase: int,
+    outcome: int = ...,
+    *,
+    status: int = 0,
+    replace: _Pairs = (),
+    add: _Pairs = (),
+    remove: Sequence[str] = (),
+    target: str = "",
+    authority: str = "",
+    body: bytes = b"",
+) -> bytes: ...
+
+class Rings:
+    def __init__(self, fd: int) -> None: ...
+    def take(self) -> Call | None: ...
+    def put(self, record: bytes) -> bool: ...
+    def sleep(self) -> bool: ...
+    def must_wake(self) -> bool: ...
+
+def set_inline(inline: Any) -> None: ...

@@ -1,0 +1,367 @@
+"""Calls and verdicts of filter plugins as Python values, and the rings that carry them (csrc/fg_call.h, csrc/fg_ring.h)."""
+
+import mmap
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset, strlen
+
+from fastgate.core.http1 cimport fg_field
+from fastgate.core.image cimport fg_img_edits, fg_img_pair, fg_ref
+
+cdef extern from "fg_call.h" nogil:
+    """
+    #include "fg_call.h"
+    static const char *const filter_phases[] = {
+    #define X(NAME, name) name,
+        FG_PHASES(X)
+    #undef X
+    };
+    static const char *const filter_texts[] = {
+    #define X(NAME, name) name,
+        FG_CALL_TEXTS(X)
+    #undef X
+    };
+    """
+    enum: FG_RECORD_CALL, FG_RECORD_VERDICT, FG_RECORD_MAX, FG_PHASE_COUNT, FG_PHASE_END, FG_CALL_TEXT_COUNT, FG_CALL_MORE, FG_CALL_LAST
+    enum: FG_OUTCOME_CONTINUE, FG_OUTCOME_REPLY, FG_OUTCOME_FAILED, FG_OUTCOME_REPLACE
+    const char *const filter_phases[]
+    const char *const filter_texts[]
+
+    ctypedef struct fg_call "struct fg_call":
+        uint32_t size, kind
+        uint64_t exchange, stage, deadline_ns
+        uint8_t phase, flags
+        uint16_t status, client_port, has_query
+        uint64_t received, sent, duration_ns
+        fg_ref text[1]
+        fg_ref fields, response_fields, request_edits, response_edits, body
+
+    ctypedef struct fg_verdict "struct fg_verdict":
+        uint32_t size, kind
+        uint64_t exchange
+        uint8_t phase, outcome
+        uint16_t status
+        fg_img_edits edits
+        fg_ref target, authority, body
+
+    int fg_records_add(fg_records *a, const void *record, size_t size)
+    bint fg_verdict_ok(const uint8_t *record, size_t size)
+
+cdef extern from "fg_ring.h" nogil:
+    ctypedef struct fg_ring "struct fg_ring":
+        pass
+    ctypedef struct fg_rings "struct fg_rings":
+        fg_ring calls, verdicts
+    bint fg_ring_put(fg_ring *r, const void *record, uint32_t size)
+    int64_t fg_ring_take(fg_ring *r, uint8_t *out, uint32_t cap)
+    bint fg_ring_sleep(fg_ring *r)
+    bint fg_ring_must_wake(fg_ring *r)
+
+CONTINUE, REPLY, FAILED, REPLACE = FG_OUTCOME_CONTINUE, FG_OUTCOME_REPLY, FG_OUTCOME_FAILED, FG_OUTCOME_REPLACE
+PHASES = tuple(filter_phases[i].decode() for i in range(FG_PHASE_COUNT))
+END = FG_PHASE_END
+TEXTS = {filter_texts[i].decode(): i for i in range(FG_CALL_TEXT_COUNT)}
+RINGS_SIZE = sizeof(fg_rings)
+RECORD_MAX = FG_RECORD_MAX
+
+
+cdef class Call:
+    """A call record. What it holds is decoded when it is asked for.
+
+    Attributes:
+        exchange: its number, for the verdict.
+        stage: key of the stage that is called.
+        phase: position in PHASES, or END.
+        deadline: monotonic time in seconds after which nobody waits.
+        more: the exchange's state is needed until END.
+        status: of the response; 0 in phases without one.
+        client_port: the client's.
+        has_query: whether the target has a query, which may be empty.
+        received, sent: bytes of the request body and of the response, in the log phase.
+        duration: seconds since the request head was complete, in the log phase.
+        body: of a local reply; a piece of it in the body phases.
+        last: the piece is the last one.
+    """
+
+    cdef bytes data
+    cdef const fg_call *c
+
+    def __cinit__(self, bytes data):
+        self.data = data
+        self.c = <const fg_call *><const char *>data
+        if len(data) < <Py_ssize_t>sizeof(fg_call) or self.c.size != len(data) or self.c.kind != FG_RECORD_CALL:
+            raise ValueError("not a call record")
+
+    @property
+    def exchange(self):
+        return self.c.exchange
+
+    @property
+    def stage(self):
+        return self.c.stage
+
+    @property
+    def phase(self):
+        return self.c.phase
+
+    @property
+    def deadline(self):
+        return self.c.deadline_ns * 1e-9
+
+    @property
+    def more(self):
+        return (self.c.flags & FG_CALL_MORE) != 0
+
+    @property
+    def status(self):
+        return self.c.status
+
+    @property
+    def client_port(self):
+        return self.c.client_port
+
+    @property
+    def has_query(self):
+        return self.c.has_query != 0
+
+    @property
+    def last(self):
+        return (self.c.flags & FG_CALL_LAST) != 0
+
+    @property
+    def received(self):
+        return self.c.received
+
+    @property
+    def sent(self):
+        return self.c.sent
+
+    @property
+    def duration(self):
+        return self.c.duration_ns * 1e-9
+
+    @property
+    def body(self):
+        return (<const char *>self.data)[self.c.body.off:self.c.body.off + self.c.body.len]
+
+    def text(self, int which):
+        """Return one of TEXTS, by its number."""
+        if not 0 <= which < FG_CALL_TEXT_COUNT:
+            raise IndexError(which)
+        return text_at(self.data, self.c.text[which])
+
+    def fields(self, bint response=False):
+        """Return the fields of the request or of the response, names as spelt, in the order of arrival."""
+        cdef fg_ref r = self.c.response_fields if response else self.c.fields
+        cdef const fg_field *f = <const fg_field *>(<const char *>self.data + r.off)
+        cdef uint32_t i
+        return [(text_at(self.data, fg_ref(f[i].name, f[i].name_len)), text_at(self.data, fg_ref(f[i].value, f[i].value_len)))
+                for i in range(r.len)]
+
+    def edits(self, bint response=False):
+        """Return what earlier stages did to the request or to the response: (set, add, remove, target, authority, status,
+        body)."""
+        cdef fg_ref r = self.c.response_edits if response else self.c.request_edits
+        cdef uint32_t at = r.off
+        out = []
+        while at < r.off + r.len:
+            out.append(edits_at(self.data, at))
+            at += (<const fg_verdict *>(<const char *>self.data + at)).size
+        return out
+
+
+cdef str text_at(bytes data, fg_ref r):
+    return (<const char *>data)[r.off:r.off + r.len].decode("latin-1")
+
+
+cdef tuple edits_at(bytes data, uint32_t at):
+    cdef const fg_verdict *v = <const fg_verdict *>(<const char *>data + at)
+    return (pairs_at(data, at, v.edits.set), pairs_at(data, at, v.edits.add), names_at(data, at, v.edits.remove),
+            text_at(data, fg_ref(at + v.target.off, v.target.len)),
+            text_at(data, fg_ref(at + v.authority.off, v.authority.len)), v.status,
+            (<const char *>data)[at + v.body.off:at + v.body.off + v.body.len])
+
+
+cdef list pairs_at(bytes data, uint32_t base, fg_ref r):
+    cdef const fg_img_pair *p = <const fg_img_pair *>(<const char *>data + base + r.off)
+    cdef uint32_t i
+    return [(text_at(data, fg_ref(base + p[i].name.off, p[i].name.len)),
+             text_at(data, fg_ref(base + p[i].value.off, p[i].value.len))) for i in range(r.len)]
+
+
+cdef list names_at(bytes data, uint32_t base, fg_ref r):
+    cdef const fg_ref *p = <const fg_ref *>(<const char *>data + base + r.off)
+    cdef uint32_t i
+    return [text_at(data, fg_ref(base + p[i].off, p[i].len)) for i in range(r.len)]
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------------------
+
+cdef class _Writer:
+    """Texts behind the fixed parts of a record."""
+
+    cdef bytearray out
+    cdef size_t at
+
+    cdef fg_ref text(self, object s):
+        cdef fg_ref r
+        cdef bytes data = s if isinstance(s, bytes) else s.encode("latin-1")
+        r.off, r.len = <uint32_t>len(self.out), <uint32_t>len(data)
+        self.out += data
+        return r
+
+    cdef fg_ref pairs(self, object items):
+        cdef fg_ref array, name, value
+        cdef size_t record
+        array.off, array.len = <uint32_t>self.at, <uint32_t>len(items)
+        for n, v in items:
+            name, value = self.text(n), self.text(v)
+            record = self.at
+            (<fg_img_pair *>(<char *>self.out + record)).name = name
+            (<fg_img_pair *>(<char *>self.out + record)).value = value
+            self.at += sizeof(fg_img_pair)
+        return array
+
+    cdef fg_ref names(self, object items):
+        cdef fg_ref array, name
+        array.off, array.len = <uint32_t>self.at, <uint32_t>len(items)
+        for n in items:
+            name = self.text(n)
+            (<fg_ref *>(<char *>self.out + self.at))[0] = name
+            self.at += sizeof(fg_ref)
+        return array
+
+
+def verdict(uint64_t exchange, int phase, int outcome=FG_OUTCOME_CONTINUE, *, int status=0, replace=(), add=(), remove=(),
+            target="", authority="", bytes body=b""):
+    """Return a verdict record.
+
+    Args:
+        exchange: of the call.
+        phase: of the call.
+        outcome: CONTINUE, REPLY, FAILED, or REPLACE in body phases.
+        status: of a REPLY, or what the response's becomes; 0 keeps it.
+        replace, add: pairs of names and values, `str` in Latin-1: fields in the place of those of the same name, and beside
+            them; those of a REPLY are in `add`.
+        remove: names.
+        target: path and query that go upstream; "" keeps them.
+        authority: Host that goes upstream; "" keeps it.
+        body: of a REPLY or REPLACE.
+
+    Raises:
+        ValueError: it is larger than a record may be, or a name, a value or the target may not be sent.
+        UnicodeEncodeError: a text is not Latin-1.
+    """
+    cdef fg_verdict v
+    cdef _Writer w = _Writer()
+    cdef size_t fixed = sizeof(fg_verdict) + sizeof(fg_img_pair) * (len(replace) + len(add)) + sizeof(fg_ref) * len(remove)
+    memset(&v, 0, sizeof(v))
+    w.out = bytearray(fixed)
+    w.at = sizeof(fg_verdict)
+    v.kind = FG_RECORD_VERDICT
+    v.exchange, v.phase, v.outcome, v.status = exchange, phase, outcome, status
+    v.edits.set = w.pairs(replace)
+    v.edits.add = w.pairs(add)
+    v.edits.remove = w.names(remove)
+    v.target, v.authority, v.body = w.text(target), w.text(authority), w.text(body)
+    w.out += bytes(-len(w.out) & 7)
+    if len(w.out) > FG_RECORD_MAX:
+        raise ValueError(f"what a filter returned has {len(w.out)} bytes; {FG_RECORD_MAX} are possible")
+    v.size = <uint32_t>len(w.out)
+    memcpy(<char *>w.out, &v, sizeof(v))
+    if not fg_verdict_ok(<const uint8_t *><char *>w.out, v.size):
+        raise ValueError("what a filter returned may not be sent")
+    return bytes(w.out)
+
+
+# --- rings ------------------------------------------------------------------------------------------------------------------------
+
+cdef class Rings:
+    """The plugin process's end of the rings: takes calls, puts verdicts. One thread at a time."""
+
+    cdef object map
+    cdef fg_rings *rings
+    cdef bytearray copy
+
+    def __init__(self, fd):
+        cdef uint8_t[::1] view
+        self.map = mmap.mmap(fd, sizeof(fg_rings))
+        view = self.map
+        self.rings = <fg_rings *>&view[0]
+        self.copy = bytearray(FG_RECORD_MAX)
+
+    def take(self):
+        """Return the next Call, or None. ValueError: the ring is broken."""
+        cdef int64_t n = fg_ring_take(&self.rings.calls, <uint8_t *><char *>self.copy, FG_RECORD_MAX)
+        if n < 0:
+            raise ValueError("the ring of calls is broken")
+        return Call((<char *>self.copy)[:n]) if n else None
+
+    def put(self, bytes record):
+        """Put a verdict; False when there is no room now."""
+        return fg_ring_put(&self.rings.verdicts, <const char *>record, <uint32_t>len(record))
+
+    def sleep(self):
+        """Ask to be woken; False when a call is there already."""
+        return fg_ring_sleep(&self.rings.calls)
+
+    def must_wake(self):
+        """Whether the engine waits to be woken for what was put."""
+        return fg_ring_must_wake(&self.rings.verdicts)
+
+
+# --- inline -----------------------------------------------------------------------------------------------------------------------
+
+_inline = None  # an object with prepare(key, spec) and run(call); set on first use
+
+
+def set_inline(inline):
+    """Let this object run the inline stages of every engine of this process."""
+    global _inline
+    _inline = inline
+
+
+cdef object inline():
+    if _inline is None:
+        from fastgate.plugins.inline import Inline
+
+        set_inline(Inline())
+    return _inline
+
+
+cdef void run_filters(const uint8_t *calls, size_t n, fg_records *verdicts) noexcept nogil:
+    """Run calls that lie back to back. A call without verdict times out: what raises here was no filter's fault."""
+    with gil:
+        run_calls(calls, n, verdicts)
+
+
+cdef void run_calls(const uint8_t *calls, size_t n, fg_records *verdicts) noexcept:
+    cdef size_t at = 0
+    cdef const fg_call *c
+    cdef bytes out
+    runner = inline()
+    while at < n:
+        c = <const fg_call *>(calls + at)
+        found = runner.run(Call((<const char *>c)[:c.size]))
+        at += c.size
+        if found is not None:
+            out = found
+            fg_records_add(verdicts, <const char *>out, len(out))
+
+
+cdef int prepare_stage(uint64_t key, const uint8_t *spec, size_t n, char *why, size_t why_size) noexcept nogil:
+    """Make the filters of an inline stage. 0, or -1 with a sentence in `why`."""
+    with gil:
+        return prepare(key, (<const char *>spec)[:n], why, why_size)
+
+
+cdef int prepare(uint64_t key, bytes spec, char *why, size_t why_size) noexcept:
+    cdef bytes text
+    try:
+        inline().prepare(key, spec)
+        return 0
+    except BaseException as e:
+        text = str(e).encode()[:why_size - 1]
+        memcpy(why, <const char *>text, len(text))
+        why[len(text)] = 0
+        return -1

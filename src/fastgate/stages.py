@@ -1,0 +1,72 @@
+"""The filter plugins of a rule or backend as stages: runs of consecutive ones that execute in the same way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from fastgate.ir import Ir, Plugin
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one call runs.
+
+    Attributes:
+        spec: JSON of the plugins, by which workers and the plugin process make them; equal for equal plugins.
+        timeout: ms, of one call.
+        deny: nobody is served when the stage does not answer.
+        inline: it runs on the worker's own thread.
+        phases: those that a plugin of it has.
+    """
+
+    spec: str
+    timeout: int
+    deny: bool
+    inline: bool
+    phases: frozenset[str]
+
+
+def stages_of(plugins: Iterable[Plugin]) -> tuple[Stage, ...]:
+    """Return the stages of a list of plugins."""
+    return tuple(_stage(list(group)) for _, group in groupby(plugins, lambda plugin: plugin.inline))
+
+
+def _stage(plugins: list[Plugin]) -> Stage:
+    documents = [{**asdict(plugin), "phases": sorted(plugin.phases)} for plugin in plugins]
+    return Stage(
+        spec=json.dumps(documents, sort_keys=True, separators=(",", ":")),
+        timeout=sum(plugin.timeout for plugin in plugins),
+        deny=any(plugin.deny for plugin in plugins),
+        inline=plugins[0].inline,
+        phases=frozenset().union(*(plugin.phases for plugin in plugins)),
+    )
+
+
+def offloaded(config: Ir) -> Iterator[Stage]:
+    """Every stage of a configuration that plugin processes run, once for each place where it stands."""
+    for plugins in _lists(config):
+        for stage in stages_of(plugins):
+            if not stage.inline:
+                yield stage
+
+
+def _lists(config: Ir) -> Iterator[tuple[Plugin, ...]]:
+    rules = {
+        id(match.rule): match.rule
+        for socket in config.sockets
+        for listener in socket.listeners
+        for host in listener.hosts
+        for match in host.matches
+    }
+    for rule in rules.values():
+        if rule.filters.plugins:
+            yield rule.filters.plugins
+        for backend in getattr(rule.action, "backends", ()):
+            if backend.filters.plugins:
+                yield backend.filters.plugins
