@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fastgate.control import Message, Type
 from fastgate.health import Health
 from fastgate.listeners import Listeners
+from fastgate.plugin_processes import PluginProcesses
 from fastgate.publication import ApplyError, Publication
 from fastgate.supervision import Supervisor
 from fastgate.workers import Options
@@ -76,6 +77,7 @@ class ListenerManager:
         self._supervisor.on_health = self._health_changed
         self._listeners = Listeners(dict(ports or {}), workers)
         self._publication = Publication()
+        self.plugins = PluginProcesses(threads=threads)
         self.health = Health()
         self._before: tuple[Ir, Table] | None = None  # what is gone back to
         self._lock = asyncio.Lock()
@@ -104,6 +106,7 @@ class ListenerManager:
 
     def leave(self) -> None:
         """Leave workers and sockets to a successor. `resume` takes them back."""
+        self.plugins.leave()
         self._supervisor.leave()
 
     async def resume(self, timeout: float) -> None:  # noqa: ASYNC109 - the workers keep it
@@ -137,7 +140,9 @@ class ListenerManager:
 
     async def stop(self) -> None:
         """End the workers at once and close every socket."""
+        self.plugins.leave()
         await self._supervisor.stop()
+        await self.plugins.stop()
         self._listeners.close()
         self._publication.close()
         self._before = None
@@ -219,11 +224,13 @@ class ListenerManager:
         """Endpoints of added clusters, the image, sockets, then the removal of what is unused."""
         served, workers = self._publication, self._supervisor.live()
         await served.set_endpoints({**served.endpoints, **endpoints}, workers)
+        await self.plugins.prepare(config, workers)
         await served.publish(config, workers, self._supervisor.committed)
         self._listeners.bind(config)
         await self._listeners.settle(self._supervisor.live(), self._supervisor.away)
         await self._listeners.close_all_but({s.key for s in config.sockets}, self._supervisor.live())
         await served.set_endpoints(endpoints, self._supervisor.live())
+        await self.plugins.settle(config, self._supervisor.live())
 
     def _follow_health(self, changes: int) -> None:
         """Note what is checked now. A worker that was late may have missed what changed since `changes`: it is told."""
@@ -236,6 +243,7 @@ class ListenerManager:
 
     async def _return(self, worker: Worker) -> None:
         async with self._lock:
+            await self.plugins.equip(worker)
             await self._publication.equip(worker)
             self._supervisor.returned(worker)
             self.health.tell(worker)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     Table = dict[str, tuple[Endpoint, ...]]
 
 
+PREPARE_TIMEOUT = 30.0  # seconds: a worker may have to import the filters that it runs
+
+
 class ApplyError(Exception):
     """The workers did not take a configuration; the one before is still served."""
 
@@ -63,7 +66,9 @@ class Publication:
         generation = self._generations
         fd = snapshot.seal(self._builder.build(config, generation), "fastgate-image")
         try:
-            await every(w.ask(Message(Type.PREPARE, generation), Type.PREPARED, fd) for w in workers)
+            await every(
+                w.ask(Message(Type.PREPARE, generation), Type.PREPARED, fd, timeout=PREPARE_TIMEOUT) for w in workers
+            )
         except (Gone, WorkerError) as e:
             for worker in workers:
                 worker.send(Message(Type.ABORT, generation))
@@ -90,7 +95,9 @@ class Publication:
         if self._version:
             await worker.ask(Message(Type.ENDPOINTS, self._version), Type.ENDPOINTS_SET, self._endpoints_fd)
         if self.generation:
-            await worker.ask(Message(Type.PREPARE, self.generation), Type.PREPARED, self._image_fd)
+            await worker.ask(
+                Message(Type.PREPARE, self.generation), Type.PREPARED, self._image_fd, timeout=PREPARE_TIMEOUT
+            )
             await worker.ask(Message(Type.COMMIT, self.generation), Type.COMMITTED)
 
     def close(self) -> None:

@@ -81,12 +81,12 @@ class Worker:
         """Send what has no answer."""
         self._channel.send(message, *fds)
 
-    async def ask(self, message: Message, answer: Type, *fds: int) -> None:
+    async def ask(self, message: Message, answer: Type, *fds: int, timeout: float = ANSWER_TIMEOUT) -> None:  # noqa: ASYNC109 - the worker is killed then
         """Send a message and wait for its answer.
 
         Raises:
             WorkerError: the worker answered FAILED.
-            Gone: the worker ended, or was silent for ANSWER_TIMEOUT and was killed.
+            Gone: the worker ended, or was silent for `timeout` seconds and was killed.
         """
         if not self.alive:
             raise Gone
@@ -94,7 +94,7 @@ class Worker:
         self._waiting[answer, message.key, message.slot] = waiting
         self.send(message, *fds)
         try:
-            await asyncio.wait_for(waiting, ANSWER_TIMEOUT)
+            await asyncio.wait_for(waiting, timeout)
         except TimeoutError:
             self.runner.kill()
             raise Gone from None

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import resource
 import select
 import socket
@@ -146,9 +147,10 @@ class Backend:
         self.listener.close()
 
 
-def forward(*clusters: str, filters: ir.Filters = ir.Filters(), **timeouts: int) -> ir.Rule:
+def forward(*clusters: str, filters: ir.Filters = ir.Filters(), index: int = 0, **timeouts: int) -> ir.Rule:
+    """A rule; two that are not the same need an index each."""
     backends = tuple(ir.WeightedBackend(1, c) for c in clusters or ("c",))
-    return ir.Rule("HTTPRoute/ns/r/0", "HTTPRoute/ns/r", "", ir.Forward(backends, **timeouts), filters)
+    return ir.Rule(f"HTTPRoute/ns/r/{index}", "HTTPRoute/ns/r", "", ir.Forward(backends, **timeouts), filters)
 
 
 def config(
@@ -282,6 +284,12 @@ def no_descriptors(pid: int):
         yield
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+def pss(pid: int) -> int:
+    """KiB that a process has in memory, its share of shared pages included."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[1])
 
 
 def fields(head: bytes) -> dict[str, str]:

@@ -7,7 +7,7 @@ import math
 import re
 import time
 from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 from fastgate.plugins.stale import stale
 
@@ -76,6 +76,20 @@ class LogFields(MutableMapping[str, "str | int | float | bool"]):
         return f"LogFields({self._fields!r})"
 
 
+class Outcome(NamedTuple):
+    """How an exchange ended.
+
+    Attributes:
+        duration: seconds since the request's head was complete.
+        bytes_received: of the request's body.
+        bytes_sent: of the response, its head included.
+    """
+
+    duration: float
+    bytes_received: int
+    bytes_sent: int
+
+
 class Context:
     """One request's surroundings. Its filters that run in the same way, all Offloaded or all Inline, share one.
 
@@ -86,9 +100,10 @@ class Context:
         request_id: as `Request.id`.
         traceparent: of the request (W3C Trace Context), "" without one.
         counts: what `count` has added up so far.
+        outcome: how the request ended, in `on_log`; None before.
     """
 
-    __slots__ = ("_deadline", "_log", "_state", "counts", "filter", "request_id", "traceparent")
+    __slots__ = ("_deadline", "_log", "_state", "counts", "filter", "outcome", "request_id", "traceparent")
 
     def __init__(
         self,
@@ -97,6 +112,7 @@ class Context:
         request_id: str = "",
         traceparent: str = "",
         deadline: float = math.inf,
+        outcome: Outcome | None = None,
     ) -> None:
         """Make a context without an engine, for tests.
 
@@ -105,11 +121,13 @@ class Context:
             request_id: see above.
             traceparent: see above.
             deadline: on the clock of `time.monotonic`.
+            outcome: see above.
         """
         self.filter = filter
         self.request_id = request_id
         self.traceparent = traceparent
         self.counts: dict[str, int] = {}
+        self.outcome = outcome
         self._deadline = deadline
         self._log: LogFields | None = None
         self._state: dict[StateKey[Any], Any] = {}

@@ -1,0 +1,268 @@
+"""Plugin processes: one beside each worker that needs one, watched, and replaced when it dies or hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastgate.control import Message, Type
+from fastgate.core import filters, snapshot
+from fastgate.stages import offloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastgate.ir import Ir
+    from fastgate.plugins.discovery import Catalog
+    from fastgate.workers import Worker
+
+log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT = 10.0  # seconds for filters to be imported and started
+LOOK = 0.25  # seconds between two looks at the processes
+STUCK = 1.0  # seconds after which a process that does not answer is killed
+MAX_BACK_OFF = 10.0  # seconds between attempts to replace a process that keeps dying
+_FORGIVEN = 30.0  # seconds of life after which a death is the first one again
+
+
+class PluginProcesses:
+    """The plugin processes of one manager. Every method belongs to its event loop."""
+
+    def __init__(self, *, threads: bool, memory_limit: int = 0, catalog: Catalog | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            threads: run them as threads of this process, beside workers that are threads.
+            memory_limit: bytes of address space of a process; 0 for no limit.
+            catalog: of filters, for threads; None for what is installed.
+        """
+        self._threads = threads
+        self._memory_limit = memory_limit
+        self._catalog = catalog
+        self._beside: dict[Worker, _Beside] = {}
+        self._left: list[_Beside] = []
+        self._specs: dict[int, str] = {}
+
+    @property
+    def restarts(self) -> int:
+        """How many processes have been replaced."""
+        return sum(beside.restarts for beside in self._beside.values())
+
+    async def prepare(self, config: Ir, workers: Iterable[Worker]) -> None:
+        """Let these workers have what a configuration needs, beside what is served."""
+        needed = {snapshot.key(stage.spec): stage.spec for stage in offloaded(config)}
+        self._specs = {**self._specs, **needed}
+        await self._configure(workers)
+
+    async def settle(self, config: Ir, workers: Iterable[Worker]) -> None:
+        """Stop what no served configuration needs."""
+        needed = {snapshot.key(stage.spec): stage.spec for stage in offloaded(config)}
+        if needed != self._specs:
+            self._specs = needed
+            await self._configure(workers)
+
+    async def equip(self, worker: Worker) -> None:
+        """Let a new worker have what is served."""
+        await self._configure([worker])
+
+    async def _configure(self, workers: Iterable[Worker]) -> None:
+        for worker in [worker for worker in self._beside if not worker.alive]:
+            beside = self._beside.pop(worker)
+            beside.close()
+            self._left.append(beside)
+        if self._specs:
+            for worker in workers:
+                if worker not in self._beside and worker.alive:
+                    self._beside[worker] = _Beside(self, worker)
+        await asyncio.gather(*(beside.configure(self._specs) for beside in self._beside.values()))
+
+    def leave(self) -> None:
+        """Let go of all of them: each ends with its worker, or when a successor gives that one another."""
+        for beside in self._beside.values():
+            beside.close()
+        self._left += self._beside.values()
+        self._beside.clear()
+        self._specs = {}
+
+    async def stop(self) -> None:
+        """End all of them, whose workers have ended."""
+        self.leave()
+        await asyncio.gather(*(beside.ended() for beside in self._left))
+        self._left.clear()
+
+    def launch(self, rings_fd: int, wake: socket.socket, channel: socket.socket) -> subprocess.Popen[bytes] | None:
+        """Start one; the descriptors stay the caller's."""
+        fds = (rings_fd, wake.fileno(), channel.fileno())
+        if self._threads:
+            copies = [os.dup(fd) for fd in fds]
+            threading.Thread(target=_serve, args=(copies, self._catalog), name="fastgate-plugins", daemon=True).start()
+            return None
+        command = [sys.executable, "-m", "fastgate.plugins.process", *map(str, fds), str(self._memory_limit)]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("NOTIFY_")}
+        here = str(Path(__file__).resolve().parents[1])
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, environment.get("PYTHONPATH")]))
+        return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, env=environment)
+
+
+class _Beside:
+    """The plugin process of one worker, and those that take its place."""
+
+    def __init__(self, processes: PluginProcesses, worker: Worker) -> None:
+        self.restarts = 0
+        self._processes = processes
+        self._worker = worker
+        self._specs: dict[int, str] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._numbers = 0
+        self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._closed = False
+        self._task = asyncio.ensure_future(self._keep())
+        self._there = asyncio.Event()
+        self._answered = asyncio.Event()
+
+    async def configure(self, specs: dict[int, str]) -> None:
+        """Let it run these stages. What cannot be run is logged, and its calls fail."""
+        self._specs = specs
+        try:
+            await asyncio.wait_for(self._there.wait(), ANSWER_TIMEOUT)
+            await self._tell()
+        except (TimeoutError, ConnectionError):
+            log.error("the plugin process of worker %d does not answer", self._worker.number)  # noqa: TRY400 - its own log says why
+
+    def close(self) -> None:
+        """Let go of it; it ends with its worker."""
+        self._closed = True
+        self._task.cancel()
+
+    async def ended(self) -> None:
+        """Wait for its end, and bring it about when it does not come by itself."""
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._process is None:
+            return
+        wait = asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+        try:
+            await asyncio.wait_for(asyncio.shield(wait), STUCK)
+        except TimeoutError:
+            self._process.kill()
+            await wait
+
+    async def _tell(self) -> None:
+        answer = await self._ask({"stages": {str(key): spec for key, spec in self._specs.items()}}, ANSWER_TIMEOUT)
+        for why in answer["failed"].values():
+            log.error("worker %d: %s", self._worker.number, why)
+
+    async def _ask(self, message: dict[str, Any], timeout: float) -> dict[str, Any]:  # noqa: ASYNC109 - of this question
+        if self._writer is None:
+            raise ConnectionError
+        self._numbers += 1
+        number = self._numbers
+        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        self._writer.write(json.dumps({**message, "number": number}).encode() + b"\n")
+        try:
+            return await asyncio.wait_for(answer, timeout)
+        finally:
+            self._asked.pop(number, None)
+
+    async def _keep(self) -> None:
+        """Start it, again and again, as long as its worker lives."""
+        deaths = 0
+        while self._worker.alive:
+            began = time.monotonic()
+            await self._live()
+            if self._closed or not self._worker.alive:
+                return
+            deaths = 1 if time.monotonic() - began > _FORGIVEN else deaths + 1
+            self.restarts += 1
+            if deaths > 1:
+                await asyncio.sleep(min(MAX_BACK_OFF, 0.05 * 2 ** min(deaths, 10)))
+
+    async def _live(self) -> None:
+        """One process, from its start to its end."""
+        rings_fd = os.memfd_create("fastgate-rings", os.MFD_CLOEXEC)
+        os.ftruncate(rings_fd, filters.RINGS_SIZE)
+        engine_end, wake = socket.socketpair()
+        ours, channel = socket.socketpair()
+        try:
+            self._process = self._processes.launch(rings_fd, wake, channel)
+            engine_end.setblocking(False)
+            self._worker.send(Message(Type.PLUGIN), rings_fd, engine_end.fileno())
+        finally:
+            os.close(rings_fd)
+            for end in (engine_end, wake, channel):
+                end.close()
+        try:
+            reader, self._writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
+        except BaseException:
+            ours.close()
+            raise
+        answers = asyncio.ensure_future(self._hear(reader))
+        watch = asyncio.ensure_future(self._watch())
+        try:
+            self._there.set()
+            if self._specs:
+                with suppress(TimeoutError, ConnectionError):
+                    await self._tell()
+            await answers
+        finally:
+            self._there.clear()
+            self._answered.clear()
+            for task in (answers, watch):
+                task.cancel()
+            self._writer.close()
+            writer, self._writer = self._writer, None
+            await asyncio.gather(answers, watch, writer.wait_closed(), return_exceptions=True)
+        if self._process is not None and not self._closed:
+            code = await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+            how = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+            log.error("the plugin process of worker %d ended: %s", self._worker.number, how)
+
+    async def _hear(self, reader: asyncio.StreamReader) -> None:
+        with suppress(ConnectionError):  # it died with a question unread
+            while line := await reader.readline():
+                answer = json.loads(line)
+                self._answered.set()
+                waiting = self._asked.get(answer["number"])
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(answer)
+        for waiting in self._asked.values():
+            if not waiting.done():
+                waiting.set_exception(ConnectionError())
+
+    async def _watch(self) -> None:
+        """Kill it when its event loop stands still, from its first answer on: before, it imports filters."""
+        await self._answered.wait()
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                await self._ask({}, STUCK)
+            except TimeoutError:
+                log.error("the plugin process of worker %d is stuck and is killed", self._worker.number)  # noqa: TRY400 - likewise
+                if self._process is not None:
+                    self._process.send_signal(signal.SIGKILL)
+                return
+            except ConnectionError:
+                return
+
+
+def _serve(fds: list[int], catalog: Catalog | None) -> None:
+    """Be the plugin process of a worker that is a thread."""
+    from fastgate.plugins.discovery import Catalog  # noqa: PLC0415 - a server's manager needs neither
+    from fastgate.plugins.process import serve  # noqa: PLC0415
+
+    rings, wake, channel = fds
+    try:
+        asyncio.run(serve(rings, socket.socket(fileno=wake), socket.socket(fileno=channel), catalog or Catalog()))
+    finally:
+        os.close(rings)

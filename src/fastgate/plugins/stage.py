@@ -1,0 +1,279 @@
+"""The filters of one stage, running: started, called phase by phase, stopped after their last request.
+
+The same code runs offloaded, as a task of an event loop whose threads take `def` callbacks, and inline, where a
+callback has to end without waiting for anything.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from fastgate.core import filters
+from fastgate.plugins import wire
+from fastgate.plugins.context import Context, Outcome
+from fastgate.plugins.discovery import PluginProblem
+from fastgate.plugins.request import Request
+from fastgate.plugins.response import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fastgate.plugins.discovery import Catalog
+    from fastgate.plugins.filter import Filter
+
+    Threads = Callable[..., Awaitable[Any]]  # runs a `def` callback with these arguments elsewhere
+    _Callback = tuple["_Member", Callable[..., Any], Threads | None]
+
+log = logging.getLogger("fastgate.filter")
+
+REQUEST, REQUEST_BODY, _, RESPONSE, RESPONSE_BODY, LOCAL_REPLY, LOG = range(len(filters.PHASES))
+_LOG_INTERVAL = 1.0  # seconds between two log lines about the failures of one filter
+
+
+class StageError(Exception):
+    """The filters of a stage cannot be made or started; the message says why."""
+
+
+class _Denied(Exception):  # noqa: N818 - a verdict, which is logged already
+    """A filter failed that may not be skipped."""
+
+
+class _Member:
+    """One Filter of a stage."""
+
+    __slots__ = ("config", "deny", "failures", "filter", "last_said", "name", "type")
+
+    def __init__(self, document: dict[str, Any], catalog: Catalog) -> None:
+        self.name: str = document["name"]
+        self.deny: bool = document["deny"]
+        self.type: str = document["type"]
+        self.failures = 0  # that have not been logged
+        self.last_said = 0.0
+        config = json.loads(document["config"])
+        found = catalog.check(self.type, config)
+        if isinstance(found, PluginProblem):
+            raise StageError(f"Filter {self.name}: {found.message}")
+        try:
+            self.filter: Filter[Any] = found.instance(config)
+        except Exception as e:
+            raise StageError(f"Filter {self.name}: {type(e).__name__}: {e}") from e
+
+    def failed(self, error: BaseException, request_id: str) -> None:
+        """Log a failure, at most one line a second."""
+        self.failures += 1
+        now = time.monotonic()
+        if now - self.last_said < _LOG_INTERVAL:
+            return
+        more = f" ({self.failures} failures since the last line)" if self.failures > 1 else ""
+        log.error("Filter %s: request %s: %s: %s%s", self.name, request_id, type(error).__name__, error, more,
+                  exc_info=error if not isinstance(error, TypeError | ValueError) else None)  # fmt: skip
+        self.last_said, self.failures = now, 0
+
+
+class _Exchange:
+    """What a stage holds of an exchange, from its first call to its last."""
+
+    __slots__ = ("context", "request", "response")
+
+    def __init__(self, call: filters.Call) -> None:
+        self.request = Request._over(wire.RequestRecord(call), wire.earlier_edits(call, response=False))  # noqa: SLF001
+        self.context = Context(request_id=call.text(wire.ID), deadline=call.deadline)
+        self.response: Response | None = None
+
+    def close(self) -> None:
+        """Refuse every further use of what filters may have kept."""
+        self.request._close()  # noqa: SLF001 - made here
+        self.context._close()  # noqa: SLF001 - made here
+        if self.response is not None:
+            self.response._close()  # noqa: SLF001 - made here
+
+
+class Stage:
+    """The running filters of a stage."""
+
+    def __init__(self, spec: str, catalog: Catalog, threads: Threads | None = None) -> None:
+        """Make the filters.
+
+        Args:
+            spec: JSON, as `fastgate.stages` writes it.
+            catalog: where the filters' classes are found.
+            threads: runs `def` callbacks; None runs them here.
+
+        Raises:
+            StageError: one of them cannot be made.
+        """
+        self._members = [_Member(document, catalog) for document in json.loads(spec)]
+        self._threads = threads
+        self._exchanges: dict[int, _Exchange] = {}
+        self._on_request = self._callbacks("request")
+        self._on_response = self._callbacks("response")[::-1]
+        self._on_request_body = self._callbacks("request_body")
+        self._on_response_body = self._callbacks("response_body")[::-1]
+        self._on_local_reply = self._callbacks("local_reply")[::-1]
+        self._on_log = self._callbacks("log")[::-1]
+
+    @property
+    def busy(self) -> bool:
+        """Whether exchanges that it knows go on."""
+        return bool(self._exchanges)
+
+    async def start(self) -> None:
+        """Start the filters. StageError: one could not; those before it are stopped."""
+        started: list[_Member] = []
+        for member in self._members:
+            try:
+                await self._life(member, member.filter.start)
+            except Exception as e:
+                for other in reversed(started):
+                    await self._end(other)
+                raise StageError(f"Filter {member.name} did not start: {type(e).__name__}: {e}") from e
+            started.append(member)
+
+    async def stop(self) -> None:
+        """Stop the filters; what one does wrong then is logged."""
+        for member in reversed(self._members):
+            await self._end(member)
+        for exchange in self._exchanges.values():
+            exchange.close()
+        self._exchanges.clear()
+
+    def end(self, number: int) -> None:
+        """Let go of an exchange that is over."""
+        exchange = self._exchanges.pop(number, None)
+        if exchange is not None:
+            exchange.close()
+
+    async def run(self, call: filters.Call) -> bytes:
+        """Run a call and return its verdict. Nothing that a filter does is raised but BaseExceptions."""
+        exchange = self._exchanges.get(call.exchange)
+        if exchange is None:
+            exchange = _Exchange(call)
+        else:
+            exchange.context._deadline = call.deadline  # noqa: SLF001 - of this package
+        if call.more:
+            self._exchanges[call.exchange] = exchange
+        try:
+            if call.phase == REQUEST:
+                return await self._request(call, exchange)
+            if call.phase == RESPONSE:
+                return await self._response(call, exchange)
+            if call.phase in (REQUEST_BODY, RESPONSE_BODY):
+                return await self._body(call, exchange)
+            if call.phase == LOCAL_REPLY:
+                return await self._local_reply(call, exchange)
+            if call.phase == LOG:
+                return await self._log(call, exchange)
+            return wire.failed(call)
+        finally:
+            if not call.more:
+                self._exchanges.pop(call.exchange, None)
+                exchange.close()
+
+    async def _request(self, call: filters.Call, exchange: _Exchange) -> bytes:
+        request = exchange.request
+        before = len(request.journal)
+        for callback in self._on_request:
+            try:
+                answer = await _called(callback, exchange.context, (request, exchange.context))
+            except _Denied:
+                return wire.failed(call)
+            if answer is not None:
+                return wire.answered(call, answer)
+        return wire.edited(call, request.journal[before:], request)
+
+    async def _response(self, call: filters.Call, exchange: _Exchange) -> bytes:
+        journal = wire.earlier_edits(call, response=True)
+        response = exchange.response = Response._over(wire.ResponseRecord(call), journal)  # noqa: SLF001
+        before = len(journal)
+        for callback in self._on_response:
+            try:
+                answer = await _called(callback, exchange.context, (exchange.request, exchange.context, response))
+            except _Denied:
+                return wire.failed(call)
+            if answer is not None:
+                return wire.answered(call, answer)
+        return wire.edited(call, response.journal[before:], response)
+
+    async def _body(self, call: filters.Call, exchange: _Exchange) -> bytes:
+        given = piece = call.body
+        arguments: tuple[Any, ...] = (exchange.request, exchange.context)
+        callbacks = self._on_request_body
+        if call.phase == RESPONSE_BODY:
+            if exchange.response is None:
+                exchange.response = Response._over(wire.ResponseRecord(call), [])  # noqa: SLF001
+            arguments, callbacks = (*arguments, exchange.response), self._on_response_body
+        for callback in callbacks:
+            try:
+                result = await _called(callback, exchange.context, (*arguments, piece, call.last), bytes)
+            except _Denied:
+                return wire.failed(call)
+            piece = piece if result is None else result
+        return wire.passed(call) if piece is given else wire.replaced(call, piece)
+
+    async def _local_reply(self, call: filters.Call, exchange: _Exchange) -> bytes:
+        """Who would deny has nothing to deny here: the answer stays as it was before."""
+        response = exchange.response = Response._over(wire.ReplyRecord(call), [])  # noqa: SLF001
+        changed = False
+        for callback in self._on_local_reply:
+            with suppress(_Denied):
+                answer = await _called(callback, exchange.context, (exchange.request, exchange.context, response))
+                changed |= bool(response.journal) or answer is not None
+                response = exchange.response = answer or response
+        return wire.answered(call, response) if changed else wire.edited(call, (), response)
+
+    async def _log(self, call: filters.Call, exchange: _Exchange) -> bytes:
+        if exchange.response is None:
+            exchange.response = Response._over(wire.ResponseRecord(call), [])  # noqa: SLF001
+        context = exchange.context
+        context.outcome = Outcome(call.duration, call.received, call.sent)
+        for callback in self._on_log:
+            with suppress(_Denied):
+                await _called(callback, context, (exchange.request, context, exchange.response))
+        return b""
+
+    def _callbacks(self, phase: str) -> tuple[_Callback, ...]:
+        return tuple(
+            (member, getattr(member.filter, f"on_{phase}"), self._elsewhere(member))
+            for member in self._members
+            if any(one.value == phase for one in member.filter.phases())
+        )
+
+    def _elsewhere(self, member: _Member) -> Threads | None:
+        return None if member.filter.is_async() else self._threads
+
+    async def _life(self, member: _Member, method: Callable[[], Any]) -> None:
+        elsewhere = self._elsewhere(member)
+        result = method() if elsewhere is None else elsewhere(method)
+        if hasattr(result, "__await__"):
+            await result
+
+    async def _end(self, member: _Member) -> None:
+        try:
+            await self._life(member, member.filter.stop)
+        except Exception:
+            log.exception("Filter %s did not stop", member.name)
+
+
+async def _called(
+    callback: _Callback, context: Context, arguments: tuple[Any, ...], returns: type[Any] = Response
+) -> Any:
+    """filters.Call a filter and return what it gives, or None. _Denied: it failed, and its Filter denies then."""
+    member, method, elsewhere = callback
+    context.filter = member.name
+    try:
+        result = method(*arguments) if elsewhere is None else elsewhere(method, *arguments)
+        if result is not None:
+            if hasattr(result, "__await__"):
+                result = await result
+            if result is not None and not isinstance(result, returns):
+                raise TypeError(f"it returned a {type(result).__name__}, not a {returns.__name__} or None")  # noqa: TRY301
+    except Exception as e:
+        member.failed(e, context.request_id)
+        if member.deny:
+            raise _Denied from e
+        return None
+    return result

@@ -1,0 +1,183 @@
+"""Filters of the wire tests, as an installed distribution: plugin processes and workers find it on PYTHONPATH."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import time
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from fastgate import Context, Filter, Request, Response
+
+
+class Named(BaseModel):
+    name: str = "x-edit"
+    value: str = "1"
+
+
+class Edit(Filter[Named]):
+    """Edits heads both ways, and notes what it saw."""
+
+    async def on_request(self, request: Request, context: Context) -> None:
+        request.headers["x-seen"] = f"{request.method} {request.path} {request.query} {request.headers.get('x-before')}"
+        request.headers[self.config.name] = self.config.value
+        request.headers.add("x-more", self.config.value)
+        del request.headers["x-gone"]
+
+    async def on_response(self, request: Request, context: Context, response: Response) -> None:
+        response.headers["x-order"] = response.headers.get("x-order", "") + self.config.value
+        response.headers["x-request"] = request.headers[self.config.name]
+        response.headers.add("set-cookie", self.config.value)
+        del response.headers["x-gone"]
+
+
+class PlainEdit(Filter[Named]):
+    """The same with `def`, of requests only."""
+
+    def on_request(self, request: Request, context: Context) -> None:
+        request.headers[self.config.name] = self.config.value
+
+
+class Target(Filter):
+    """Changes where the backend thinks it is."""
+
+    async def on_request(self, request: Request, context: Context) -> None:
+        request.path = "/changed"
+        request.query = "n=1"
+        request.authority = "changed.example.com"
+
+
+class Status(BaseModel):
+    status: int = 403
+
+
+class Answer(Filter[Status]):
+    async def on_request(self, request: Request, context: Context) -> Response:
+        return Response(self.config.status, "no", {"x-by": "filter"})
+
+
+class Page(Filter):
+    """Makes a page of the gateway's own answers."""
+
+    async def on_local_reply(self, request: Request, context: Context, response: Response) -> Response:
+        return Response(response.status, f"<p>{response.reason}", {"content-type": "text/html"})
+
+
+class Pieces(Filter):
+    async def on_request_body(self, request: Request, context: Context, chunk: bytes, end: bool) -> bytes:
+        return chunk.upper() + (b"!" if end else b"")
+
+    async def on_response_body(
+        self, request: Request, context: Context, response: Response, chunk: bytes, end: bool
+    ) -> bytes | None:
+        return chunk + b"." if end else None
+
+
+class Where(BaseModel):
+    file: str
+
+
+class Log(Filter[Where]):
+    def on_log(self, request: Request, context: Context, response: Response) -> None:
+        assert context.outcome is not None
+        line = f"{request.method} {request.path} {response.status} {context.outcome.bytes_received}\n"
+        with Path(self.config.file).open("a") as file:
+            file.write(line)
+
+
+class Slow(Filter[Where]):
+    """Waits for ever, and says how that ended."""
+
+    async def on_request(self, request: Request, context: Context) -> None:
+        file = Path(self.config.file)
+        file.write_text("waits")
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            file.write_text("cancelled")
+            raise
+
+
+class How(BaseModel):
+    how: str
+
+
+KEPT: list[Request] = []
+
+
+def fail(_: Request) -> None:
+    raise RuntimeError("wrong")
+
+
+def leave(_: Request) -> None:
+    os._exit(3)
+
+
+def segfault(_: Request) -> None:
+    ctypes.string_at(0)
+
+
+def loop(_: Request) -> None:
+    while True:
+        pass
+
+
+def block(_: Request) -> None:
+    time.sleep(3600)
+
+
+def garbage(_: Request) -> None:
+    KEPT.append(bytearray(1 << 30))  # type: ignore[arg-type]
+    for at in range(0, 1 << 30, 4096):
+        KEPT[-1][at] = 1  # type: ignore[index]
+
+
+def forget(_: Request) -> object:
+    asyncio.sleep(0)  # a forgotten await
+    return asyncio.Event
+
+
+def keep(request: Request) -> Response | None:
+    stale = [kept for kept in KEPT if kept is not request]
+    KEPT.append(request)
+    return Response(200, stale[0].path) if stale else None
+
+
+def split(request: Request) -> None:
+    request.headers["x-a"] = "1\r\nx-b: 2"
+
+
+def wrong_type(_: Request) -> object:
+    return "no response"
+
+
+def system(_: Request) -> None:
+    raise SystemExit(3)
+
+
+_WAYS = {
+    "block": block,
+    "exit": leave,
+    "forget": forget,
+    "garbage": garbage,
+    "keep": keep,
+    "loop": loop,
+    "raise": fail,
+    "segfault": segfault,
+    "split": split,
+    "system": system,
+    "type": wrong_type,
+}
+
+
+class Misbehave(Filter[How]):
+    """Does one thing wrong, for requests that ask for it."""
+
+    async def on_request(self, request: Request, context: Context) -> Response | None:
+        if "x-misbehave" in request.headers:
+            return _WAYS[self.config.how](request)
+        request.headers["x-behaved"] = "yes"
+        return None

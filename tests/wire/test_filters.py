@@ -1,0 +1,348 @@
+"""Filter plugins on the wire: what each phase sees and does, inline and offloaded, and what a bad one costs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from fastgate import ir
+from wire import config, forward, match
+
+INSTALLED = str(Path(__file__).parents[1] / "support" / "installed")
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Gone: 1\r\n\r\nhi"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def installed():
+    """The example filters are found by this process, and by those that it starts."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [INSTALLED, before]))
+    sys.path.insert(0, INSTALLED)
+    yield
+    sys.path.remove(INSTALLED)
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture(params=["offloaded", "inline"])
+def inline(request):
+    return request.param == "inline"
+
+
+PHASES = {
+    "Edit": ("request", "response"),
+    "Log": ("log",),
+    "Page": ("local_reply",),
+    "Pieces": ("request_body", "response_body"),
+}
+
+
+def plugin(kind, inline=False, *, deny=True, timeout=5000, **configuration):
+    phases = frozenset(PHASES.get(kind, ("request",)))
+    text = json.dumps(configuration, sort_keys=True)
+    return ir.Plugin(f"ns/{kind.lower()}", kind, text, timeout, deny, inline, phases, 0)
+
+
+def filtered(*plugins):
+    return config(match(forward(filters=ir.Filters(plugins=plugins))))
+
+
+def fields(head: bytes) -> list[tuple[str, str]]:
+    lines = head.decode().split("\r\n")[1:-2]
+    return [(name.lower(), value) for name, _, value in (line.partition(": ") for line in lines)]
+
+
+def get(client, path="/", *lines):
+    client.send("\r\n".join([f"GET {path} HTTP/1.1", "Host: a", *lines, "", ""]).encode())
+
+
+def read(client) -> tuple[bytes, bytes]:
+    head = client.head()
+    return head, client.exactly(int(dict(fields(head))["content-length"]))
+
+
+def test_a_filter_edits_heads_both_ways(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("Edit", inline)), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    get(client, "/a/../b?q=1", "X-Before: 2", "X-Edit: 0", "x-edit: 00", "X-Gone: 1")
+    server = backend.accept()
+    sent = fields(server.head())
+    assert [value for name, value in sent if name == "x-edit"] == ["1"]
+    assert ("x-seen", "GET /b q=1 2") in sent
+    assert ("x-more", "1") in sent
+    assert not [name for name, _ in sent if name == "x-gone"]
+    server.send(OK)
+    head, body = read(client)
+    back = fields(head)
+    assert body == b"hi"
+    assert ("x-request", "1") in back
+    assert ("x-order", "1") in back
+    assert not [name for name, _ in back if name == "x-gone"]
+
+
+@pytest.mark.parametrize("order", [(False, False), (True, True), (False, True), (True, False)])
+def test_requests_meet_filters_in_their_order_and_responses_in_reverse(proxies, backend, order):
+    one, two = (plugin("Edit", inline, name="x-edit", value=value) for inline, value in zip(order, "12", strict=True))
+    proxy = proxies(filtered(one, two), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    get(client)
+    server = backend.accept()
+    sent = fields(server.head())
+    assert [value for name, value in sent if name == "x-edit"] == ["2"]
+    assert [value for name, value in sent if name == "x-more"] == ["1", "2"]
+    server.send(OK)
+    back = fields(read(client)[0])
+    assert ("x-order", "21") in back
+    assert [value for name, value in back if name == "set-cookie"] == ["2", "1"]
+
+
+def test_filters_of_a_rule_come_before_those_of_its_backend(proxies, backend, inline):
+    mine = ir.Filters(plugins=(plugin("Edit", inline, name="x-edit", value="backend"),))
+    action = ir.Forward((ir.WeightedBackend(1, "c", mine),))
+    rule = ir.Rule(
+        "HTTPRoute/ns/r/0", "HTTPRoute/ns/r", "", action, ir.Filters(plugins=(plugin("Edit", inline, value="rule"),))
+    )
+    proxy = proxies(config(match(rule)), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    get(client)
+    server = backend.accept()
+    assert [v for n, v in fields(server.head()) if n == "x-more"] == ["rule", "backend"]
+    server.send(OK)
+    assert ("x-order", "backendrule") in fields(read(client)[0])
+
+
+def test_modifiers_of_the_rule_work_on_what_filters_leave(proxies, backend, inline):
+    filters = ir.Filters(
+        request=ir.HeaderEdits(set=(("X-Edit", "modifier"),), remove=("x-more",)), plugins=(plugin("Edit", inline),)
+    )
+    proxy = proxies(config(match(forward(filters=filters))), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    get(client)
+    sent = fields(backend.accept().head())
+    assert [value for name, value in sent if name == "x-edit"] == ["modifier"]
+    assert not [name for name, _ in sent if name == "x-more"]
+
+
+def test_edits_of_path_and_authority_go_upstream_and_do_not_route_again(proxies, backend, inline):
+    routed = match(forward(filters=ir.Filters(plugins=(plugin("Target", inline),))), "/in")
+    proxy = proxies(config(routed, match(forward("other", index=1), "/changed")), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    get(client, "/in?x=y")
+    head = backend.accept().head()
+    assert head.startswith(b"GET /changed?n=1 HTTP/1.1\r\nhost: changed.example.com\r\n")
+
+
+def test_def_callbacks_run_too(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("PlainEdit", inline)), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    get(client)
+    assert ("x-edit", "1") in fields(backend.accept().head())
+
+
+def test_a_filter_answers_and_the_connection_goes_on(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("Answer", inline)), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    for method in ("GET", "HEAD", "GET"):
+        client.send(f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        head = client.head()
+        assert head.startswith(b"HTTP/1.1 403 Forbidden\r\n")
+        assert {"x-by": "filter", "content-length": "2"}.items() <= dict(fields(head)).items()
+        if method == "GET":
+            assert client.exactly(2) == b"no"
+    assert proxy.log().get("reason") == "filter_reply"
+    assert backend.nobody_comes()
+
+
+def test_an_answer_to_a_request_with_a_body_reads_what_is_here(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("Answer", inline)), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbodyGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    for _ in range(2):
+        assert read(client)[0].startswith(b"HTTP/1.1 403")
+
+
+def test_pipelined_requests_are_answered_in_their_order(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("Edit", inline)), {"c": (backend.endpoint,)})
+    backend.answer_all(lambda head: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + head[5:7])
+    client = proxy.connect()
+    client.send(b"".join(b"GET /%02d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(20)))
+    assert [read(client)[1] for _ in range(20)] == [b"%02d" % n for n in range(20)]
+
+
+def test_bodies_pass_through_filters_piece_by_piece(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("Pieces", inline)), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
+    server = backend.accept()
+    assert dict(fields(server.head()))["transfer-encoding"] == "chunked"
+    assert server.exactly(8) == b"3\r\nABC\r\n"
+    client.send(b"def")
+    assert server.until(b"0\r\n\r\n") == b"4\r\nDEF!\r\n0\r\n\r\n"
+    server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhi")
+    assert "content-length" not in dict(fields(client.head()))
+    assert client.exactly(7) == b"2\r\nhi\r\n"
+    server.send(b"ho")
+    assert client.until(b"0\r\n\r\n") == b"3\r\nho.\r\n0\r\n\r\n"
+
+
+def test_a_large_body_through_a_filter_waits_for_who_reads_it(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("Pieces", inline)), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    get(client)
+    server = backend.accept()
+    server.head()
+    size = 8 << 20
+    server.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+    server.sock.settimeout(0.5)
+    sent = 0
+    with suppress(TimeoutError):
+        while sent < size:
+            sent += server.sock.send(bytes(min(65536, size - sent)))
+    assert proxy.counter("buffer_bytes") < 1 << 20  # what is on its way is in the sockets
+    assert sent < size
+
+
+def test_local_replies_are_pages_of_a_filter(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("Page", inline)), {"c": ()})
+    client = proxy.connect()
+    for _ in range(2):
+        get(client)
+        head, body = read(client)
+        assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert dict(fields(head))["content-type"] == "text/html"
+        assert body == b"<p>no_endpoints"
+    assert proxy.log().get("reason") == "no_endpoints"
+
+
+def test_filters_are_told_how_it_ended(proxies, backend, inline, tmp_path):
+    file = tmp_path / "log"
+    proxy = proxies(filtered(plugin("Log", inline, file=str(file))), {"c": (backend.endpoint,)})
+    backend.answer_all(OK)
+    client = proxy.connect()
+    client.send(b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")
+    read(client)
+    proxy.wait_for(lambda: file.exists() and file.read_text() == "POST /p 200 4\n")
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings(
+    "ignore:coroutine 'sleep' was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+@pytest.mark.parametrize("how", ["raise", "split", "type", "forget"])
+@pytest.mark.parametrize("deny", [True, False])
+def test_a_filter_that_fails_denies_or_is_skipped(proxies, backend, inline, how, deny):
+    proxy = proxies(filtered(plugin("Misbehave", inline, deny=deny, how=how)), {"c": (backend.endpoint,)})
+    backend.answer_all(OK)
+    client = proxy.connect()
+    get(client, "/", "X-Misbehave: 1")
+    head, _ = read(client)
+    assert head.startswith(b"HTTP/1.1 500" if deny else b"HTTP/1.1 200")
+    assert proxy.log().get("reason", "") == ("filter_failed" if deny else "")
+    get(client)
+    assert read(client)[0].startswith(b"HTTP/1.1 200")  # the connection and the filter go on
+
+
+def test_a_request_that_was_kept_cannot_be_used(proxies, backend, inline):
+    importlib.import_module("example_filters").KEPT.clear()
+    proxy = proxies(filtered(plugin("Misbehave", inline, how="keep")), {"c": (backend.endpoint,)})
+    backend.answer_all(OK)
+    client = proxy.connect()
+    get(client, "/", "X-Misbehave: 1")
+    assert read(client)[0].startswith(b"HTTP/1.1 200")
+    get(client, "/", "X-Misbehave: 1")
+    assert read(client)[0].startswith(b"HTTP/1.1 500")
+
+
+@pytest.mark.parametrize("deny", [True, False])
+def test_a_late_filter_is_cancelled(proxies, backend, tmp_path, deny):
+    file = tmp_path / "how"
+    proxy = proxies(filtered(plugin("Slow", deny=deny, timeout=200, file=str(file))), {"c": (backend.endpoint,)})
+    backend.answer_all(OK)
+    client = proxy.connect()
+    get(client)
+    head, _ = read(client)
+    assert head.startswith(b"HTTP/1.1 504" if deny else b"HTTP/1.1 200")
+    assert proxy.counter("filter_timeouts") == 1
+    proxy.wait_for(lambda: file.read_text() == "cancelled")
+
+
+def test_a_filter_is_cancelled_when_the_client_leaves(proxies, backend, tmp_path):
+    file = tmp_path / "how"
+    proxy = proxies(filtered(plugin("Slow", timeout=60_000, file=str(file))), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    get(client)
+    proxy.wait_for(lambda: file.exists() and file.read_text() == "waits")
+    client.reset()
+    proxy.wait_for(lambda: file.read_text() == "cancelled")
+    assert proxy.counter("filter_waiting") == 0
+
+
+def test_an_inline_filter_cannot_wait(proxies, backend, tmp_path):
+    proxy = proxies(filtered(plugin("Slow", True, file=str(tmp_path / "f"))), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    get(client)
+    assert read(client)[0].startswith(b"HTTP/1.1 500")
+
+
+@pytest.mark.parametrize("form", ["process"], indirect=True)
+@pytest.mark.parametrize("how", ["exit", "segfault", "loop", "block", "system"])
+def test_a_plugin_process_that_dies_or_hangs_is_replaced(proxies, backends, how):
+    """Requests on another route, on the same connection and at the same time, notice nothing."""
+    good, bad = backends(), backends()
+    rules = [
+        match(forward("bad", filters=ir.Filters(plugins=(plugin("Misbehave", timeout=400, how=how),))), "/bad"),
+        match(forward("good", index=1)),
+    ]
+    proxy = proxies(config(*rules), {"good": (good.endpoint,), "bad": (bad.endpoint,)})
+    for backend in (good, bad):
+        backend.answer_all(OK)
+    one, two = proxy.connect(), proxy.connect()
+    get(one, "/bad", "X-Misbehave: 1")
+    for _ in range(50):
+        get(two, "/good")
+        assert read(two)[0].startswith(b"HTTP/1.1 200")
+    assert read(one)[0].startswith((b"HTTP/1.1 500", b"HTTP/1.1 504"))
+
+    def works() -> bool:
+        get(one, "/bad")
+        return read(one)[0].startswith(b"HTTP/1.1 200")
+
+    proxy.wait_for(works)
+    assert proxy.manager.plugins.restarts == 1
+
+
+def test_a_changed_filter_is_another_instance(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("Edit", inline, value="1")), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    get(client)
+    server = backend.accept()
+    assert ("x-edit", "1") in fields(server.head())
+    proxy.apply(filtered(plugin("Edit", inline, value="2")), {"c": (backend.endpoint,)})
+    server.send(OK)
+    assert ("x-order", "1") in fields(read(client)[0])  # who began it ends it
+    get(client)
+    assert ("x-edit", "2") in fields(server.head())
+
+
+def test_no_filter_costs_no_call(proxies, backends):
+    with_filter, without = backends(), backends()
+    rules = [
+        match(forward("f", filters=ir.Filters(plugins=(plugin("Edit", True),))), "/f"),
+        match(forward("g", index=1)),
+    ]
+    proxy = proxies(config(*rules), {"f": (with_filter.endpoint,), "g": (without.endpoint,)})
+    without.answer_all(OK)
+    client = proxy.connect()
+    get(client)
+    read(client)
+    assert proxy.counter("py_enter") == proxy.counter("filter_calls") == 0
