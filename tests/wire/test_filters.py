@@ -39,7 +39,9 @@ def inline(request):
 
 PHASES = {
     "Edit": ("request", "response"),
+    "KeptPage": ("local_reply",),
     "Log": ("log",),
+    "Mark": ("local_reply",),
     "Page": ("local_reply",),
     "Pieces": ("request_body", "response_body"),
 }
@@ -220,6 +222,16 @@ def test_local_replies_are_pages_of_a_filter(proxies, backend, inline):
         assert dict(fields(head))["content-type"] == "text/html"
         assert body == b"<p>no_endpoints"
     assert proxy.log().get("reason") == "no_endpoints"
+
+
+def test_a_response_that_a_filter_keeps_is_changed_by_no_other(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("Mark", inline), plugin("KeptPage", inline)), {"c": ()})
+    client = proxy.connect()
+    for _ in range(3):
+        get(client)
+        head, body = read(client)
+        assert body == b"kept"
+        assert [value for name, value in fields(head) if name == "x-mark"] == ["1"]
 
 
 def test_filters_are_told_how_it_ended(proxies, backend, inline, tmp_path):

@@ -222,7 +222,8 @@ class Stage:
             with suppress(_Denied):
                 answer = await _called(callback, exchange.context, (exchange.request, exchange.context, response))
                 changed |= bool(response.journal) or answer is not None
-                response = exchange.response = answer or response
+                if answer is not None:  # a copy: the filter may return the same object again
+                    response = exchange.response = answer.copy()
         return wire.answered(call, response) if changed else wire.edited(call, (), response)
 
     async def _log(self, call: filters.Call, exchange: _Exchange) -> bytes:

@@ -66,6 +66,20 @@ class Page(Filter):
         return Response(response.status, f"<p>{response.reason}", {"content-type": "text/html"})
 
 
+class KeptPage(Filter):
+    """Answers with the same object every time."""
+
+    page = Response(404, "kept")
+
+    async def on_local_reply(self, request: Request, context: Context, response: Response) -> Response:
+        return self.page
+
+
+class Mark(Filter):
+    async def on_local_reply(self, request: Request, context: Context, response: Response) -> None:
+        response.headers.add("x-mark", "1")
+
+
 class Pieces(Filter):
     async def on_request_body(self, request: Request, context: Context, chunk: bytes, end: bool) -> bytes:
         return chunk.upper() + (b"!" if end else b"")
