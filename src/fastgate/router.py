@@ -9,6 +9,7 @@ from fastgate.core import http1, snapshot
 from fastgate.core.router import Batch, Table
 from fastgate.errors import ConfigurationError
 from fastgate.gateway import sources_of
+from fastgate.plugins.discovery import Catalog
 from fastgate.problems import Severity
 from fastgate.sources.objects import Objects
 from fastgate.translate import translate
@@ -57,7 +58,7 @@ class Router:
         errors = [p for p in (*problems, *loaded.problems) if p.severity is Severity.ERROR]
         if errors:
             raise ConfigurationError(errors)
-        self.config = translate(loaded.store).ir
+        self.config = translate(loaded.store, Catalog()).ir
         self._table = Table(snapshot.build(self.config))
         self._rules = {
             (listener.key, match.rule.key): match.rule.action

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fastgate.core import snapshot
 from fastgate.errors import ConfigurationError
 from fastgate.listener_manager import ApplyError
+from fastgate.plugins.discovery import Catalog
 from fastgate.plugins.manager import AmendError, Hooks
 from fastgate.problems import Problem, Severity
 from fastgate.resolver import Resolver, merged
@@ -102,7 +103,7 @@ class Runtime:
         self.last_reload = LastReload()
         self._before: tuple[Loaded | None, Translation | None, Report] | None = None
         self._objects = Objects()
-        self._translator = Translator()  # without a catalog: no filter in Python is served yet
+        self._translator = Translator(Catalog())
         self._resolver = Resolver()
         self._lock = asyncio.Lock()
         manager.on_roll_back = self._rolled_back
