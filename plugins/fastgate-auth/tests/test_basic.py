@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import threading
+from types import SimpleNamespace
 
 import argon2
 import bcrypt
@@ -130,7 +131,7 @@ async def test_the_right_ones_are_remembered(computed):
 
 async def test_they_are_remembered_for_a_while(computed, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("fastgate_auth.verified.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("fastgate_auth.verified.time", SimpleNamespace(monotonic=lambda: now[0]))
     one = made(remember=10)
     for time, times in ((100, 1), (109, 1), (111, 2)):
         now[0] = time

@@ -6,6 +6,6 @@ CLAIMS is where filters behind it find the claims of a token that was valid: `co
 from __future__ import annotations
 
 from fastgate_jwt.config import Config
-from fastgate_jwt.filter import CLAIMS, JWT
+from fastgate_jwt.filter import CLAIMS, JWT, claim
 
-__all__ = ["CLAIMS", "JWT", "Config"]
+__all__ = ["CLAIMS", "JWT", "Config", "claim"]
