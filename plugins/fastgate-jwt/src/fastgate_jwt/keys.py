@@ -118,7 +118,7 @@ def _of_jwk(entry: Any) -> Key | None:
     try:
         material = jwt.PyJWK({**public, "alg": None}).key
         algorithms = _algorithms(material)
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError, KeysError):
+    except (jwt.PyJWTError, UnsupportedAlgorithm, OverflowError, ValueError, TypeError, KeyError, KeysError):
         return None
     if "alg" in entry:
         algorithms &= {entry["alg"]} if isinstance(entry["alg"], str) else set()
