@@ -206,6 +206,18 @@ async def test_a_response_without_its_request_phase_is_left_alone():
     assert "set-cookie" not in response.headers
 
 
+async def test_several_of_them_on_one_rule_decide_on_their_own():
+    request, context, response = Request(), Context(), Response()
+    both = [canary(100, cookie={"name": name}, forward={"header": name}) for name in ("one", "two")]
+    for chooser in both:
+        await chooser.on_request(request, context)
+    for chooser in reversed(both):
+        await chooser.on_response(request, context, response)
+    assert (request.headers["one"], request.headers["two"]) == ("canary", "canary")
+    two, one = response.headers.getall("set-cookie")
+    assert one.removeprefix("one=")[:22] != two.removeprefix("two=")[:22]
+
+
 # --- which endpoint ----------------------------------------------------------------------------------------------------
 
 

@@ -19,16 +19,18 @@ class _Decision(NamedTuple):
     newcomer: str = ""  # the name that the client gets by Set-Cookie; "" when it needs none
 
 
-_DECISION = fastgate.StateKey[_Decision]("canary")
-
-
 class Canary(fastgate.Filter[CanaryConfig]):
     """Sends a share of the users, always the same ones, to a new version."""
+
+    def __init__(self, config: CanaryConfig | None = None) -> None:
+        """Take a key of its own: a rule may have several of these."""
+        super().__init__(config)
+        self._decision = fastgate.StateKey[_Decision]("canary")
 
     async def on_request(self, request: fastgate.Request, context: fastgate.Context) -> None:
         """Decide, and tell the backend."""
         decision = self._decide(request)
-        context[_DECISION] = decision
+        context[self._decision] = decision
         context.log["canary"] = decision.canary
         context.count("canary_requests" if decision.canary else "stable_requests")
         if (forward := self.config.forward) is not None:
@@ -38,7 +40,7 @@ class Canary(fastgate.Filter[CanaryConfig]):
         self, request: fastgate.Request, context: fastgate.Context, endpoints: Sequence[fastgate.Endpoint]
     ) -> fastgate.Endpoint | None:
         """Choose an endpoint of the decided side by weight; None when there is none, or no other side."""
-        decision = context.get(_DECISION)
+        decision = context.get(self._decision)
         if self.config.backend is None or decision is None:
             return None
         side = [one for one in endpoints if (one.backend == self.config.backend) == decision.canary and one.weight > 0]
@@ -51,7 +53,7 @@ class Canary(fastgate.Filter[CanaryConfig]):
     ) -> None:
         """Name newcomers, and tell caches what the response depends on."""
         self._vary(response.headers)
-        decision = context.get(_DECISION)
+        decision = context.get(self._decision)
         if decision is not None and decision.newcomer and (cookie := self.config.cookie) is not None:
             https = request.scheme == "https"
             response.headers.add("set-cookie", cookies.written(cookie, decision.newcomer, https=https))
