@@ -27,14 +27,14 @@ _REST = 1.0  # seconds after a failure in which the server is not asked; then on
 _MICROSECOND = 1000  # ns
 
 # KEYS: the bucket. ARGV: interval and capacity in microseconds. Returns whether there was a token, and the microseconds
-# until the bucket is full. Halves of microseconds are what is lost by numbers as large as the time of day.
+# until the bucket is full.
 _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local interval, capacity = tonumber(ARGV[1]), tonumber(ARGV[2])
 local full_at = tonumber(redis.call('GET', KEYS[1]) or now)
 full_at = math.min(math.max(full_at, now), now + capacity)
-local allowed = full_at + interval <= now + capacity + 0.5
+local allowed = full_at + interval <= now + capacity
 if allowed then
     full_at = full_at + interval
     redis.call('SET', KEYS[1], string.format('%.3f', full_at), 'PX', math.ceil((full_at - now) / 1000) + 1)
