@@ -11,7 +11,7 @@
 
 #include "fg_image.h"
 
-enum { FG_RECORD_CALL = 0x314c4146, FG_RECORD_VERDICT = 0x31564146, FG_RECORD_MAX = 192 * 1024 };
+enum { FG_RECORD_CALL = 0x314c4146, FG_RECORD_VERDICT = 0x31564146, FG_RECORD_MAX = 256 * 1024 };
 
 /* X(NAME, name): texts of a call, by the name of the attribute that shows them. */
 #define FG_CALL_TEXTS(X)     \
@@ -36,7 +36,8 @@ enum fg_call_text {
 };
 
 enum { FG_CALL_MORE = 1, /* later calls of this exchange may follow, and END surely does: keep its state */
-       FG_CALL_LAST = 2  /* body phases: the last piece */ };
+       FG_CALL_LAST = 2, /* body phases: the last piece */
+       FG_CALL_BODY = 4  /* REQUEST: `body` is the whole body */ };
 
 struct fg_call {
     uint32_t size;             /* of the record, a multiple of 8 */
@@ -56,14 +57,14 @@ struct fg_call {
     struct fg_ref response_fields; /* the same of the response */
     struct fg_ref request_edits;   /* bytes: verdicts of earlier stages on the request, back to back */
     struct fg_ref response_edits;
-    struct fg_ref body;            /* LOCAL_REPLY: that the gateway would send; body phases: a piece of it */
+    struct fg_ref body;            /* LOCAL_REPLY: that the gateway would send; body phases: a piece of it; REQUEST: see FG_CALL_BODY */
 };
 
 enum fg_outcome {
     FG_OUTCOME_CONTINUE,
     FG_OUTCOME_REPLY,   /* the exchange is answered with `status`, the fields in edits.add, and `body` */
     FG_OUTCOME_FAILED,  /* a filter that may not be skipped failed */
-    FG_OUTCOME_REPLACE  /* body phases: `body` is sent in the place of the piece */
+    FG_OUTCOME_REPLACE  /* body phases: `body` is sent in the place of the piece; REQUEST: of the buffered body */
 };
 
 struct fg_verdict {

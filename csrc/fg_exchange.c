@@ -227,6 +227,49 @@ static int pump_request(struct fg_req *r) {
     return progress;
 }
 
+/* A direction that stands still is looked at once a window; a tunnel has its own idle time. */
+static void watch(struct fg_req *r) {
+    struct fg_down *d = r->down;
+    const struct fg_img_limits *l = fg_down_limits(d);
+    uint32_t wait = r->tunnel ? l->tunnel_idle_timeout : l->body_min_rate ? l->body_rate_window : 0;
+    if (wait)
+        fg_timer_at(&d->e->loop.wheel, &d->timer, fg_now_ms(&d->e->loop) + wait);
+    else
+        fg_timer_clear(&d->timer);
+}
+
+/* Reads the request's body for filters that want it whole, before anything else happens to it. */
+void fg_exchange_buffer(struct fg_req *r) {
+    struct fg_down *d = r->down;
+    struct fg_engine *e = d->e;
+    while (decode_request(r)) {
+        if (r->request.bytes > r->filtering->buffering) {
+            fg_exchange_fail(r, FG_R_BODY_TOO_LARGE);
+            return;
+        }
+        if (r->request.whole) {
+            fg_timer_clear(&d->timer);
+            fg_filter_buffered(r);
+            return;
+        }
+        if (d->in.p && fg_buf_room(&d->in) == 0 && fg_buf_reserve(&e->pool, &d->in, d->in.cap + 1) < 0) {
+            fg_exchange_fail(r, FG_R_OVERLOADED);
+            return;
+        }
+        enum fill got = fill(e, &d->io, &d->in);
+        if (got == FILL_FAILED || got == FILL_EOF) {
+            fg_exchange_abort(r, got == FILL_EOF ? FG_R_CLIENT_CLOSED : FG_R_CLIENT_RESET);
+            return;
+        }
+        if (got == FILL_NONE) {
+            fg_head_continue(r);
+            if (d->timer.deadline == 0)
+                watch(r);
+            return;
+        }
+    }
+}
+
 /* How long the endpoint may be silent now, in ms; 0: it is the client's turn, or there is no limit. */
 static uint32_t endpoint_patience(const struct fg_req *r) {
     const struct fg_img_limits *l = fg_down_limits(r->down);
@@ -540,17 +583,6 @@ static int pump_response(struct fg_req *r) {
 
 /* --- both ----------------------------------------------------------------------------------------------------------------- */
 
-/* A direction that stands still is looked at once a window; a tunnel has its own idle time. */
-static void watch(struct fg_req *r) {
-    struct fg_down *d = r->down;
-    const struct fg_img_limits *l = fg_down_limits(d);
-    uint32_t wait = r->tunnel ? l->tunnel_idle_timeout : l->body_min_rate ? l->body_rate_window : 0;
-    if (wait)
-        fg_timer_at(&d->e->loop.wheel, &d->timer, fg_now_ms(&d->e->loop) + wait);
-    else
-        fg_timer_clear(&d->timer);
-}
-
 void fg_exchange_timer(struct fg_req *r) {
     struct fg_down *d = r->down;
     const struct fg_img_limits *l = fg_down_limits(d);
@@ -559,7 +591,7 @@ void fg_exchange_timer(struct fg_req *r) {
         fg_exchange_abort(r, FG_R_IDLE_TIMEOUT);
         return;
     }
-    bool reading = r->state != FG_REQ_CONNECTING && !r->request.whole && !r->request.ready && !r->request_stopped &&
+    bool reading = (r->state != FG_REQ_CONNECTING || fg_filter_buffers(r)) && !r->request.whole && !r->request.ready && !r->request_stopped &&
                    !r->continue_wanted;
     bool writing = (response_waits(r) || fg_buf_len(&d->io.out)) && !d->io.writable;
     if (reading && r->request.bytes - r->rate_received < least) {
@@ -592,8 +624,11 @@ void fg_exchange_run(struct fg_req *r) {
         fg_exchange_abort(r, FG_R_CLIENT_RESET);
         return;
     }
-    if (r->state == FG_REQ_CONNECTING)
+    if (r->state == FG_REQ_CONNECTING) {
+        if (fg_filter_buffers(r))
+            fg_exchange_buffer(r);
         return;
+    }
     uint64_t began = r->request.bytes + r->response.bytes;
     bool moved = false;
     for (;;) {

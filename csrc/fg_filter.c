@@ -169,6 +169,11 @@ static uint32_t write_call(struct fg_req *r, int phase, const struct fg_img_stag
         c->fields = put_fields(&o, e->scratch, &r->head, r->down->in.p, r->head_len);
         c->request_edits = put_kept(&o, e->scratch, x, false);
     }
+    if (phase == FG_PHASE_REQUEST && x->buffered && stage->buffer_body) {
+        struct fg_bytes body = fg_filter_body_buffered(r);
+        c->flags |= FG_CALL_BODY;
+        c->body = put_ref(&o, e->scratch, body.p, body.len);
+    }
     if (phase == FG_PHASE_LOCAL_REPLY) {
         char text[FG_REPLY_TEXT];
         c->status = x->reply_status;
@@ -270,6 +275,8 @@ static enum fg_filter_result advance(struct fg_req *r, struct fg_bytes response)
     return FG_FILTER_PASSED;
 }
 
+static void go_on(struct fg_req *r);
+
 enum fg_filter_result fg_filter_request(struct fg_req *r, const struct fg_img_filters *f, enum fg_filter_then then) {
     if (f->stages.len == 0)
         return FG_FILTER_PASSED;
@@ -283,7 +290,20 @@ enum fg_filter_result fg_filter_request(struct fg_req *r, const struct fg_img_fi
     x->nstages += (uint8_t)f->stages.len;
     x->phase = FG_PHASE_REQUEST;
     x->then = (uint8_t)then;
+    for (unsigned i = x->at; i < x->nstages && !x->buffered && r->head.framing != FG_FRAMING_NONE; i++)
+        if (x->stages[i].buffer_body > x->buffering)
+            x->buffering = x->stages[i].buffer_body;
+    if (x->buffering) {
+        fg_exchange_buffer(r);
+        return FG_FILTER_WAITS;
+    }
     return advance(r, (struct fg_bytes){0});
+}
+
+void fg_filter_buffered(struct fg_req *r) {
+    r->filtering->buffering = 0;
+    r->filtering->buffered = true;
+    go_on(r);
 }
 
 enum fg_filter_result fg_filter_response(struct fg_req *r, struct fg_bytes head) {
@@ -401,7 +421,10 @@ static void take_verdict(struct fg_engine *e, const uint8_t *record, size_t size
     if (x == NULL || !x->waiting || v->phase != x->phase)
         return; /* too late: that was answered */
     struct fg_req *r = x->r;
-    if (!ok || v->outcome == FG_OUTCOME_REPLACE || v->outcome == FG_OUTCOME_FAILED) {
+    bool body = ok && v->outcome == FG_OUTCOME_REPLACE && v->phase == FG_PHASE_REQUEST && x->buffered;
+    if (body && fg_filter_body_set(r, fg_str(record, v->body)) < 0)
+        ok = false;
+    if (!ok || (v->outcome == FG_OUTCOME_REPLACE && !body) || v->outcome == FG_OUTCOME_FAILED) {
         fail(r, FG_R_FILTER_FAILED);
         return;
     }

@@ -29,6 +29,8 @@ struct fg_filtering {
     uint8_t phase, then;
     bool waiting;                   /* for the verdict of stages[at] */
     bool responded;                 /* the response phase is through */
+    uint32_t buffering;             /* bytes that the request body may have, while it is waited for; 0: it is not */
+    bool buffered;                  /* the whole request body is at hand: in the client's buffer, or as filters made it */
     uint8_t reply_reason;           /* of a local reply that stages are asked about; 0: none yet */
     uint16_t reply_status;
     uint32_t told;                  /* bit by stage: it holds state of this exchange, until END */
@@ -58,6 +60,10 @@ enum fg_filter_result fg_filter_local_reply(struct fg_req *r, int reason, uint16
 
 /* --- bodies, fg_filter_body.c. `response`: which one --- */
 
+/* The buffered request body, as the last filter left it. */
+struct fg_bytes fg_filter_body_buffered(const struct fg_req *r);
+int fg_filter_body_set(struct fg_req *r, struct fg_bytes body); /* a filter's body in its place: 0 or -1 */
+
 /* Does a stage see the body that travels as `framing`? It is sent chunked then, or until the close. */
 bool fg_filter_body_start(struct fg_req *r, bool response, int framing, int out);
 
@@ -76,6 +82,12 @@ int fg_filter_call(struct fg_req *r, int phase, unsigned stage, struct fg_bytes 
 
 /* Tells the stages that have the log phase that the exchange has ended; before anything of it is given back. */
 void fg_filter_log(struct fg_req *r);
+
+static inline bool fg_filter_buffers(const struct fg_req *r) {
+    return r->filtering && r->filtering->buffering;
+}
+
+void fg_filter_buffered(struct fg_req *r); /* the body is whole: the request phase goes on */
 
 static inline bool fg_filter_waits(const struct fg_req *r) {
     return r->filtering && r->filtering->waiting;

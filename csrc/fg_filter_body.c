@@ -36,6 +36,34 @@ bool fg_filter_body_start(struct fg_req *r, bool response, int framing, int out)
     return b->active;
 }
 
+struct fg_bytes fg_filter_body_buffered(const struct fg_req *r) {
+    const struct fg_filter_body *b = fg_filter_body_of(r, false);
+    if (b)
+        return (struct fg_bytes){b->out.p, b->flow.ready};
+    return (struct fg_bytes){fg_buf_data(&r->down->in), r->request.ready};
+}
+
+int fg_filter_body_set(struct fg_req *r, struct fg_bytes body) {
+    struct fg_filter_body *b = &r->filtering->body[0];
+    struct fg_pool *pool = &r->down->e->pool;
+    if (!b->active) {
+        fg_flow_discard(&r->request, &r->down->in);
+        b->x = r->filtering;
+        b->phase = FG_PHASE_REQUEST_BODY;
+        b->active = b->taken = true;
+    }
+    fg_buf_release(pool, &b->out);
+    if (body.len && fg_buf_reserve(pool, &b->out, (uint32_t)body.len) < 0)
+        return -1;
+    if (body.len)
+        memcpy(b->out.p, body.p, body.len);
+    b->out.end = (uint32_t)body.len;
+    fg_flow_start(&b->flow, FG_FRAMING_NONE, FG_FRAMING_LENGTH, 0);
+    b->flow.ready = (uint32_t)body.len;
+    b->flow.sent = r->request.sent = body.len == 0;
+    return 0;
+}
+
 /* The piece has passed all stages. */
 static int finish_piece(struct fg_filter_body *b) {
     struct fg_pool *pool = &b->x->r->down->e->pool;

@@ -450,6 +450,19 @@ static void put_status_line(struct fg_put *o, const struct fg_h1_head *h, const 
     FG_PUT(o, "\r\n");
 }
 
+void fg_head_continue(struct fg_req *r) {
+    static const char answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct fg_down *d = r->down;
+    if (!r->continue_wanted)
+        return;
+    r->continue_wanted = false;
+    for (uint16_t i = r->head.first[FG_H_EXPECT] - 1; i < r->head.nfields; i++)
+        if (r->fields[i].token == FG_H_EXPECT)
+            r->fields[i].flags |= FG_FIELD_DROP; /* it is fulfilled */
+    if (fg_io_owe(&d->io, &d->e->pool, answer, sizeof answer - 1) < 0 || fg_io_writev(&d->io, &d->e->pool, NULL, 0) == -2)
+        d->io.hup = true;
+}
+
 static bool has_body(unsigned status) {
     return status >= 200 && status != 204 && status != 304;
 }

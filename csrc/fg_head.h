@@ -21,6 +21,9 @@ size_t fg_head_response(struct fg_engine *e, struct fg_req *r, const uint8_t *ba
 /* Writes an interim response (1xx other than 101) without what is hop-by-hop. */
 size_t fg_head_interim(struct fg_engine *e, const uint8_t *base, uint8_t *out, size_t cap);
 
+/* Asks the client for the body, which a filter wants before anybody else (RFC 9110 section 10.1.1). */
+void fg_head_continue(struct fg_req *r);
+
 /* Gives a response the status that a filter chose, if its body may stay as it is. */
 void fg_head_edit_status(const struct fg_req *r, struct fg_h1_head *h);
 

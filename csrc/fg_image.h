@@ -67,7 +67,8 @@ struct fg_img_stage {          /* consecutive filter plugins that one call runs 
     uint32_t phases;           /* bit by enum fg_phase: those that a plugin has */
     uint8_t runs_inline;       /* 1: on the worker's thread; 0: in the plugin process */
     uint8_t deny;              /* 1: when nobody answers, neither is the request served */
-    uint8_t reserved[6];
+    uint8_t reserved[2];
+    uint32_t buffer_body;      /* bytes of a request body that are waited for before the request phase; 0: it is not */
     struct fg_ref spec;        /* inline: JSON of the plugins, for the worker that makes them */
 };
 

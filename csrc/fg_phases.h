@@ -22,6 +22,7 @@ enum fg_phase {
     FG_PHASE_END = FG_PHASE_COUNT /* the exchange is over; nobody waits for a verdict */
 };
 
-enum { FG_FILTER_STAGES = 16 };   /* of one exchange: its rule's and its backend's */
+enum { FG_FILTER_STAGES = 16,         /* of one exchange: its rule's and its backend's */
+       FG_FILTER_BODY = 128 * 1024 }; /* bytes of a request body that can be buffered for a filter */
 
 #endif

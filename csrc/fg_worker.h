@@ -256,6 +256,7 @@ void fg_health_free(struct fg_engine *e);
 bool fg_exchange_admit(struct fg_req *r);
 void fg_exchange_begin(struct fg_down *d, struct fg_req *r);
 void fg_exchange_act(struct fg_req *r);     /* what the rule says */
+void fg_exchange_buffer(struct fg_req *r);  /* reads the body for filters that want it whole */
 void fg_exchange_forward(struct fg_req *r); /* to the backend that was chosen */
 void fg_exchange_try(struct fg_req *r, bool fresh);
 void fg_exchange_run(struct fg_req *r);

@@ -23,6 +23,7 @@ class Stage:
         deny: nobody is served when the stage does not answer.
         inline: it runs on the worker's own thread.
         phases: those that a plugin of it has.
+        buffer_body: bytes of a request body that are waited for; the largest that a plugin of it asks for.
     """
 
     spec: str
@@ -30,6 +31,7 @@ class Stage:
     deny: bool
     inline: bool
     phases: frozenset[str]
+    buffer_body: int
 
 
 def stages_of(plugins: Iterable[Plugin]) -> tuple[Stage, ...]:
@@ -45,6 +47,7 @@ def _stage(plugins: list[Plugin]) -> Stage:
         deny=any(plugin.deny for plugin in plugins),
         inline=plugins[0].inline,
         phases=frozenset().union(*(plugin.phases for plugin in plugins)),
+        buffer_body=max(plugin.buffer_body for plugin in plugins),
     )
 
 

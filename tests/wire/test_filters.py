@@ -50,7 +50,7 @@ PHASES = {
 def plugin(kind, inline=False, *, deny=True, timeout=5000, **configuration):
     phases = frozenset(PHASES.get(kind, ("request",)))
     text = json.dumps(configuration, sort_keys=True)
-    return ir.Plugin(f"ns/{kind.lower()}", kind, text, timeout, deny, inline, phases, 0)
+    return ir.Plugin(f"ns/{kind.lower()}", kind, text, timeout, deny, inline, phases, 65536 if kind == "Wrap" else 0)
 
 
 def filtered(*plugins):
@@ -210,6 +210,42 @@ def test_a_large_body_through_a_filter_waits_for_who_reads_it(proxies, backend, 
             sent += server.sock.send(bytes(min(65536, size - sent)))
     assert proxy.counter("buffer_bytes") < 1 << 20  # what is on its way is in the sockets
     assert sent < size
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_filter_gets_the_whole_body_first(proxies, backend, inline, framing):
+    proxy = proxies(filtered(plugin("Wrap", inline)), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    body = b"x" * 20_000
+    head = b"Content-Length: 20000" if framing == "length" else b"Transfer-Encoding: chunked"
+    pieces = [body[:9000], body[9000:]]
+    if framing == "chunked":
+        pieces = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces] + [b"0\r\n\r\n"]
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n" + head + b"\r\n\r\n")
+    assert client.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.send(pieces[0])
+    assert backend.nobody_comes()
+    for piece in pieces[1:]:
+        client.send(piece)
+    server = backend.accept()
+    sent = dict(fields(server.head()))
+    assert (sent["content-length"], sent["x-size"], sent.get("expect")) == ("20002", "20000", None)
+    assert server.exactly(20_002) == b"[" + body + b"]"
+    server.send(OK)
+    assert read(client)[1] == b"hi"
+    get(client)
+    head = server.head()
+    assert b"x-size" not in head
+    server.send(OK)
+    assert read(client)[1] == b"hi"
+
+
+def test_a_body_that_is_larger_than_its_buffer_is_refused(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("Wrap", inline)), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n" + b"x" * 65537)
+    assert client.head().startswith(b"HTTP/1.1 413")
+    assert proxy.log().get("reason") == "body_too_large"
 
 
 def test_local_replies_are_pages_of_a_filter(proxies, backend, inline):

@@ -22,7 +22,7 @@ cdef extern from "fg_call.h" nogil:
     #undef X
     };
     """
-    enum: FG_RECORD_CALL, FG_RECORD_VERDICT, FG_RECORD_MAX, FG_PHASE_COUNT, FG_PHASE_END, FG_CALL_TEXT_COUNT, FG_CALL_MORE, FG_CALL_LAST
+    enum: FG_RECORD_CALL, FG_RECORD_VERDICT, FG_RECORD_MAX, FG_PHASE_COUNT, FG_PHASE_END, FG_CALL_TEXT_COUNT, FG_CALL_MORE, FG_CALL_LAST, FG_CALL_BODY
     enum: FG_OUTCOME_CONTINUE, FG_OUTCOME_REPLY, FG_OUTCOME_FAILED, FG_OUTCOME_REPLACE
     const char *const filter_phases[]
     const char *const filter_texts[]
@@ -81,6 +81,7 @@ cdef class Call:
         duration: seconds since the request head was complete, in the log phase.
         body: of a local reply; a piece of it in the body phases.
         last: the piece is the last one.
+        buffered: `body` is the request's whole body.
     """
 
     cdef bytes data
@@ -123,6 +124,10 @@ cdef class Call:
     @property
     def has_query(self):
         return self.c.has_query != 0
+
+    @property
+    def buffered(self):
+        return (self.c.flags & FG_CALL_BODY) != 0
 
     @property
     def last(self):
@@ -274,6 +279,63 @@ def verdict(uint64_t exchange, int phase, int outcome=FG_OUTCOME_CONTINUE, *, in
     return bytes(w.out)
 
 
+cdef enum:
+    SIMPLE = 8  # edits, of as many names
+
+
+def simple_verdict(Call call, list journal):
+    """Return the verdict of a few edits of fields, none of which is of a name in the case of another's; None for others.
+
+    Edits are ("set", "add" or "remove", name, value), in Latin-1, as `Headers` checked them.
+    """
+    cdef uint8_t out[4096]
+    cdef fg_verdict *v = <fg_verdict *>out
+    cdef size_t n = len(journal), at, texts, size
+    cdef list names = [], order
+    cdef bytes data
+    cdef fg_ref *ref
+    if n > SIMPLE:
+        return None
+    memset(v, 0, sizeof(v[0]))
+    order = [[], [], []]
+    for edit in journal:
+        op, name, value = edit
+        if not name or name in names:
+            return None
+        names.append(name)
+        if op == "set":
+            (<list>order[0]).append((name, value))
+        elif op == "add":
+            (<list>order[1]).append((name, value))
+        else:
+            (<list>order[2]).append(name)
+    if len(names) > 1 and len({x.lower() for x in names}) != len(names):
+        return None
+    v.kind = FG_RECORD_VERDICT
+    v.exchange, v.phase = call.c.exchange, call.c.phase
+    at = sizeof(fg_verdict)
+    texts = at + sizeof(fg_img_pair) * (len(order[0]) + len(order[1])) + sizeof(fg_ref) * len(order[2])
+    v.edits.set = fg_ref(<uint32_t>at, <uint32_t>len(order[0]))
+    v.edits.add = fg_ref(<uint32_t>(at + sizeof(fg_img_pair) * v.edits.set.len), <uint32_t>len(order[1]))
+    v.edits.remove = fg_ref(<uint32_t>(v.edits.add.off + sizeof(fg_img_pair) * v.edits.add.len), <uint32_t>len(order[2]))
+    for text in [x for pair in order[0] for x in pair] + [x for pair in order[1] for x in pair] + order[2]:
+        data = text.encode("latin-1")
+        size = len(data)
+        if texts + size + 8 > sizeof(out):
+            return None
+        ref = <fg_ref *>(out + at)
+        ref.off, ref.len = <uint32_t>texts, <uint32_t>size
+        memcpy(out + texts, <const char *>data, size)
+        texts += size
+        at += sizeof(fg_ref)
+    memset(out + texts, 0, 8)
+    texts = (texts + 7) & ~<size_t>7
+    v.size = <uint32_t>texts
+    if not fg_verdict_ok(out, texts):
+        raise ValueError("what a filter returned may not be sent")
+    return (<char *>out)[:texts]
+
+
 # --- rings ------------------------------------------------------------------------------------------------------------------------
 
 cdef class Rings:
@@ -312,20 +374,16 @@ cdef class Rings:
 
 # --- inline -----------------------------------------------------------------------------------------------------------------------
 
-_inline = None  # an object with prepare(key, spec) and run(call); set on first use
+_inline = None
 
 
-def set_inline(inline):
-    """Let this object run the inline stages of every engine of this process."""
+def inline():
+    """Return what runs the inline stages of every engine of this process; it is imported and made on first use."""
     global _inline
-    _inline = inline
-
-
-cdef object inline():
     if _inline is None:
         from fastgate.plugins.inline import Inline
 
-        set_inline(Inline())
+        _inline = Inline()
     return _inline
 
 

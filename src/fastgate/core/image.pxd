@@ -12,7 +12,7 @@ cdef extern from "fg_image.h" nogil:
     enum: FG_SEG_SOCKETS, FG_SEG_CLUSTERS, FG_SEG_HOSTS, FG_SEG_GROUP
     enum: FG_REWRITE_NONE, FG_REWRITE_FULL, FG_REWRITE_PREFIX
     enum: FG_MAX_FIELDS
-    enum: FG_PHASE_COUNT, FG_FILTER_STAGES
+    enum: FG_PHASE_COUNT, FG_FILTER_STAGES, FG_FILTER_BODY
     enum: FG_ACTION_FORWARD, FG_ACTION_REDIRECT, FG_ACTION_RESPOND
     enum: FG_UPSTREAM_HTTP1, FG_UPSTREAM_H2C, FG_UPSTREAM_WEBSOCKET
 
@@ -43,6 +43,7 @@ cdef extern from "fg_image.h" nogil:
         uint64_t key
         uint32_t timeout, phases
         uint8_t runs_inline, deny
+        uint32_t buffer_body
         fg_ref spec
 
     ctypedef struct fg_img_filters "struct fg_img_filters":

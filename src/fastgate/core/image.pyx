@@ -70,6 +70,8 @@ cdef bint stages_ok(seg_t s, fg_ref array) noexcept nogil:
         return False
     for i in range(array.len):
         stage = <const fg_img_stage *>(s.p + array.off) + i
+        if stage.buffer_body > FG_FILTER_BODY:
+            return False
         if stage.timeout == 0 or stage.phases >> FG_PHASE_COUNT or not text_ok(s, stage.spec):
             return False
     return True

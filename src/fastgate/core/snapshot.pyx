@@ -314,7 +314,7 @@ cdef fg_ref _stages(_Segment seg, object plugins) except *:
         out.key = key(stage.spec)
         out.timeout = stage.timeout
         out.phases = sum(_PHASES[name] for name in stage.phases)
-        out.runs_inline, out.deny = stage.inline, stage.deny
+        out.runs_inline, out.deny, out.buffer_body = stage.inline, stage.deny, stage.buffer_body
         if stage.inline:
             out.spec = seg.text(stage.spec)
         (<fg_img_stage *>(seg.p + array.off) + <size_t>i)[0] = out
