@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from fastgate.errors import Error, StoppedError
 from fastgate.ir import AccessLog
 from fastgate.listener_manager import ListenerManager
+from fastgate.plugins.discovery import Catalog
 from fastgate.problems import Problem
 from fastgate.runtime import Report, Runtime, check
 from fastgate.sources.documents import YamlError, parse
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
     from types import TracebackType
 
+    from fastgate.plugins.filter import Filter
     from fastgate.statistics import Totals
 
 T = TypeVar("T")
@@ -62,6 +64,8 @@ class Gateway:
         access_log: "json" or "text" lines to `access_log_fd`, or "off".
         access_log_fd: descriptor of the access log; it stays the caller's.
         strict: refuse a set of resources with an error in it rather than the faulty objects.
+        filters: classes that Filters may name, beside those that are installed. A name means one class in all gateways
+            of a process.
     """
 
     def __init__(
@@ -73,11 +77,12 @@ class Gateway:
         access_log: str = "off",
         access_log_fd: int = -1,
         strict: bool = False,
+        filters: Mapping[str, type[Filter[Any]]] | None = None,
     ) -> None:
         """Keep the arguments; `start` serves."""
         self._resources = resources
         self._manager_options: dict[str, Any] = {
-            "workers": workers, "threads": True, "ports": ports, "log_fd": access_log_fd,
+            "workers": workers, "threads": True, "ports": ports, "log_fd": access_log_fd, "catalog": Catalog(filters),
         }  # fmt: skip
         self._access_log = AccessLog(access_log)
         self._strict = strict
@@ -186,7 +191,9 @@ class Gateway:
 
     async def _start(self) -> Report:
         manager = ListenerManager(**self._manager_options)
-        self._runtime = Runtime(manager, strict=self._strict, access_log=self._access_log)
+        self._runtime = Runtime(
+            manager, strict=self._strict, access_log=self._access_log, catalog=self._manager_options["catalog"]
+        )
         await manager.start()
         self._resolving = asyncio.ensure_future(self._runtime.keep_resolving())
         sources, problems = sources_of(self._resources)

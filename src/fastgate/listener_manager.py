@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from fastgate.instance import Instance
     from fastgate.ir import Ir
+    from fastgate.plugins.discovery import Catalog
     from fastgate.publication import Table
     from fastgate.statistics import Statistics
     from fastgate.translate.programmed import Bound
@@ -52,6 +53,7 @@ class ListenerManager:
         log_fd: int = -1,
         instance: Instance | None = None,
         renew: bool = False,
+        catalog: Catalog | None = None,
     ) -> None:
         """Prepare; nothing is started.
 
@@ -64,6 +66,7 @@ class ListenerManager:
             log_fd: where access log lines go; -1 for nowhere. Not closed.
             instance: whose workers are adopted, and where a successor finds ours; None for neither.
             renew: replace all adopted workers, also those that run our code.
+            catalog: of filters, for workers that are threads; by default what is installed.
         """
         self.on_roll_back: Callable[[str], None] = lambda _: None
         self._workers = workers
@@ -77,7 +80,7 @@ class ListenerManager:
         self._supervisor.on_health = self._health_changed
         self._listeners = Listeners(dict(ports or {}), workers)
         self._publication = Publication()
-        self.plugins = PluginProcesses(threads=threads)
+        self.plugins = PluginProcesses(threads=threads, catalog=catalog)
         self.health = Health()
         self._before: tuple[Ir, Table] | None = None  # what is gone back to
         self._lock = asyncio.Lock()

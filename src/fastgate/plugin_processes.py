@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastgate.control import Message, Type
 from fastgate.core import filters, snapshot
+from fastgate.plugins import inline
 from fastgate.stages import offloaded
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class PluginProcesses:
         self._threads = threads
         self._memory_limit = memory_limit
         self._catalog = catalog
+        if threads and catalog is not None:
+            inline.offer(catalog)
         self._beside: dict[Worker, _Beside] = {}
         self._left: list[_Beside] = []
         self._specs: dict[int, str] = {}

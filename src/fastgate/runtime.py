@@ -84,6 +84,7 @@ class Runtime:
         strict: bool = False,
         access_log: AccessLog | None = None,
         hooks: Hooks | None = None,
+        catalog: Catalog | None = None,
     ) -> None:
         """Use this manager.
 
@@ -92,6 +93,7 @@ class Runtime:
             strict: refuse a set with an error in it.
             access_log: overrides what Gateways ask for.
             hooks: plugins of the process; none unless given.
+            catalog: filters that Filters may name; by default those that are installed.
         """
         self.manager = manager
         self.strict = strict
@@ -103,7 +105,7 @@ class Runtime:
         self.last_reload = LastReload()
         self._before: tuple[Loaded | None, Translation | None, Report] | None = None
         self._objects = Objects()
-        self._translator = Translator(Catalog())
+        self._translator = Translator(Catalog() if catalog is None else catalog)
         self._resolver = Resolver()
         self._lock = asyncio.Lock()
         manager.on_roll_back = self._rolled_back

@@ -6,26 +6,25 @@ The engine calls with the GIL held for all calls of a turn (core/filters.pyx).
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
 
 from fastgate.core import filters, snapshot
 from fastgate.plugins import wire
 from fastgate.plugins.discovery import Catalog
-from fastgate.plugins.stage import Stage
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
+from fastgate.plugins.stage import Stage, StageError, driven
 
 log = logging.getLogger("fastgate.filter")
 
 
 class Inline:
-    """The inline stages of the engines of this process."""
+    """The inline stages of the engines of this process.
 
-    def __init__(self, catalog: Catalog | None = None) -> None:
-        """Find filters in this catalog, by default in what is installed."""
-        self._catalog = catalog if catalog is not None else Catalog()
+    Attributes:
+        catalogs: where filters are looked for, one after the other.
+    """
+
+    def __init__(self) -> None:
+        """Find filters in what is installed."""
+        self.catalogs = [Catalog()]
         self._stages: dict[int, Stage] = {}
 
     def prepare(self, key: int, spec: bytes) -> None:
@@ -34,8 +33,14 @@ class Inline:
             return
         text = spec.decode()
         assert snapshot.key(text) == key  # noqa: S101 - the image was validated
-        stage = Stage(text, self._catalog)
-        _driven(stage.start())
+        for catalog in self.catalogs:
+            try:
+                stage = Stage(text, catalog)
+                break
+            except StageError:
+                if catalog is self.catalogs[-1]:
+                    raise
+        driven(stage.start())
         self._stages[key] = stage
 
     def run(self, call: filters.Call) -> bytes | None:
@@ -47,17 +52,13 @@ class Inline:
             stage.end(call.exchange)
             return None
         try:
-            return _driven(stage.run(call)) or None
+            return stage.run_now(call) or None
         except Exception:
             log.exception("an inline filter failed")
             return wire.failed(call)
 
 
-def _driven(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine that does not wait."""
-    try:
-        waits_for = coroutine.send(None)
-    except StopIteration as end:
-        return end.value
-    coroutine.close()
-    raise RuntimeError(f"an inline filter cannot wait, and awaited {waits_for!r}: let it run offloaded")
+def offer(catalog: Catalog) -> None:
+    """Let the engines of this process find filters in this catalog, too, and first."""
+    runner = filters.inline()
+    runner.catalogs.insert(0, catalog)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastgate.core import filters
 from fastgate.plugins import wire
@@ -20,26 +19,25 @@ from fastgate.plugins.request import Request
 from fastgate.plugins.response import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
 
     from fastgate.plugins.discovery import Catalog
     from fastgate.plugins.filter import Filter
 
     Threads = Callable[..., Awaitable[Any]]  # runs a `def` callback with these arguments elsewhere
     _Callback = tuple["_Member", Callable[..., Any], Threads | None]
+    _Step = tuple["_Member", Callable[..., Any], Threads | None, tuple[Any, ...], type[Any]]
+    _Steps = Generator[_Step, Any, bytes]
 
 log = logging.getLogger("fastgate.filter")
 
 REQUEST, REQUEST_BODY, _, RESPONSE, RESPONSE_BODY, LOCAL_REPLY, LOG = range(len(filters.PHASES))
+DENIED = object()  # in the place of a result: the filter failed, and may not be skipped
 _LOG_INTERVAL = 1.0  # seconds between two log lines about the failures of one filter
 
 
 class StageError(Exception):
     """The filters of a stage cannot be made or started; the message says why."""
-
-
-class _Denied(Exception):  # noqa: N818 - a verdict, which is logged already
-    """A filter failed that may not be skipped."""
 
 
 class _Member:
@@ -62,12 +60,15 @@ class _Member:
         except Exception as e:
             raise StageError(f"Filter {self.name}: {type(e).__name__}: {e}") from e
 
-    def failed(self, error: BaseException, request_id: str) -> None:
-        """Log a failure, at most one line a second."""
+    def failed(self, error: BaseException, request_id: str) -> object:
+        """Log a failure, at most one line a second. DENIED, or None when the filter may be skipped."""
         self.failures += 1
         now = time.monotonic()
-        if now - self.last_said < _LOG_INTERVAL:
-            return
+        if now - self.last_said >= _LOG_INTERVAL:
+            self._say(error, request_id, now)
+        return DENIED if self.deny else None
+
+    def _say(self, error: BaseException, request_id: str, now: float) -> None:
         more = f" ({self.failures} failures since the last line)" if self.failures > 1 else ""
         log.error("Filter %s: request %s: %s: %s%s", self.name, request_id, type(error).__name__, error, more,
                   exc_info=error if not isinstance(error, TypeError | ValueError) else None)  # fmt: skip
@@ -148,57 +149,92 @@ class Stage:
             exchange.close()
 
     async def run(self, call: filters.Call) -> bytes:
-        """Run a call and return its verdict. Nothing that a filter does is raised but BaseExceptions."""
-        exchange = self._exchanges.get(call.exchange)
+        """Run a call and return its verdict; b"" when it has none. Nothing that a filter does is raised."""
+        exchange = self._entered(call)
+        try:
+            steps = self._phases[call.phase](self, call, exchange)
+            result: Any = None
+            while True:
+                try:
+                    member, method, elsewhere, arguments, returns = steps.send(result)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return] # of every phase
+                exchange.context.filter = member.name
+                try:
+                    result = method(*arguments) if elsewhere is None else elsewhere(method, *arguments)
+                    if result is not None:
+                        if hasattr(result, "__await__"):
+                            result = await result
+                        _check(result, returns)
+                except Exception as e:  # noqa: BLE001 - whatever a filter does
+                    result = member.failed(e, exchange.context.request_id)
+        finally:
+            self._left(call, exchange)
+
+    def run_now(self, call: filters.Call) -> bytes:
+        """Do the same without an event loop: a filter that waits has failed."""
+        exchange = self._entered(call)
+        try:
+            steps = self._phases[call.phase](self, call, exchange)
+            result: Any = None
+            while True:
+                try:
+                    member, method, _, arguments, returns = steps.send(result)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return] # of every phase
+                exchange.context.filter = member.name
+                try:
+                    result = method(*arguments)
+                    if result is not None:
+                        if hasattr(result, "__await__"):
+                            result = driven(result)
+                        _check(result, returns)
+                except Exception as e:  # noqa: BLE001 - whatever a filter does
+                    result = member.failed(e, exchange.context.request_id)
+        finally:
+            self._left(call, exchange)
+
+    def _entered(self, call: filters.Call) -> _Exchange:
+        exchange = self._exchanges.get(call.exchange) if self._exchanges else None
         if exchange is None:
             exchange = _Exchange(call)
         else:
             exchange.context._deadline = call.deadline  # noqa: SLF001 - of this package
         if call.more:
             self._exchanges[call.exchange] = exchange
-        try:
-            if call.phase == REQUEST:
-                return await self._request(call, exchange)
-            if call.phase == RESPONSE:
-                return await self._response(call, exchange)
-            if call.phase in (REQUEST_BODY, RESPONSE_BODY):
-                return await self._body(call, exchange)
-            if call.phase == LOCAL_REPLY:
-                return await self._local_reply(call, exchange)
-            if call.phase == LOG:
-                return await self._log(call, exchange)
-            return wire.failed(call)
-        finally:
-            if not call.more:
-                self._exchanges.pop(call.exchange, None)
-                exchange.close()
+        return exchange
 
-    async def _request(self, call: filters.Call, exchange: _Exchange) -> bytes:
+    def _left(self, call: filters.Call, exchange: _Exchange) -> None:
+        if not call.more:
+            self._exchanges.pop(call.exchange, None)
+            exchange.close()
+
+    # --- phases: generators of the calls to make, which are sent what came of each, and return a verdict -------------
+
+    def _request(self, call: filters.Call, exchange: _Exchange) -> _Steps:
         request = exchange.request
         before = len(request.journal)
         for callback in self._on_request:
-            try:
-                answer = await _called(callback, exchange.context, (request, exchange.context))
-            except _Denied:
+            answer = yield (*callback, (request, exchange.context), Response)
+            if answer is DENIED:
                 return wire.failed(call)
             if answer is not None:
                 return wire.answered(call, answer)
-        return wire.edited(call, request.journal[before:], request)
+        return wire.edited(call, request.journal[before:] if before else request.journal, request)
 
-    async def _response(self, call: filters.Call, exchange: _Exchange) -> bytes:
+    def _response(self, call: filters.Call, exchange: _Exchange) -> _Steps:
         journal = wire.earlier_edits(call, response=True)
         response = exchange.response = Response._over(wire.ResponseRecord(call), journal)  # noqa: SLF001
         before = len(journal)
         for callback in self._on_response:
-            try:
-                answer = await _called(callback, exchange.context, (exchange.request, exchange.context, response))
-            except _Denied:
+            answer = yield (*callback, (exchange.request, exchange.context, response), Response)
+            if answer is DENIED:
                 return wire.failed(call)
             if answer is not None:
                 return wire.answered(call, answer)
         return wire.edited(call, response.journal[before:], response)
 
-    async def _body(self, call: filters.Call, exchange: _Exchange) -> bytes:
+    def _body(self, call: filters.Call, exchange: _Exchange) -> _Steps:
         given = piece = call.body
         arguments: tuple[Any, ...] = (exchange.request, exchange.context)
         callbacks = self._on_request_body
@@ -207,34 +243,41 @@ class Stage:
                 exchange.response = Response._over(wire.ResponseRecord(call), [])  # noqa: SLF001
             arguments, callbacks = (*arguments, exchange.response), self._on_response_body
         for callback in callbacks:
-            try:
-                result = await _called(callback, exchange.context, (*arguments, piece, call.last), bytes)
-            except _Denied:
+            result = yield (*callback, (*arguments, piece, call.last), bytes)
+            if result is DENIED:
                 return wire.failed(call)
             piece = piece if result is None else result
         return wire.passed(call) if piece is given else wire.replaced(call, piece)
 
-    async def _local_reply(self, call: filters.Call, exchange: _Exchange) -> bytes:
+    def _local_reply(self, call: filters.Call, exchange: _Exchange) -> _Steps:
         """Who would deny has nothing to deny here: the answer stays as it was before."""
         response = exchange.response = Response._over(wire.ReplyRecord(call), [])  # noqa: SLF001
         changed = False
         for callback in self._on_local_reply:
-            with suppress(_Denied):
-                answer = await _called(callback, exchange.context, (exchange.request, exchange.context, response))
-                changed |= bool(response.journal) or answer is not None
-                if answer is not None:  # a copy: the filter may return the same object again
-                    response = exchange.response = answer.copy()
-        return wire.answered(call, response) if changed else wire.edited(call, (), response)
+            answer = yield (*callback, (exchange.request, exchange.context, response), Response)
+            if answer is DENIED:
+                continue
+            changed |= bool(response.journal) or answer is not None
+            if answer is not None:  # a copy: the filter may return the same object again
+                response = exchange.response = answer.copy()
+        return wire.answered(call, response) if changed else wire.passed(call)
 
-    async def _log(self, call: filters.Call, exchange: _Exchange) -> bytes:
+    def _log(self, call: filters.Call, exchange: _Exchange) -> _Steps:
         if exchange.response is None:
             exchange.response = Response._over(wire.ResponseRecord(call), [])  # noqa: SLF001
-        context = exchange.context
-        context.outcome = Outcome(call.duration, call.received, call.sent)
+        exchange.context.outcome = Outcome(call.duration, call.received, call.sent)
         for callback in self._on_log:
-            with suppress(_Denied):
-                await _called(callback, context, (exchange.request, context, exchange.response))
+            yield (*callback, (exchange.request, exchange.context, exchange.response), type(None))
         return b""
+
+    _phases: ClassVar = {
+        REQUEST: _request,
+        REQUEST_BODY: _body,
+        RESPONSE: _response,
+        RESPONSE_BODY: _body,
+        LOCAL_REPLY: _local_reply,
+        LOG: _log,
+    }
 
     def _callbacks(self, phase: str) -> tuple[_Callback, ...]:
         return tuple(
@@ -259,22 +302,17 @@ class Stage:
             log.exception("Filter %s did not stop", member.name)
 
 
-async def _called(
-    callback: _Callback, context: Context, arguments: tuple[Any, ...], returns: type[Any] = Response
-) -> Any:
-    """filters.Call a filter and return what it gives, or None. _Denied: it failed, and its Filter denies then."""
-    member, method, elsewhere = callback
-    context.filter = member.name
+def driven(awaitable: Any) -> Any:
+    """Return what comes of an awaitable that waits for nothing; RuntimeError for another."""
+    coroutine = awaitable if hasattr(awaitable, "send") else awaitable.__await__()
     try:
-        result = method(*arguments) if elsewhere is None else elsewhere(method, *arguments)
-        if result is not None:
-            if hasattr(result, "__await__"):
-                result = await result
-            if result is not None and not isinstance(result, returns):
-                raise TypeError(f"it returned a {type(result).__name__}, not a {returns.__name__} or None")  # noqa: TRY301
-    except Exception as e:
-        member.failed(e, context.request_id)
-        if member.deny:
-            raise _Denied from e
-        return None
-    return result
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    coroutine.close()
+    raise RuntimeError("an inline filter cannot wait for anything: let it run offloaded")
+
+
+def _check(result: object, returns: type[Any]) -> None:
+    if result is not None and not isinstance(result, returns):
+        raise TypeError(f"it returned a {type(result).__name__}, not a {returns.__name__} or None")

@@ -56,8 +56,8 @@ class RequestRecord:
         return route, rule, number
 
     def body(self) -> bytes | None:
-        """Return None: it streams."""
-        return None
+        """Return it when it is buffered; otherwise it streams."""
+        return self._call.body if self._call.buffered else None
 
 
 class ResponseRecord:
@@ -137,20 +137,18 @@ def earlier_edits(call: filters.Call, *, response: bool) -> list[Edit]:
 
 def edited(call: filters.Call, journal: Sequence[Edit], message: Request | Response) -> bytes:
     """Return the verdict that lets an exchange go on with these edits of its request or response."""
-    if not journal:
-        return filters.verdict(call.exchange, call.phase)
-    fields, others = [], {}
-    for edit in journal:
-        if edit[1]:
-            fields.append(edit)
-        else:
-            others[edit[0]] = edit[2]
-    parts: dict[str, Any] = _parts(fields)
+    simple = filters.simple_verdict(call, journal)
+    if simple is not None:
+        return simple
+    others = {op: value for op, name, value in journal if not name}
+    parts: dict[str, Any] = _parts(edit for edit in journal if edit[1])
     if isinstance(message, Request):
         if "path" in others or "query" in others:
             parts["target"] = f"{message.path}?{message.query}" if message.query else message.path
         if "authority" in others:
             parts["authority"] = message.authority
+        if "body" in others:
+            parts["outcome"], parts["body"] = filters.REPLACE, message.body
     elif "status" in others:
         parts["status"] = message.status
     return filters.verdict(call.exchange, call.phase, **parts)
