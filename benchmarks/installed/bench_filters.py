@@ -1,0 +1,20 @@
+"""Filters that are measured."""
+
+from __future__ import annotations
+
+import fastgate
+
+
+class Stamp(fastgate.Filter):
+    """Sets one header."""
+
+    async def on_request(self, request: fastgate.Request, context: fastgate.Context) -> None:
+        """See the class."""
+        request.headers["x-stamp"] = "hello"
+
+
+class Nothing(fastgate.Filter):
+    """Does nothing."""
+
+    async def on_request(self, request: fastgate.Request, context: fastgate.Context) -> None:
+        """See the class."""
