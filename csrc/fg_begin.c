@@ -150,7 +150,11 @@ void fg_exchange_try(struct fg_req *r, bool fresh) {
     struct fg_down *d = r->down;
     struct fg_engine *e = d->e;
     uint64_t key = r->gen->image.clusters[r->backend->cluster - 1].key;
-    struct fg_endpoint *ep = fg_cluster_pick(e, key, fresh ? NULL : r->last_endpoint);
+    struct fg_endpoint *ep = NULL;
+    if (r->filtering && r->filtering->chosen.family && r->tries == 0)
+        ep = fg_cluster_at(e, key, &r->filtering->chosen);
+    if (ep == NULL)
+        ep = fg_cluster_pick(e, key, fresh ? NULL : r->last_endpoint);
     if (ep == NULL) {
         fg_reply_reason(r, FG_R_NO_ENDPOINTS);
         return;
@@ -213,7 +217,8 @@ void fg_exchange_forward(struct fg_req *r) {
         r->request_deadline = fg_now_ms(&e->loop) + rule->request_timeout;
         fg_timer_at(&e->loop.wheel, &r->timer, r->request_deadline);
     }
-    fg_exchange_try(r, false);
+    if (fg_filter_upstream(r) == FG_FILTER_PASSED)
+        fg_exchange_try(r, false);
 }
 
 void fg_exchange_act(struct fg_req *r) {

@@ -26,7 +26,8 @@ enum { FG_RECORD_CALL = 0x314c4146, FG_RECORD_VERDICT = 0x31564146, FG_RECORD_MA
     X(ROUTE, "route")        \
     X(RULE, "rule")          \
     X(ID, "id")              \
-    X(REASON, "reason")
+    X(REASON, "reason")      \
+    X(BACKEND, "backend")
 
 enum fg_call_text {
 #define X(NAME, name) FG_CALL_##NAME,
@@ -57,6 +58,7 @@ struct fg_call {
     struct fg_ref response_fields; /* the same of the response */
     struct fg_ref request_edits;   /* bytes: verdicts of earlier stages on the request, back to back */
     struct fg_ref response_edits;
+    struct fg_ref endpoints;       /* UPSTREAM: of fg_ep_endpoint, those that the request may be sent to */
     struct fg_ref body;            /* LOCAL_REPLY: that the gateway would send; body phases: a piece of it; REQUEST: see FG_CALL_BODY */
 };
 
@@ -79,6 +81,7 @@ struct fg_verdict {
     struct fg_ref target;      /* path and query that go upstream; len 0: kept */
     struct fg_ref authority;   /* the same for Host */
     struct fg_ref body;        /* REPLY, REPLACE */
+    struct fg_ep_endpoint endpoint; /* UPSTREAM: the chosen one; family 0: none */
 };
 
 struct fg_records { /* records back to back, in memory of malloc's */

@@ -75,12 +75,40 @@ static struct fg_endpoint *any_but(struct fg_engine *e, const struct fg_cluster 
     return c->picks[0].endpoint;
 }
 
-struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const struct fg_endpoint *not_this) {
+/* A cluster that has endpoints, with its picks up to date; or NULL. */
+static struct fg_cluster *listed(struct fg_engine *e, uint64_t key) {
     struct fg_cluster *c = fg_cluster_find(e->endpoints, key);
     if (c == NULL || c->n == 0)
         return NULL;
     if (c->listed_at != e->usability)
         list_picks(e, c);
+    return c;
+}
+
+bool fg_cluster_list(struct fg_engine *e, uint64_t key, uint32_t at, struct fg_ep_endpoint *out) {
+    const struct fg_cluster *c = listed(e, key);
+    if (c == NULL || at >= c->npicks)
+        return false;
+    const struct fg_address *a = &c->picks[at].endpoint->address;
+    *out = (struct fg_ep_endpoint){.port = a->port, .family = a->family, .weight = c->picks[at].weight};
+    memcpy(out->address, a->ip, sizeof out->address);
+    return true;
+}
+
+struct fg_endpoint *fg_cluster_at(struct fg_engine *e, uint64_t key, const struct fg_address *a) {
+    const struct fg_cluster *c = listed(e, key);
+    for (uint32_t i = 0; c && i < c->npicks; i++) {
+        const struct fg_address *b = &c->picks[i].endpoint->address;
+        if (b->port == a->port && b->family == a->family && memcmp(b->ip, a->ip, sizeof b->ip) == 0)
+            return c->picks[i].endpoint;
+    }
+    return NULL;
+}
+
+struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const struct fg_endpoint *not_this) {
+    struct fg_cluster *c = listed(e, key);
+    if (c == NULL)
+        return NULL;
     e->stats->c.upstream_panics += c->panic;
     if (c->npicks == 1)
         return c->picks[0].endpoint;

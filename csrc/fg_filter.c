@@ -184,6 +184,18 @@ static uint32_t write_call(struct fg_req *r, int phase, const struct fg_img_stag
         c->flags |= last ? FG_CALL_LAST : 0;
         c->body = put_ref(&o, e->scratch, piece->p ? fg_buf_data(piece) : e->scratch, fg_buf_len(piece));
     }
+    if (phase == FG_PHASE_UPSTREAM) {
+        const struct fg_img_cluster *cluster = &r->gen->image.clusters[r->backend->cluster - 1];
+        c->text[FG_CALL_BACKEND] =
+            put_ref(&o, e->scratch, r->gen->image.clusters_seg + cluster->name.off, cluster->name.len);
+        align(&o, e->scratch);
+        c->endpoints = (struct fg_ref){(uint32_t)(o.at - e->scratch), 0};
+        struct fg_ep_endpoint one;
+        while (!o.full && fg_cluster_list(e, cluster->key, c->endpoints.len, &one)) {
+            fg_put(&o, &one, sizeof one);
+            c->endpoints.len++;
+        }
+    }
     if (phase == FG_PHASE_LOG) {
         c->status = r->status;
         c->received = r->request.bytes;
@@ -306,6 +318,23 @@ void fg_filter_buffered(struct fg_req *r) {
     go_on(r);
 }
 
+static bool has_phase(const struct fg_filtering *x, int phase) {
+    uint32_t phases = 0;
+    for (unsigned i = 0; i < x->nstages; i++)
+        phases |= x->stages[i].phases;
+    return phases >> phase & 1;
+}
+
+enum fg_filter_result fg_filter_upstream(struct fg_req *r) {
+    struct fg_filtering *x = r->filtering;
+    if (x == NULL || !has_phase(x, FG_PHASE_UPSTREAM))
+        return FG_FILTER_PASSED;
+    x->phase = FG_PHASE_UPSTREAM;
+    x->then = FG_THEN_TRY;
+    x->at = 0;
+    return advance(r, (struct fg_bytes){0});
+}
+
 enum fg_filter_result fg_filter_response(struct fg_req *r, struct fg_bytes head) {
     struct fg_filtering *x = r->filtering;
     if (x == NULL || x->responded)
@@ -337,12 +366,7 @@ static void give_up(struct fg_req *r) {
 
 enum fg_filter_result fg_filter_local_reply(struct fg_req *r, int reason, uint16_t status) {
     struct fg_filtering *x = r->filtering;
-    uint32_t phases = 0;
-    if (x == NULL || x->reply_reason || r->gen == NULL)
-        return FG_FILTER_PASSED;
-    for (unsigned i = 0; i < x->nstages; i++)
-        phases |= x->stages[i].phases;
-    if (!(phases >> FG_PHASE_LOCAL_REPLY & 1))
+    if (x == NULL || x->reply_reason || r->gen == NULL || !has_phase(x, FG_PHASE_LOCAL_REPLY))
         return FG_FILTER_PASSED;
     if (x->waiting) /* for what is of no use any more */
         give_up(r);
@@ -369,6 +393,8 @@ static void go_on(struct fg_req *r) {
         fg_exchange_act(r);
     else if (x->then == FG_THEN_FORWARD)
         fg_exchange_forward(r);
+    else if (x->then == FG_THEN_TRY)
+        fg_exchange_try(r, false);
     else
         fg_reply_local(r);
 }
@@ -432,6 +458,11 @@ static void take_verdict(struct fg_engine *e, const uint8_t *record, size_t size
         stop_waiting(r);
         fg_reply_filter(r, v);
         return;
+    }
+    if (v->phase == FG_PHASE_UPSTREAM && v->endpoint.family) {
+        memcpy(x->chosen.ip, v->endpoint.address, sizeof x->chosen.ip);
+        x->chosen.port = v->endpoint.port;
+        x->chosen.family = v->endpoint.family;
     }
     if (keep(r, v) < 0) {
         fail(r, FG_R_FILTER_FAILED);

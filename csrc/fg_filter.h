@@ -6,7 +6,7 @@
 #include "fg_worker.h"
 
 /* Where an exchange of the request phase goes on when a phase has passed all of its stages. */
-enum fg_filter_then { FG_THEN_ACT, FG_THEN_FORWARD, FG_THEN_RESPOND /* the response phase */, FG_THEN_REPLY /* a local reply */ };
+enum fg_filter_then { FG_THEN_ACT, FG_THEN_FORWARD, FG_THEN_TRY /* the upstream phase */, FG_THEN_RESPOND /* the response phase */, FG_THEN_REPLY /* a local reply */ };
 
 /* One direction of a body that stages see: taken piece by piece from the exchange's flow, and sent by a flow of its own. */
 struct fg_filter_body {
@@ -31,6 +31,7 @@ struct fg_filtering {
     bool responded;                 /* the response phase is through */
     uint32_t buffering;             /* bytes that the request body may have, while it is waited for; 0: it is not */
     bool buffered;                  /* the whole request body is at hand: in the client's buffer, or as filters made it */
+    struct fg_address chosen;       /* the endpoint to try first; family 0: none */
     uint8_t reply_reason;           /* of a local reply that stages are asked about; 0: none yet */
     uint16_t reply_status;
     uint32_t told;                  /* bit by stage: it holds state of this exchange, until END */
@@ -51,6 +52,9 @@ int fg_filter_prepare(const struct fg_functions *f, const struct fg_image *image
 
 /* Calls the stages of `f` that have the request phase; the exchange goes on at `then`. */
 enum fg_filter_result fg_filter_request(struct fg_req *r, const struct fg_img_filters *f, enum fg_filter_then then);
+
+/* Calls the stages that have the upstream phase; the exchange goes on with its first try. */
+enum fg_filter_result fg_filter_upstream(struct fg_req *r);
 
 /* Calls the stages that have the response phase, the last one first; e->response is parsed from `head`. */
 enum fg_filter_result fg_filter_response(struct fg_req *r, struct fg_bytes head);

@@ -241,6 +241,10 @@ void fg_endpoints_free(struct fg_engine *e, struct fg_endpoints *t);
 /* fg_cluster.c: choice of an endpoint, choice of a weighted backend */
 struct fg_cluster *fg_cluster_find(const struct fg_endpoints *t, uint64_t key);
 struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const struct fg_endpoint *not_this);
+/* The endpoint of a cluster that may be picked at this position; false behind the last one. */
+bool fg_cluster_list(struct fg_engine *e, uint64_t key, uint32_t at, struct fg_ep_endpoint *out);
+/* The endpoint with this address, if it may be picked. */
+struct fg_endpoint *fg_cluster_at(struct fg_engine *e, uint64_t key, const struct fg_address *a);
 const struct fg_img_backend *fg_rule_backend(struct fg_engine *e, const struct fg_match_result *m);
 
 /* fg_health.c: active checks */

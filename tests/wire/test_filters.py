@@ -38,6 +38,7 @@ def inline(request):
 
 
 PHASES = {
+    "Choose": ("upstream",),
     "Edit": ("request", "response"),
     "KeptPage": ("local_reply",),
     "Log": ("log",),
@@ -140,6 +141,25 @@ def test_edits_of_path_and_authority_go_upstream_and_do_not_route_again(proxies,
     get(client, "/in?x=y")
     head = backend.accept().head()
     assert head.startswith(b"GET /changed?n=1 HTTP/1.1\r\nhost: changed.example.com\r\n")
+
+
+def test_a_filter_chooses_the_endpoint(proxies, backends, inline):
+    one, two = backends(), backends()
+    for number, backend in enumerate((one, two)):
+        backend.answer_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % number)
+    proxy = proxies(filtered(plugin("Choose", inline, port=two.endpoint.port)), {"c": (one.endpoint, two.endpoint)})
+    client = proxy.connect()
+    for _ in range(20):
+        get(client, "/", "X-Choose: 1")
+        assert read(client)[1] == b"1"
+    seen = set()
+    for _ in range(200):
+        get(client)
+        seen.add(read(client)[1])
+    assert seen == {b"0", b"1"}  # without a choice the load is balanced
+    proxy.endpoints({"c": (one.endpoint,)})
+    get(client, "/", "X-Choose: 1")
+    assert read(client)[1] == b"0"  # what is no endpoint of the backend is not spoken to
 
 
 def test_def_callbacks_run_too(proxies, backend, inline):

@@ -1,12 +1,13 @@
 """Calls and verdicts of filter plugins as Python values, and the rings that carry them (csrc/fg_call.h, csrc/fg_ring.h)."""
 
 import mmap
+import socket
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 
 from fastgate.core.http1 cimport fg_field
-from fastgate.core.image cimport fg_img_edits, fg_img_pair, fg_ref
+from fastgate.core.image cimport fg_ep_endpoint, fg_img_edits, fg_img_pair, fg_ref
 
 cdef extern from "fg_call.h" nogil:
     """
@@ -34,7 +35,7 @@ cdef extern from "fg_call.h" nogil:
         uint16_t status, client_port, has_query
         uint64_t received, sent, duration_ns
         fg_ref text[1]
-        fg_ref fields, response_fields, request_edits, response_edits, body
+        fg_ref fields, response_fields, request_edits, response_edits, endpoints, body
 
     ctypedef struct fg_verdict "struct fg_verdict":
         uint32_t size, kind
@@ -43,6 +44,7 @@ cdef extern from "fg_call.h" nogil:
         uint16_t status
         fg_img_edits edits
         fg_ref target, authority, body
+        fg_ep_endpoint endpoint
 
     int fg_records_add(fg_records *a, const void *record, size_t size)
     bint fg_verdict_ok(const uint8_t *record, size_t size)
@@ -163,6 +165,12 @@ cdef class Call:
         return [(text_at(self.data, fg_ref(f[i].name, f[i].name_len)), text_at(self.data, fg_ref(f[i].value, f[i].value_len)))
                 for i in range(r.len)]
 
+    def endpoints(self):
+        """Return what the request may be sent to: (address, port, weight)."""
+        cdef const fg_ep_endpoint *x = <const fg_ep_endpoint *>(<const char *>self.data + self.c.endpoints.off)
+        cdef uint32_t i
+        return [(address_of(&x[i]), x[i].port, x[i].weight) for i in range(self.c.endpoints.len)]
+
     def edits(self, bint response=False):
         """Return what earlier stages did to the request or to the response: (set, add, remove, target, authority, status,
         body)."""
@@ -173,6 +181,12 @@ cdef class Call:
             out.append(edits_at(self.data, at))
             at += (<const fg_verdict *>(<const char *>self.data + at)).size
         return out
+
+
+cdef str address_of(const fg_ep_endpoint *x):
+    if x.family == 6:
+        return socket.inet_ntop(socket.AF_INET6, (<const char *>x.address)[:16])
+    return socket.inet_ntop(socket.AF_INET, (<const char *>x.address)[:4])
 
 
 cdef str text_at(bytes data, fg_ref r):
@@ -238,7 +252,7 @@ cdef class _Writer:
 
 
 def verdict(uint64_t exchange, int phase, int outcome=FG_OUTCOME_CONTINUE, *, int status=0, replace=(), add=(), remove=(),
-            target="", authority="", bytes body=b""):
+            target="", authority="", bytes body=b"", endpoint=None):
     """Return a verdict record.
 
     Args:
@@ -252,6 +266,7 @@ def verdict(uint64_t exchange, int phase, int outcome=FG_OUTCOME_CONTINUE, *, in
         target: path and query that go upstream; "" keeps them.
         authority: Host that goes upstream; "" keeps it.
         body: of a REPLY or REPLACE.
+        endpoint: address and port of the one that the request is sent to.
 
     Raises:
         ValueError: it is larger than a record may be, or a name, a value or the target may not be sent.
@@ -259,6 +274,7 @@ def verdict(uint64_t exchange, int phase, int outcome=FG_OUTCOME_CONTINUE, *, in
     """
     cdef fg_verdict v
     cdef _Writer w = _Writer()
+    cdef bytes packed
     cdef size_t fixed = sizeof(fg_verdict) + sizeof(fg_img_pair) * (len(replace) + len(add)) + sizeof(fg_ref) * len(remove)
     memset(&v, 0, sizeof(v))
     w.out = bytearray(fixed)
@@ -268,6 +284,11 @@ def verdict(uint64_t exchange, int phase, int outcome=FG_OUTCOME_CONTINUE, *, in
     v.edits.set = w.pairs(replace)
     v.edits.add = w.pairs(add)
     v.edits.remove = w.names(remove)
+    if endpoint is not None:
+        address, v.endpoint.port = endpoint
+        v.endpoint.family = 6 if ":" in address else 4
+        packed = socket.inet_pton(socket.AF_INET6 if v.endpoint.family == 6 else socket.AF_INET, address)
+        memcpy(v.endpoint.address, <const char *>packed, len(packed))
     v.target, v.authority, v.body = w.text(target), w.text(authority), w.text(body)
     w.out += bytes(-len(w.out) & 7)
     if len(w.out) > FG_RECORD_MAX:

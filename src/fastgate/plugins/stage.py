@@ -15,6 +15,7 @@ from fastgate.core import filters
 from fastgate.plugins import wire
 from fastgate.plugins.context import Context, Outcome
 from fastgate.plugins.discovery import PluginProblem
+from fastgate.plugins.identity import Endpoint
 from fastgate.plugins.request import Request
 from fastgate.plugins.response import Response
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fastgate.filter")
 
-REQUEST, REQUEST_BODY, _, RESPONSE, RESPONSE_BODY, LOCAL_REPLY, LOG = range(len(filters.PHASES))
+REQUEST, REQUEST_BODY, UPSTREAM, RESPONSE, RESPONSE_BODY, LOCAL_REPLY, LOG = range(len(filters.PHASES))
 DENIED = object()  # in the place of a result: the filter failed, and may not be skipped
 _LOG_INTERVAL = 1.0  # seconds between two log lines about the failures of one filter
 
@@ -111,6 +112,7 @@ class Stage:
         self._threads = threads
         self._exchanges: dict[int, _Exchange] = {}
         self._on_request = self._callbacks("request")
+        self._on_upstream = self._callbacks("upstream")
         self._on_response = self._callbacks("response")[::-1]
         self._on_request_body = self._callbacks("request_body")
         self._on_response_body = self._callbacks("response_body")[::-1]
@@ -222,6 +224,17 @@ class Stage:
                 return wire.answered(call, answer)
         return wire.edited(call, request.journal[before:] if before else request.journal, request)
 
+    def _upstream(self, call: filters.Call, exchange: _Exchange) -> _Steps:
+        """The last filter that chooses has the last word."""
+        endpoints = wire.endpoints_of(call)
+        chosen: Endpoint | None = None
+        for callback in self._on_upstream:
+            answer = yield (*callback, (exchange.request, exchange.context, endpoints), Endpoint)
+            if answer is DENIED:
+                return wire.failed(call)
+            chosen = chosen if answer is None else answer
+        return wire.passed(call) if chosen is None else wire.chosen(call, chosen)
+
     def _response(self, call: filters.Call, exchange: _Exchange) -> _Steps:
         journal = wire.earlier_edits(call, response=True)
         response = exchange.response = Response._over(wire.ResponseRecord(call), journal)  # noqa: SLF001
@@ -273,6 +286,7 @@ class Stage:
     _phases: ClassVar = {
         REQUEST: _request,
         REQUEST_BODY: _body,
+        UPSTREAM: _upstream,
         RESPONSE: _response,
         RESPONSE_BODY: _body,
         LOCAL_REPLY: _local_reply,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastgate.core import filters
-from fastgate.plugins.identity import Client, TlsIdentity
+from fastgate.plugins.identity import Client, Endpoint, TlsIdentity
 from fastgate.plugins.request import Request
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _TARGET = tuple(filters.TEXTS[name] for name in ("method", "scheme", "authority"
 _PLACE = tuple(filters.TEXTS[name] for name in ("route", "rule", "id"))
 _CLIENT = filters.TEXTS["client_address"]
 _REASON = filters.TEXTS["reason"]
+_BACKEND = filters.TEXTS["backend"]
 ID = filters.TEXTS["id"]
 
 
@@ -169,6 +170,17 @@ def answered(call: filters.Call, response: Response) -> bytes:
 def replaced(call: filters.Call, piece: bytes) -> bytes:
     """Return the verdict that sends these bytes in the place of a piece of a body."""
     return filters.verdict(call.exchange, call.phase, filters.REPLACE, body=piece)
+
+
+def endpoints_of(call: filters.Call) -> tuple[Endpoint, ...]:
+    """Return what a request may be sent to."""
+    backend = call.text(_BACKEND)
+    return tuple(Endpoint(backend, address, port, weight) for address, port, weight in call.endpoints())
+
+
+def chosen(call: filters.Call, endpoint: Endpoint) -> bytes:
+    """Return the verdict that sends a request to an endpoint."""
+    return filters.verdict(call.exchange, call.phase, endpoint=(endpoint.address, endpoint.port))
 
 
 def passed(call: filters.Call) -> bytes:

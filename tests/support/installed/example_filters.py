@@ -7,10 +7,14 @@ import ctypes
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from fastgate import Context, Filter, Request, Response
+from fastgate import Context, Endpoint, Filter, Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Named(BaseModel):
@@ -206,3 +210,16 @@ class Wrap(Filter):
         if request.body is not None:
             request.headers["x-size"] = str(len(request.body))
             request.body = b"[" + request.body + b"]"
+
+
+class Port(BaseModel):
+    port: int
+
+
+class Choose(Filter[Port]):
+    """Sends requests to the endpoint with a port, when they ask for it."""
+
+    async def on_upstream(self, request: Request, context: Context, endpoints: Sequence[Endpoint]) -> Endpoint | None:
+        if "x-choose" not in request.headers:
+            return None
+        return next((one for one in endpoints if one.port == self.config.port), Endpoint("", "127.0.0.1", 1))
