@@ -554,7 +554,9 @@ void fg_filter_run_inline(struct fg_engine *e) {
         f->calls = f->verdicts = (struct fg_records){0}; /* the verdicts cause calls of the next round */
         verdicts.len = 0;
         e->stats->c.py_enter++;
+        e->stats->c.py_inside = 1;
         e->f.run_filters(calls.p, calls.len, &verdicts);
+        e->stats->c.py_inside = 0;
         for (size_t at = 0; at < verdicts.len;) {
             const struct fg_verdict *v = (const void *)(verdicts.p + at);
             take_verdict(e, verdicts.p + at, v->size);

@@ -51,6 +51,7 @@
     X(filter_overloads, counter, "calls of filter plugins that found the queue full")             \
     X(filter_waiting, gauge, "requests that wait for a filter plugin")                            \
     X(py_enter, counter, "times that the engine called into Python")                              \
+    X(py_inside, gauge, "1 while the engine is in Python, or waits to get there")                  \
     X(bytes_received, counter, "bytes of request bodies received")                                \
     X(bytes_sent, counter, "bytes of responses sent")
 

@@ -145,6 +145,6 @@ class Statistics:
         return out
 
 
-def turns_of(slab: mmap.mmap) -> int:
-    """Return the turns of a worker's loop so far, 0 before the first."""
-    return engine.read_stats(slab)[1]["turns"] if engine.is_stats(slab) else 0
+def pulse_of(slab: mmap.mmap) -> tuple[int, bool]:
+    """Return the turns of a worker's loop so far, 0 before the first, and whether it is in Python."""
+    return engine.pulse(slab)

@@ -14,7 +14,7 @@ from fastgate.adoption import adopt
 from fastgate.control import Gone, Message, Type
 from fastgate.core import snapshot
 from fastgate.runners import Adopted
-from fastgate.statistics import Statistics, turns_of
+from fastgate.statistics import Statistics, pulse_of
 from fastgate.workers import Options, Worker, WorkerError, launch
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 START_TIMEOUT = 5.0  # seconds for a worker to report
-STUCK = 5  # looks, a second apart, that find no turn of a worker's loop before it is aborted
+LOOK = 0.2  # seconds between two looks at the workers' loops
+STUCK = 25  # looks that find no turn of a worker's loop before it is aborted
+STUCK_IN_PYTHON = 4  # likewise, when it is an inline filter that hangs
 HAND_OVER = 0.5  # seconds after which a sibling accepts for a worker that is gone
 MAX_BACK_OFF = 10.0  # seconds between attempts to replace a worker that keeps dying
 ROLL_BACK_DEATHS, ROLL_BACK_WINDOW = 3, 10.0
@@ -251,17 +253,22 @@ class Supervisor:
             await self.on_absence()
 
     async def _watch(self) -> None:
-        """Abort workers whose loop stands still while ours does not."""
+        """End workers whose loop stands still while ours does not."""
         seen: dict[Worker, tuple[int, int]] = {}  # turns, and looks that found no more
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(LOOK)
             before, seen = seen, {}
             for worker in self.live():
-                turns = turns_of(worker.slab)
+                turns, in_python = pulse_of(worker.slab)
                 last, looks = before.get(worker, (-1, 0))
                 seen[worker] = turns, looks + 1 if turns == last else 0
-                if seen[worker][1] == STUCK and worker.ready.done():
-                    log.error("worker %d has been stuck for %d s and is aborted", worker.number, STUCK)
+                if not worker.ready.done():
+                    continue
+                if in_python and seen[worker][1] >= STUCK_IN_PYTHON:
+                    log.error("an inline filter hangs: worker %d is killed", worker.number)
+                    worker.runner.kill()
+                elif seen[worker][1] == STUCK:
+                    log.error("worker %d has been stuck for %d s and is aborted", worker.number, STUCK * LOOK)
                     worker.runner.kill(signal.SIGABRT)
                 elif seen[worker][1] > STUCK:
                     worker.runner.kill()

@@ -389,6 +389,22 @@ def test_a_plugin_process_that_dies_or_hangs_is_replaced(proxies, backends, how)
     assert proxy.manager.plugins.restarts == 1
 
 
+@pytest.mark.parametrize("form", ["process"], indirect=True)
+@pytest.mark.parametrize("how", ["loop", "exit", "segfault"])
+def test_a_worker_whose_inline_filter_hangs_or_crashes_is_replaced(proxies, backend, how):
+    """What it had open is lost; the gateway goes on."""
+    proxy = proxies(filtered(plugin("Misbehave", True, how=how)), {"c": (backend.endpoint,)}, workers=2)
+    backend.answer_all(OK)
+    bad = proxy.connect()
+    get(bad, "/", "X-Misbehave: 1")
+    assert bad.rest() == b""
+    proxy.wait_for(lambda: proxy.manager.missing == 0 and proxy.manager.statistics.own["workers_replaced"] == 1)
+    for _ in range(20):  # both workers
+        good = proxy.connect()
+        get(good)
+        assert read(good)[0].startswith(b"HTTP/1.1 200")
+
+
 def test_a_changed_filter_is_another_instance(proxies, backend, inline):
     proxy = proxies(filtered(plugin("Edit", inline, value="1")), {"c": (backend.endpoint,)})
     client = proxy.connect()

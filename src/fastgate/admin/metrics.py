@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 MAX_ENDPOINTS = 1000
-_INTERNAL = frozenset(("heartbeat_ms", "longest_turn_ns"))
+_INTERNAL = frozenset(("heartbeat_ms", "longest_turn_ns", "py_inside"))
 
 
 def _escaped(value: str) -> str:

@@ -75,7 +75,7 @@ cdef extern from "fg_stats.h" nogil:
     const uint64_t engine_bounds[]
 
     ctypedef struct fg_counters "struct fg_counters":
-        pass
+        uint64_t turns, py_inside
 
     ctypedef struct fg_series "struct fg_series":
         uint64_t listener_key, route_key
@@ -150,6 +150,14 @@ def is_stats(const uint8_t[::1] slab):
     """Whether this is the slab of a worker of this version that has started."""
     return (slab.shape[0] == <Py_ssize_t>fg_stats_size() and (<const fg_slab *>&slab[0]).magic == FG_STATS_MAGIC
             and (<const fg_slab *>&slab[0]).size == fg_stats_size())
+
+
+def pulse(const uint8_t[::1] slab):
+    """Turns of a worker's loop so far, 0 before the first, and whether it is in Python."""
+    if not is_stats(slab):
+        return 0, False
+    cdef const fg_slab *s = <const fg_slab *>&slab[0]
+    return fg_stats_load(&s.c.turns), fg_stats_load(&s.c.py_inside) != 0
 
 
 def read_stats(const uint8_t[::1] slab):
