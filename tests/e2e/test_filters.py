@@ -95,7 +95,7 @@ def test_a_first_start_with_a_faulty_configuration_ends_at_its_line(serve, files
     assert refused.returncode == 1
     assert said in refused.stderr
     server = serve("--keep-going", files=[files])
-    assert said in server.text
+    server.wait(lambda: said in server.text)
     assert server.get("/x")[0] == 500
     assert server.metric('fastgate_ended_total{reason="invalid_filter"}') == 1
     (files / "all.yaml").write_text(text.replace("status: 7", "status: 207"))
