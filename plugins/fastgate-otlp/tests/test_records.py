@@ -5,6 +5,7 @@ import time
 import pytest
 
 from fastgate import Context, Request, Response
+from fastgate.plugins.context import Outcome
 from fastgate_otlp import OTLPLogsConfig
 from fastgate_otlp.records import record
 
@@ -23,7 +24,7 @@ def attributes(values):
 
 
 def test_a_request_by_the_semantic_conventions(values):
-    context = Context()
+    context = Context(outcome=Outcome(0.25, 7, 130))
     context.log["user"] = "ada"
     context.log["tries"] = 2
     context.log["cached"] = True
@@ -58,6 +59,9 @@ def test_a_request_by_the_semantic_conventions(values):
         "user_agent.original": "curl/8",
         "http.request.header.x-team": ["a", "é"],
         "http.response.header.location": ["/c"],
+        "http.server.request.duration": 0.25,
+        "http.request.body.size": 7,
+        "http.response.size": 130,
         "fastgate.id": "id-1",
         "fastgate.route": "HTTPRoute/default/shop",
         "fastgate.rule": "first",

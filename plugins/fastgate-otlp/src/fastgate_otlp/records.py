@@ -79,6 +79,12 @@ def _attributes(
         found.append(("user_agent.original", agent))
     if response.status >= _SERVER_ERROR:
         found.append(("error.type", response.reason or str(response.status)))
+    if (outcome := context.outcome) is not None:
+        found += (
+            ("http.server.request.duration", outcome.duration),
+            ("http.request.body.size", outcome.bytes_received),
+            ("http.response.size", outcome.bytes_sent),
+        )
     for side, headers, names in (
         ("request", request.headers, config.request_headers),
         ("response", response.headers, config.response_headers),
