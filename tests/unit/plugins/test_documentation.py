@@ -1,5 +1,6 @@
 """The code of docs/filters.md: it runs, and mypy --strict has nothing against it."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -22,6 +23,14 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_code_runs(block):
     exec(compile(block, "docs/filters.md", "exec"), {"__name__": "documentation"})
+
+
+async def test_tests_in_it_pass(fastgate_gateway):
+    (block,) = (block for block in BLOCKS if "fastgate_gateway" in block)
+    namespace: dict = {"__name__": __name__}
+    exec(compile(block, "docs/filters.md", "exec"), namespace)
+    await asyncio.to_thread(namespace["test_the_backend_is_greeted"], fastgate_gateway)
+    await namespace["test_some_are_refused"](fastgate_gateway)
 
 
 def test_code_is_typed(tmp_path):
