@@ -44,6 +44,8 @@ class Phase(Enum):
     LOG = "log"
 
 
+MOST_BUFFERED = 128 * 1024  # bytes of a body; FG_FILTER_BODY of the engine
+
 _PHASES = {f"on_{phase.value}": phase for phase in Phase}
 _METHODS = ("start", "stop", *_PHASES)
 _REQUIRED = object()
@@ -102,6 +104,8 @@ class Filter(Generic[ConfigT]):
         cls._is_async = any(kinds.values())
         if type(cls.buffer_body) is not int or cls.buffer_body < 0:
             raise TypeError(f"{cls.__name__}.buffer_body is a number of bytes, not {cls.buffer_body!r}")
+        if cls.buffer_body > MOST_BUFFERED:
+            raise TypeError(f"{cls.__name__}.buffer_body is at most {MOST_BUFFERED}, not {cls.buffer_body}")
         if cls.buffer_body and (Phase.REQUEST not in cls._phases or Phase.REQUEST_BODY in cls._phases):
             raise TypeError(
                 f"{cls.__name__} has buffer_body: on_request gets the whole body as request.body, and on_request_body,"

@@ -1,11 +1,14 @@
 """What a filter's class says about it, and what is wrong with one."""
 
+import re
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from fastgate import Context, Filter, NoConfig, Phase, Request, Response
+from fastgate.plugins.filter import MOST_BUFFERED
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -145,6 +148,7 @@ def narrow(self, request):
         ({"on_request": staticmethod(synchronous)}, "is a staticmethod"),
         ({"on_request": synchronous, "buffer_body": -1}, "buffer_body is a number of bytes"),
         ({"on_request": synchronous, "buffer_body": True}, "buffer_body is a number of bytes"),
+        ({"on_request": synchronous, "buffer_body": MOST_BUFFERED + 1}, "buffer_body is at most 131072"),
         ({"on_response": synchronous, "buffer_body": 10}, "on_request gets the whole body"),
         ({"on_request": synchronous, "on_request_body": synchronous, "buffer_body": 10}, "is not called"),
     ],
@@ -165,3 +169,9 @@ def test_the_argument_is_a_model(argument):
 
         class Odd(Filter[argument]):
             pass
+
+
+def test_what_can_be_buffered_is_what_the_engine_buffers():
+    header = (Path(__file__).parents[3] / "csrc" / "fg_phases.h").read_text()
+    assert re.search(r"FG_FILTER_BODY = (\d+) \* 1024", header)[1] == str(MOST_BUFFERED // 1024)
+    make(on_request=synchronous, buffer_body=MOST_BUFFERED)

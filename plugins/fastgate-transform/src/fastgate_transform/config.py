@@ -9,12 +9,13 @@ from pydantic.alias_generators import to_camel
 
 from fastgate_transform.paths import checked_pointer, checked_query
 
-MOST_BYTES = 1 << 20  # of a body that is transformed
-
 Query = Annotated[str, Field(max_length=1024), AfterValidator(checked_query)]
 Pointer = Annotated[str, Field(max_length=1024), AfterValidator(checked_pointer)]
 Member = Annotated[str, Field(max_length=256)]
 MediaType = Annotated[str, Field(max_length=256, pattern=r"^[a-z0-9*!#$&^_.+-]+/[a-z0-9*!#$&^_.+-]+$")]
+
+# Of a response's body. With a last piece of 64 KiB it is still not more than a gateway takes from a filter at once.
+MOST_BYTES = 128 * 1024
 
 JSON_TYPES = ("application/json", "application/*+json")
 
@@ -93,7 +94,7 @@ class RequestTransformation(_Transformation):
 class ResponseTransformation(_Transformation):
     """What is done to the bodies of responses."""
 
-    max_bytes: Annotated[int, Field(ge=1, le=64 * MOST_BYTES)] = MOST_BYTES
+    max_bytes: Annotated[int, Field(ge=1, le=MOST_BYTES)] = MOST_BYTES
     on_invalid: Literal["Fail", "Pass"] = "Fail"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import fastgate
 from fastgate_transform import documents
-from fastgate_transform.config import MOST_BYTES, JSONResponseTransformConfig, JSONTransformConfig
+from fastgate_transform.config import JSONResponseTransformConfig, JSONTransformConfig
 from fastgate_transform.program import Program, UnfitError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from fastgate_transform.config import RequestTransformation, ResponseTransformation
 
+_MOST_AT_ONCE = 240 * 1024  # bytes; a gateway takes 256 KiB from a filter, with what belongs to them
 _PARTIAL, _NOT_MODIFIED = 206, 304
 _WITHOUT_BODY = (204, _NOT_MODIFIED)  # RFC 9110 section 6.4.1
 _DIGESTS = ("content-digest", "content-md5", "digest", "repr-digest")  # of a body that is replaced
@@ -42,11 +43,12 @@ class _Requests:
         if _is_encoded(request.headers):  # RFC 9110 section 15.5.16
             return _refused(context, 415, "the content must not be encoded", {"accept-encoding": "identity"})
         try:
-            request.body = documents.dumps(self._program.apply(documents.loads(body)))
+            transformed = _transformed(self._program, body)
         except documents.MalformedError as e:
             return _refused(context, 400, f"the body is not valid JSON: {e}")
         except UnfitError as e:
             return _refused(context, 422, f"the body does not have the expected form: {e}")
+        request.body = transformed
         _forget_digests(request.headers)
         context.count("json_requests_transformed")
         return None
@@ -72,7 +74,7 @@ class _Responses:
         if response.status != _NOT_MODIFIED and not _is_one_of(response.headers, self._config.content_types):
             return None
         if request.method != "HEAD" and response.status not in _WITHOUT_BODY:
-            if why := self._obstacle(response):
+            if why := _obstacle(response):
                 context.count("json_responses_untransformed")
                 if self._config.on_invalid == "Pass":
                     return None
@@ -84,16 +86,6 @@ class _Responses:
         if not etag.startswith("W/"):  # RFC 9110 section 8.8.1: it stands for other bytes now
             response.headers["etag"] = f"W/{etag}"
         return None
-
-    def _obstacle(self, response: fastgate.Response) -> str:
-        length = response.headers.get("content-length", "")
-        if _is_encoded(response.headers):
-            return "it is encoded"
-        if response.status == _PARTIAL:
-            return "it is a part of a document"
-        if length.isdecimal() and int(length) > self._config.max_bytes:
-            return f"it is longer than {self._config.max_bytes} bytes"
-        return ""
 
     def body(self, context: fastgate.Context, chunk: bytes, end: bool) -> bytes | None:
         """Keep what comes, and send the transformed document at the end."""
@@ -108,7 +100,7 @@ class _Responses:
         if not collected:
             return None
         try:
-            transformed = documents.dumps(self._program.apply(documents.loads(collected)))
+            transformed = _transformed(self._program, collected)
         except (documents.MalformedError, UnfitError) as e:
             return self._given_up(context, collected, str(e))
         context.count("json_responses_transformed")
@@ -125,7 +117,7 @@ class _Responses:
 class JSONTransform(fastgate.Filter[JSONTransformConfig]):
     """Transforms the bodies of requests, which are waited for, and of their responses."""
 
-    buffer_body = MOST_BYTES
+    buffer_body = 128 * 1024  # the most that a gateway waits for
 
     def __init__(self, config: JSONTransformConfig | None = None) -> None:
         """Compile the steps."""
@@ -177,6 +169,13 @@ class JSONResponseTransform(fastgate.Filter[JSONResponseTransformConfig]):
         return self._responses.body(context, chunk, end)
 
 
+def _transformed(program: Program, body: bytes | bytearray) -> bytes:
+    transformed = documents.dumps(program.apply(documents.loads(body)))
+    if len(transformed) > _MOST_AT_ONCE:
+        raise UnfitError(f"it would be longer than {_MOST_AT_ONCE} bytes")
+    return transformed
+
+
 def _is_one_of(headers: fastgate.Headers, types: Iterable[str]) -> bool:
     found = headers.get("content-type", "").partition(";")[0].strip().lower()
     return any(fnmatchcase(found, one) for one in types)
@@ -184,6 +183,12 @@ def _is_one_of(headers: fastgate.Headers, types: Iterable[str]) -> bool:
 
 def _is_encoded(headers: fastgate.Headers) -> bool:
     return headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
+
+
+def _obstacle(response: fastgate.Response) -> str:
+    if _is_encoded(response.headers):
+        return "it is encoded"
+    return "it is a part of a document" if response.status == _PARTIAL else ""
 
 
 def _forget_digests(headers: fastgate.Headers) -> None:
