@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ class Stage:
     """What one call runs.
 
     Attributes:
-        spec: JSON of the plugins, by which workers and the plugin process make them; equal for equal plugins.
+        spec: JSON of the plugins, by which workers and the plugin process make them; equal for equal plugins. Secrets
+            that they refer to are in it.
         timeout: ms, of one call.
         deny: nobody is served when the stage does not answer.
         inline: it runs on the worker's own thread.
@@ -26,7 +27,7 @@ class Stage:
         buffer_body: bytes of a request body that are waited for; the largest that a plugin of it asks for.
     """
 
-    spec: str
+    spec: str = field(repr=False)
     timeout: int
     deny: bool
     inline: bool

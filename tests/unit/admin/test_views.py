@@ -10,6 +10,7 @@ from filter_types import CATALOG
 from fastgate.admin import views
 from fastgate.sources.findings import problems_of
 from fastgate.sources.objects import Objects, Source
+from fastgate.stages import stages_of
 from fastgate.translate import translate
 from fastgate.translate.conditions import all_json
 
@@ -64,6 +65,7 @@ def test_values_of_secrets_are_not_shown():
         json.dumps(all_json(translation.statuses)),
         repr(translation),
         repr(loaded),
+        repr(stages_of([plugin])),
         str(problems_of(loaded, translation)),
     ]
     assert [text for text in texts if SECRET in text or encoded in text] == []
