@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from fastgate import Catalog, Context, Endpoint, Request, Response
 from fastgate_canary import Canary, CanaryConfig
 from fastgate_canary.assignment import chosen
+from fastgate_canary.places import matcher
 
 USERS = [f"user-{n}" for n in range(10_000)]
-V1, V2 = "Service/default/shop/80", "Service/default/shop-v2/80"
-STABLE = [Endpoint(V1, "10.0.0.1", 80), Endpoint(V1, "10.0.0.2", 80, weight=0)]
-NEW = [Endpoint(V2, "10.0.1.1", 80, weight=1), Endpoint(V2, "10.0.1.2", 80, weight=3)]
+SHOP = "Backend/default/shop"
+STABLE = [Endpoint(SHOP, "10.0.0.1", 80), Endpoint(SHOP, "10.0.0.2", 80, weight=0)]
+NEW = [Endpoint(SHOP, "10.0.1.1", 80, weight=1), Endpoint(SHOP, "10.0.1.2", 80, weight=3)]
 
 
 def canary(percentage=50, **config):
@@ -228,7 +229,7 @@ async def choices(chooser, headers, endpoints, count=400):
 
 
 async def test_endpoints_of_the_decided_side_are_chosen_by_weight():
-    chooser = canary(50, backend=V2, override={"header": "x-test"})
+    chooser = canary(50, endpoints=["10.0.1.0/24"], override={"header": "x-test"})
     got = await choices(chooser, {"x-test": "always"}, STABLE + NEW)
     assert set(got) == {"10.0.1.1", "10.0.1.2"}
     assert 40 < got["10.0.1.1"] < 170  # 100 are expected
@@ -236,12 +237,30 @@ async def test_endpoints_of_the_decided_side_are_chosen_by_weight():
 
 
 async def test_a_side_without_endpoints_leaves_it_to_the_load_balancer():
-    chooser = canary(50, backend=V2, override={"header": "x-test"})
+    chooser = canary(50, endpoints=["10.0.1.0/24"], override={"header": "x-test"})
     assert set(await choices(chooser, {"x-test": "always"}, STABLE)) == {None}
     assert set(await choices(chooser, {"x-test": "never"}, NEW)) == {None}
     assert set(await choices(chooser, {"x-test": "always"}, NEW)) == {None}
     assert set(await choices(canary(100), {}, STABLE + NEW)) == {None}
     assert await chooser.on_upstream(Request(), Context(), STABLE + NEW) is None
+
+
+@pytest.mark.parametrize(
+    ("place", "there", "elsewhere"),
+    [
+        ("10.0.0.7", ("10.0.0.7", 1), ("10.0.0.8", 1)),
+        ("10.0.0.0/24", ("10.0.0.255", 1), ("10.0.1.0", 1)),
+        ("10.0.0.7:80", ("10.0.0.7", 80), ("10.0.0.7", 81)),
+        ("10.0.0.0/24:80", ("10.0.0.9", 80), ("10.0.0.9", 8080)),
+        ("2001:db8::7", ("2001:db8::7", 1), ("2001:db8::8", 1)),
+        ("2001:db8::/64", ("2001:db8::8", 1), ("10.0.0.7", 1)),
+        ("[2001:db8::7]:80", ("2001:db8::7", 80), ("2001:db8::7", 1)),
+    ],
+)
+def test_places_of_the_canary(place, there, elsewhere):
+    runs_canary = matcher([place])
+    assert (runs_canary(*there), runs_canary(*elsewhere)) == (True, False)
+    assert not matcher([])(*there)
 
 
 # --- configurations ----------------------------------------------------------------------------------------------------
@@ -253,8 +272,11 @@ async def test_a_side_without_endpoints_leaves_it_to_the_load_balancer():
         ({"percentage": 101}, "less than or equal to 100"),
         ({"percentage": -1}, "greater than or equal to 0"),
         ({"cookie": None}, "header, cookie or both"),
-        ({"forward": None}, "forward, backend or both"),
-        ({"backend": "shop-v2"}, "backend"),
+        ({"forward": None}, "forward, endpoints or both"),
+        ({"endpoints": ["shop-v2"]}, "endpoints"),
+        ({"endpoints": ["10.0.0.1/24"]}, "host bits"),
+        ({"endpoints": ["10.0.0.1:0"]}, "no port"),
+        ({"endpoints": ["10.0.0.0/24:x"]}, "endpoints"),
         ({"header": "X-Release"}, "would overwrite"),
         ({"override": {"header": "x-RELEASE"}}, "would overwrite"),
         ({"forward": {"header": "a b"}}, "forward.header"),

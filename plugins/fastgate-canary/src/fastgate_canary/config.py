@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
+
+from fastgate_canary.places import checked_place
 
 _NAME = r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$"
 _VISIBLE = r"^[!-~]+( [!-~]+)*$"
@@ -70,14 +72,14 @@ class CanaryConfig(_Model):
     cookie: Cookie | None = None
     override: Override | None = None
     forward: Forward | None = None
-    backend: Annotated[str, Field(pattern=r"^(Service(/[^/]+){3}|Backend(/[^/]+){2})$")] | None = None
+    endpoints: tuple[Annotated[str, AfterValidator(checked_place)], ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.header is None and self.cookie is None:
             raise ValueError("header, cookie or both must say how a user is known again")
-        if self.forward is None and self.backend is None:
-            raise ValueError("forward, backend or both must say what is done with the decision")
+        if self.forward is None and not self.endpoints:
+            raise ValueError("forward, endpoints or both must say what is done with the decision")
         if self.forward is not None:
             taken = {self.header, self.override.header if self.override else None}
             if self.forward.header.lower() in {name.lower() for name in taken if name is not None}:

@@ -9,6 +9,7 @@ import fastgate
 from fastgate_canary import cookies
 from fastgate_canary.assignment import chosen
 from fastgate_canary.config import CanaryConfig
+from fastgate_canary.places import matcher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ class Canary(fastgate.Filter[CanaryConfig]):
         """Take a key of its own: a rule may have several of these."""
         super().__init__(config)
         self._decision = fastgate.StateKey[_Decision]("canary")
+        self._runs_canary = matcher(self.config.endpoints)
 
     async def on_request(self, request: fastgate.Request, context: fastgate.Context) -> None:
         """Decide, and tell the backend."""
@@ -41,9 +43,11 @@ class Canary(fastgate.Filter[CanaryConfig]):
     ) -> fastgate.Endpoint | None:
         """Choose an endpoint of the decided side by weight; None when there is none, or no other side."""
         decision = context.get(self._decision)
-        if self.config.backend is None or decision is None:
+        if not self.config.endpoints or decision is None:
             return None
-        side = [one for one in endpoints if (one.backend == self.config.backend) == decision.canary and one.weight > 0]
+        side = [
+            one for one in endpoints if one.weight > 0 and self._runs_canary(one.address, one.port) == decision.canary
+        ]
         if not side or len(side) == len(endpoints):
             return None
         return random.choices(side, [one.weight for one in side])[0]  # noqa: S311 - balances load
