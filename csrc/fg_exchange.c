@@ -536,7 +536,8 @@ static int pump_response(struct fg_req *r) {
     struct fg_up *u = r->up;
     struct fg_engine *e = r->down->e;
     int progress = 0;
-    if (!r->response.whole || r->state != FG_REQ_RESPONDING) {
+    bool unread = !r->response.whole || r->state != FG_REQ_RESPONDING;
+    if (unread && !fg_filter_waits(r)) { /* what comes behind a head that filters look at waits in the socket */
         enum fill got = make_room(r) ? fill(e, &u->io, &u->in) : FILL_NO_MEMORY;
         if (got == FILL_NO_MEMORY) {
             fg_exchange_fail(r, FG_R_OVERLOADED);
@@ -551,7 +552,7 @@ static int pump_response(struct fg_req *r) {
             if (passed == 0)
                 break;
         }
-        if (r->state == FG_REQ_SENDING && u->eof && !fg_filter_waits(r)) {
+        if (r->state == FG_REQ_SENDING && u->eof && !fg_filter_waits(r)) { /* not when the head just came */
             fg_exchange_up_failed(r, got == FILL_FAILED ? FG_R_UPSTREAM_RESET : FG_R_UPSTREAM_CLOSED);
             return -1;
         }

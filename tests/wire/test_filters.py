@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -266,6 +267,23 @@ def test_a_body_that_is_larger_than_its_buffer_is_refused(proxies, backend, inli
     client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n" + b"x" * 65537)
     assert client.head().startswith(b"HTTP/1.1 413")
     assert proxy.log().get("reason") == "body_too_large"
+
+
+def test_a_large_response_waits_behind_a_head_that_a_filter_looks_at(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("Edit", inline)), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    get(client)
+    server = backend.accept()
+    server.head()
+    body = bytes(range(256)) * 8192
+    sending = threading.Thread(
+        target=server.send, args=(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body,)
+    )
+    sending.start()
+    head, got = read(client)
+    sending.join()
+    assert head.startswith(b"HTTP/1.1 200")
+    assert got == body
 
 
 def test_local_replies_are_pages_of_a_filter(proxies, backend, inline):
