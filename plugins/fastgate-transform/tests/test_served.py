@@ -1,5 +1,7 @@
 """Bodies on the wire, through a gateway."""
 
+from contextlib import suppress
+
 import httpx
 import pytest
 
@@ -30,12 +32,12 @@ def test_responses_of_several_pieces(fastgate_gateway, inline):
     assert gateway.client.get("/").content == b'{"a":"' + b"x" * 120_000 + b'"}'
 
 
-def test_a_response_that_is_too_long_is_broken_off_or_passes(fastgate_gateway):
+def test_a_response_that_is_too_long_fails_or_passes(fastgate_gateway):
     reply = Reply(200, b'{"a":"' + b"x" * 700_000 + b'","password":1}', JSON)
     gateway = fastgate_gateway(JSONResponseTransform, config=STEPS)
     gateway.backend.reply = reply
-    with pytest.raises(httpx.RemoteProtocolError):
-        gateway.client.get("/")
+    with suppress(httpx.RemoteProtocolError):  # the head was on its way
+        assert gateway.client.get("/").status_code == 500
     gateway = fastgate_gateway(JSONResponseTransform, config=STEPS | {"onInvalid": "Pass"})
     gateway.backend.reply = reply
     assert gateway.client.get("/").content == reply.body
