@@ -41,6 +41,7 @@ def inline(request):
 PHASES = {
     "Choose": ("upstream",),
     "Edit": ("request", "response"),
+    "Held": ("response",),
     "KeptPage": ("local_reply",),
     "Log": ("log",),
     "Mark": ("local_reply",),
@@ -161,6 +162,33 @@ def test_a_filter_chooses_the_endpoint(proxies, backends, inline):
     proxy.endpoints({"c": (one.endpoint,)})
     get(client, "/", "X-Choose: 1")
     assert read(client)[1] == b"0"  # what is no endpoint of the backend is not spoken to
+
+
+def test_a_body_waits_in_bounds_behind_a_head_that_a_filter_has(proxies, backend, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    rule = forward(filters=ir.Filters(plugins=(plugin("Held", file=str(fifo)),)))
+    proxy = proxies(config(match(rule, "/held"), match(forward(index=1))), {"c": (backend.endpoint,)})
+    client, other = proxy.connect(), proxy.connect()
+    get(client, "/held")
+    server = backend.accept()
+    server.head()
+    body = b"x" * 1_000_000
+    sending = threading.Thread(target=server.send, args=(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + body,))
+    sending.start()
+    with fifo.open("wb"):  # the filter is called now, and goes on when this is closed
+        get(other)
+        answering = backend.accept()
+        for turn in range(50):  # in which the worker could read
+            if turn:
+                get(other)
+            answering.head()
+            answering.send(OK)
+            read(other)
+    head = client.head()
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert client.exactly(len(body)) == body
+    sending.join()
 
 
 def test_def_callbacks_run_too(proxies, backend, inline):

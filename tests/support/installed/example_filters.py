@@ -119,6 +119,13 @@ class Slow(Filter[Where]):
             raise
 
 
+class Held(Filter[Where]):
+    """Waits with a response until somebody has written to a FIFO."""
+
+    def on_response(self, request: Request, context: Context, response: Response) -> None:
+        Path(self.config.file).read_bytes()
+
+
 class How(BaseModel):
     how: str
 
