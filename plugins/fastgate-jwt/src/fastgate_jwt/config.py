@@ -38,7 +38,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Part(BaseModel):
     """A part of the configuration: names in camelCase, nothing unknown."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True)
 
 
 class Source(Part):

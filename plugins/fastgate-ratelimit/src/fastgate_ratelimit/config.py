@@ -26,7 +26,7 @@ def _template(text: str) -> str:
 class Part(BaseModel):
     """A part of the configuration: names in camelCase, nothing unknown."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True)
 
 
 class LocalStore(Part):
