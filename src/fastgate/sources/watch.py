@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-SETTLE = 20  # ms without a further change, after which the files are read
+SETTLE = 10  # ms without a further change, after which the files are read
 
 
 async def changes(paths: list[Path]) -> AsyncIterator[None]:
