@@ -18,7 +18,6 @@ enum { FG_RECORD_CALL = 0x314c4146, FG_RECORD_VERDICT = 0x31564146, FG_RECORD_MA
     X(METHOD, "method")      \
     X(SCHEME, "scheme")      \
     X(AUTHORITY, "authority")\
-    X(HOST, "host")          \
     X(PATH, "path")          \
     X(QUERY, "query")        \
     X(TARGET, "raw_path")    \
@@ -50,7 +49,7 @@ struct fg_call {
     uint8_t flags;
     uint16_t status;           /* of the response */
     uint16_t client_port;
-    uint16_t has_query;        /* a query may be empty */
+    uint16_t reserved;
     uint64_t received, sent;   /* LOG: bytes of the request body and of the response */
     uint64_t duration_ns;      /* LOG: since the request head was complete */
     struct fg_ref text[FG_CALL_TEXT_COUNT];

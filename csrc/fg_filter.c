@@ -16,6 +16,7 @@ struct fg_filters {
     struct fg_io io;                 /* the socket beside the rings; fd -1: there is no plugin process */
     struct fg_engine *e;
     struct fg_rings *rings;
+    uint8_t *copy;                   /* of the verdict that is looked at, FG_RECORD_MAX bytes: the scratch is for calls */
     struct fg_records calls, verdicts; /* inline: of this turn */
     struct fg_filtering **slots;     /* by number: in use, or NULL */
     uint32_t nslots, first_free;     /* no slot before first_free is free */
@@ -125,11 +126,9 @@ static void put_texts(struct fg_put *o, struct fg_call *c, struct fg_req *r) {
     TEXT(METHOD, base + h->method.off, h->method.len);
     TEXT(SCHEME, "http", 4);
     TEXT(AUTHORITY, base + h->authority.off, h->authority.len);
-    TEXT(HOST, r->host, r->host_len);
     TEXT(PATH, base + h->path.off, r->path_len);
     TEXT(QUERY, base + h->query.off, h->query.off ? h->query.len : 0);
     TEXT(TARGET, base + h->target.off, h->target.len);
-    c->has_query = h->query.off != 0;
     c->text[FG_CALL_CLIENT].off = (uint32_t)(o->at - record);
     fg_put_address(o, &r->down->peer, false);
     c->text[FG_CALL_CLIENT].len = (uint32_t)(o->at - record) - c->text[FG_CALL_CLIENT].off;
@@ -579,20 +578,20 @@ static void lose(struct fg_filters *f) {
         munmap(f->rings, sizeof *f->rings);
     f->rings = NULL;
     for (uint32_t i = 0; i < f->nslots; i++) {
-        if (f->slots[i] && f->slots[i]->waiting && !stage_at(f->slots[i])->runs_inline)
-            fail(f->slots[i]->r, FG_R_FILTER_FAILED);
-        else if (f->slots[i])
-            fg_filter_body_lose(f->slots[i]->r);
+        struct fg_filtering *x = f->slots[i];
+        uint64_t number = x ? number_of(x) : 0;
+        if (x && x->waiting && !stage_at(x)->runs_inline)
+            fail(x->r, FG_R_FILTER_FAILED);
+        if (x && find(f, number)) /* which may have ended it */
+            fg_filter_body_lose(x->r);
     }
 }
 
 static void take_verdicts(struct fg_filters *f) {
     struct fg_engine *e = f->e;
-    uint8_t *copy = malloc(FG_RECORD_MAX); /* take_verdict uses the scratch */
-    int64_t n = copy ? 0 : -1;
-    while (copy && f->rings && (n = fg_ring_take(&f->rings->verdicts, copy, FG_RECORD_MAX)) > 0)
-        take_verdict(e, copy, (size_t)n);
-    free(copy);
+    int64_t n = 0;
+    while (f->rings && (n = fg_ring_take(&f->rings->verdicts, f->copy, FG_RECORD_MAX)) > 0)
+        take_verdict(e, f->copy, (size_t)n);
     if (n < 0)
         lose(f);
 }
@@ -614,7 +613,9 @@ void fg_filter_attach(struct fg_engine *e, int rings_fd, int socket_fd) {
     void *rings = MAP_FAILED;
     if (f)
         lose(f);
-    if (f && socket_fd >= 0 && rings_fd >= 0 && fstat(rings_fd, &st) == 0 && (size_t)st.st_size >= sizeof(struct fg_rings))
+    if (f && f->copy == NULL)
+        f->copy = malloc(FG_RECORD_MAX);
+    if (f && f->copy && socket_fd >= 0 && rings_fd >= 0 && fstat(rings_fd, &st) == 0 && (size_t)st.st_size >= sizeof(struct fg_rings))
         rings = mmap(NULL, sizeof(struct fg_rings), PROT_READ | PROT_WRITE, MAP_SHARED, rings_fd, 0);
     if (rings_fd >= 0)
         close(rings_fd);
@@ -642,6 +643,7 @@ void fg_filter_free(struct fg_engine *e) {
     free(f->calls.p);
     free(f->verdicts.p);
     free(f->slots);
+    free(f->copy);
     free(f);
     e->filters = NULL;
 }

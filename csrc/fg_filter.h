@@ -22,7 +22,6 @@ struct fg_filter_body {
 
 /* Of an exchange, from its first call to its end; owned by fg_req. */
 struct fg_filtering {
-    struct fg_filtering *next;      /* free list, or the inline calls of this turn */
     struct fg_req *r;
     uint32_t slot, sequence;        /* together the number of the exchange in calls */
     uint8_t nstages, at;            /* `at`: the stage that is called now or next */

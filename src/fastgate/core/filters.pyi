@@ -21,7 +21,6 @@ class Call:
     more: bool
     status: int
     client_port: int
-    has_query: bool
     received: int
     sent: int
     duration: float

@@ -32,7 +32,7 @@ cdef extern from "fg_call.h" nogil:
         uint32_t size, kind
         uint64_t exchange, stage, deadline_ns
         uint8_t phase, flags
-        uint16_t status, client_port, has_query
+        uint16_t status, client_port
         uint64_t received, sent, duration_ns
         fg_ref text[1]
         fg_ref fields, response_fields, request_edits, response_edits, endpoints, body
@@ -78,7 +78,6 @@ cdef class Call:
         more: the exchange's state is needed until END.
         status: of the response; 0 in phases without one.
         client_port: the client's.
-        has_query: whether the target has a query, which may be empty.
         received, sent: bytes of the request body and of the response, in the log phase.
         duration: seconds since the request head was complete, in the log phase.
         body: of a local reply; a piece of it in the body phases.
@@ -122,10 +121,6 @@ cdef class Call:
     @property
     def client_port(self):
         return self.c.client_port
-
-    @property
-    def has_query(self):
-        return self.c.has_query != 0
 
     @property
     def buffered(self):
