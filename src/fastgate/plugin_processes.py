@@ -6,26 +6,24 @@ import asyncio
 import json
 import logging
 import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastgate.control import Message, Type
 from fastgate.core import filters, snapshot
 from fastgate.plugins import inline
+from fastgate.plugins.discovery import Catalog
+from fastgate.plugins.process import serve
+from fastgate.runners import Process
 from fastgate.stages import offloaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fastgate.ir import Ir
-    from fastgate.plugins.discovery import Catalog
     from fastgate.workers import Worker
 
 log = logging.getLogger(__name__)
@@ -55,7 +53,9 @@ class PluginProcesses:
             inline.offer(catalog)
         self._beside: dict[Worker, _Beside] = {}
         self._left: list[_Beside] = []
-        self._specs: dict[int, str] = {}
+        self._ending: set[asyncio.Task[None]] = set()  # of workers that died
+        self._specs: dict[int, str] = {}  # what the processes have
+        self._needed: dict[int, str] = {}  # of it, what the configuration that was prepared last needs
 
     @property
     def restarts(self) -> int:
@@ -64,15 +64,14 @@ class PluginProcesses:
 
     async def prepare(self, config: Ir, workers: Iterable[Worker]) -> None:
         """Let these workers have what a configuration needs, beside what is served."""
-        needed = {snapshot.key(stage.spec): stage.spec for stage in offloaded(config)}
-        self._specs = {**self._specs, **needed}
+        self._needed = {snapshot.key(stage.spec): stage.spec for stage in offloaded(config)}
+        self._specs = {**self._specs, **self._needed}
         await self._configure(workers)
 
-    async def settle(self, config: Ir, workers: Iterable[Worker]) -> None:
-        """Stop what no served configuration needs."""
-        needed = {snapshot.key(stage.spec): stage.spec for stage in offloaded(config)}
-        if needed != self._specs:
-            self._specs = needed
+    async def settle(self, workers: Iterable[Worker]) -> None:
+        """Stop what the configuration that was prepared, and is served now, does not need."""
+        if self._needed != self._specs:
+            self._specs = self._needed
             await self._configure(workers)
 
     async def equip(self, worker: Worker) -> None:
@@ -83,7 +82,9 @@ class PluginProcesses:
         for worker in [worker for worker in self._beside if not worker.alive]:
             beside = self._beside.pop(worker)
             beside.close()
-            self._left.append(beside)
+            ending = asyncio.ensure_future(beside.ended())  # its process is waited for, lest it stays a zombie
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
         if self._specs:
             for worker in workers:
                 if worker not in self._beside and worker.alive:
@@ -96,26 +97,24 @@ class PluginProcesses:
             beside.close()
         self._left += self._beside.values()
         self._beside.clear()
-        self._specs = {}
+        self._specs, self._needed = {}, {}
 
     async def stop(self) -> None:
         """End all of them, whose workers have ended."""
         self.leave()
-        await asyncio.gather(*(beside.ended() for beside in self._left))
+        await asyncio.gather(*(beside.ended() for beside in self._left), *self._ending)
         self._left.clear()
+        if self._threads and self._catalog is not None:
+            inline.withdraw(self._catalog)
 
-    def launch(self, rings_fd: int, wake: socket.socket, channel: socket.socket) -> subprocess.Popen[bytes] | None:
+    def launch(self, rings_fd: int, wake: socket.socket, channel: socket.socket) -> Process | None:
         """Start one; the descriptors stay the caller's."""
         fds = (rings_fd, wake.fileno(), channel.fileno())
-        if self._threads:
-            copies = [os.dup(fd) for fd in fds]
-            threading.Thread(target=_serve, args=(copies, self._catalog), name="fastgate-plugins", daemon=True).start()
-            return None
-        command = [sys.executable, "-m", "fastgate.plugins.process", *map(str, fds), str(self._memory_limit)]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("NOTIFY_")}
-        here = str(Path(__file__).resolve().parents[1])
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, environment.get("PYTHONPATH")]))
-        return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, env=environment)
+        if not self._threads:
+            return Process("fastgate.plugins.process", [str(n) for n in (*fds, self._memory_limit)], fds)
+        copies = [os.dup(fd) for fd in fds]
+        threading.Thread(target=_serve, args=(copies, self._catalog), name="fastgate-plugins", daemon=True).start()
+        return None
 
 
 class _Beside:
@@ -126,14 +125,14 @@ class _Beside:
         self._processes = processes
         self._worker = worker
         self._specs: dict[int, str] = {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._numbers = 0
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._closed = False
-        self._task = asyncio.ensure_future(self._keep())
         self._there = asyncio.Event()
         self._answered = asyncio.Event()
+        self._task = asyncio.ensure_future(self._keep())
 
     async def configure(self, specs: dict[int, str]) -> None:
         """Let it run these stages. What cannot be run is logged, and its calls fail."""
@@ -154,7 +153,7 @@ class _Beside:
         await asyncio.gather(self._task, return_exceptions=True)
         if self._process is None:
             return
-        wait = asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+        wait = asyncio.ensure_future(self._process.ended())
         try:
             await asyncio.wait_for(asyncio.shield(wait), STUCK)
         except TimeoutError:
@@ -227,8 +226,7 @@ class _Beside:
             writer, self._writer = self._writer, None
             await asyncio.gather(answers, watch, writer.wait_closed(), return_exceptions=True)
         if self._process is not None and not self._closed:
-            code = await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
-            how = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+            how = await self._process.ended()
             log.error("the plugin process of worker %d ended: %s", self._worker.number, how)
 
     async def _hear(self, reader: asyncio.StreamReader) -> None:
@@ -253,7 +251,7 @@ class _Beside:
             except TimeoutError:
                 log.error("the plugin process of worker %d is stuck and is killed", self._worker.number)  # noqa: TRY400 - likewise
                 if self._process is not None:
-                    self._process.send_signal(signal.SIGKILL)
+                    self._process.kill()
                 return
             except ConnectionError:
                 return
@@ -261,9 +259,6 @@ class _Beside:
 
 def _serve(fds: list[int], catalog: Catalog | None) -> None:
     """Be the plugin process of a worker that is a thread."""
-    from fastgate.plugins.discovery import Catalog  # noqa: PLC0415 - a server's manager needs neither
-    from fastgate.plugins.process import serve  # noqa: PLC0415
-
     rings, wake, channel = fds
     try:
         asyncio.run(serve(rings, socket.socket(fileno=wake), socket.socket(fileno=channel), catalog or Catalog()))

@@ -27,11 +27,11 @@ class Runner(Protocol):
 
 
 class Process:
-    """An engine in a process of its own, with nothing of ours open but what it needs."""
+    """An engine, or the filters beside it, in a process of its own, with nothing of ours open but what it needs."""
 
-    def __init__(self, arguments: list[str], fds: tuple[int, ...]) -> None:
-        """Start the interpreter isolated from the current directory."""
-        command = [sys.executable, "-P", "-m", "fastgate.worker", *arguments]
+    def __init__(self, module: str, arguments: list[str], fds: tuple[int, ...]) -> None:
+        """Start an interpreter with a module of ours, isolated from the current directory."""
+        command = [sys.executable, "-P", "-m", module, *arguments]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("NOTIFY_")}
         here = str(Path(__file__).resolve().parents[1])  # the worker is of this very version, installed or not
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, environment.get("PYTHONPATH")]))

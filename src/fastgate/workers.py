@@ -190,7 +190,7 @@ def launch(
     adopt_fd = adopt.fileno() if adopt is not None else -1
     fds = (theirs.fileno(), slab_fd, log_fd, adopt_fd)
     values = (*fds, number, options.workers, options.orphan_timeout, options.memory_limit, build().decode())
-    runner = Process([str(v) for v in values], tuple(fd for fd in fds if fd >= 0))
+    runner = Process("fastgate.worker", [str(v) for v in values], tuple(fd for fd in fds if fd >= 0))
     for end in filter(None, (theirs, adopt)):
         end.close()
     os.close(slab_fd)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
+from filtered import INSTALLED
 
 from wire import Backend, Proxy, config
 
@@ -51,3 +55,22 @@ def proxies(form):
 @pytest.fixture
 def proxy(proxies, backend):
     return proxies(config(), {"c": (backend.endpoint,)})
+
+
+@pytest.fixture(scope="module")
+def installed():
+    """The example filters are found by this process, and by those that it starts."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [INSTALLED, before]))
+    sys.path.insert(0, INSTALLED)
+    yield
+    sys.path.remove(INSTALLED)
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture(params=["offloaded", "inline"])
+def inline(request):
+    return request.param == "inline"

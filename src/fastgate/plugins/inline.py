@@ -52,7 +52,7 @@ class Inline:
             stage.end(call.exchange)
             return None
         try:
-            return stage.run_now(call) or None
+            return driven(stage.run(call)) or None
         except Exception:
             log.exception("an inline filter failed")
             return wire.failed(call)
@@ -60,5 +60,10 @@ class Inline:
 
 def offer(catalog: Catalog) -> None:
     """Let the engines of this process find filters in this catalog, too, and first."""
-    runner = filters.inline()
-    runner.catalogs.insert(0, catalog)
+    filters.inline().catalogs.insert(0, catalog)
+
+
+def withdraw(catalog: Catalog) -> None:
+    """Look for no filter in this catalog any more."""
+    catalogs = filters.inline().catalogs
+    catalogs[:] = [one for one in catalogs if one is not catalog]

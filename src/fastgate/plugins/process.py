@@ -45,7 +45,7 @@ class Host:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="fastgate-filter")
         self._stages: dict[int, Stage] = {}
         self._old: set[int] = set()  # keys of stages that stop after their last request
-        self._running: dict[int, asyncio.Task[None]] = {}  # by exchange
+        self._running: dict[tuple[int, int], set[asyncio.Task[None]]] = {}  # by stage and exchange
         self._waiting: deque[bytes] = deque()  # verdicts for which the ring had no room
         self._flushing = False
         self.ended = self._loop.create_future()
@@ -81,7 +81,7 @@ class Host:
     async def stop(self) -> None:
         """Stop every stage."""
         self._loop.remove_reader(self._wake)
-        running = list(self._running.values())
+        running = [task for tasks in self._running.values() for task in tasks]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -118,8 +118,7 @@ class Host:
     def _begin(self, call: filters.Call) -> None:
         stage = self._stages.get(call.stage)
         if call.phase == filters.END:
-            task = self._running.pop(call.exchange, None)
-            if task is not None:
+            for task in self._running.get((call.stage, call.exchange), ()):
                 task.cancel()
             if stage is not None:
                 stage.end(call.exchange)
@@ -130,7 +129,15 @@ class Host:
             self._put(wire.failed(call))
             return
         task = self._loop.create_task(self._run(stage, call))
-        self._running[call.exchange] = task
+        key = (call.stage, call.exchange)
+        self._running.setdefault(key, set()).add(task)
+        task.add_done_callback(partial(self._done, key))
+
+    def _done(self, key: tuple[int, int], task: asyncio.Task[None]) -> None:
+        tasks = self._running[key]
+        tasks.discard(task)
+        if not tasks:
+            del self._running[key]
 
     async def _run(self, stage: Stage, call: filters.Call) -> None:
         timer = self._loop.call_at(call.deadline, asyncio.current_task().cancel)  # type: ignore[union-attr]
@@ -144,8 +151,6 @@ class Host:
             self._put(wire.failed(call))
         finally:
             timer.cancel()
-            if self._running.get(call.exchange) is asyncio.current_task():
-                del self._running[call.exchange]
 
     # --- verdicts ----------------------------------------------------------------------------------------------------
 

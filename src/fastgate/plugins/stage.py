@@ -44,7 +44,7 @@ class StageError(Exception):
 class _Member:
     """One Filter of a stage."""
 
-    __slots__ = ("config", "deny", "failures", "filter", "last_said", "name", "type")
+    __slots__ = ("deny", "failures", "filter", "last_said", "name", "type")
 
     def __init__(self, document: dict[str, Any], catalog: Catalog) -> None:
         self.name: str = document["name"]
@@ -151,7 +151,10 @@ class Stage:
             exchange.close()
 
     async def run(self, call: filters.Call) -> bytes:
-        """Run a call and return its verdict; b"" when it has none. Nothing that a filter does is raised."""
+        """Run a call and return its verdict; b"" when it has none. Nothing that a filter does is raised.
+
+        Without threads it waits for nothing (see `driven`): a filter that does has failed.
+        """
         exchange = self._entered(call)
         try:
             steps = self._phases[call.phase](self, call, exchange)
@@ -166,30 +169,7 @@ class Stage:
                     result = method(*arguments) if elsewhere is None else elsewhere(method, *arguments)
                     if result is not None:
                         if hasattr(result, "__await__"):
-                            result = await result
-                        _check(result, returns)
-                except Exception as e:  # noqa: BLE001 - whatever a filter does
-                    result = member.failed(e, exchange.context.request_id)
-        finally:
-            self._left(call, exchange)
-
-    def run_now(self, call: filters.Call) -> bytes:
-        """Do the same without an event loop: a filter that waits has failed."""
-        exchange = self._entered(call)
-        try:
-            steps = self._phases[call.phase](self, call, exchange)
-            result: Any = None
-            while True:
-                try:
-                    member, method, _, arguments, returns = steps.send(result)
-                except StopIteration as end:
-                    return end.value  # type: ignore[no-any-return] # of every phase
-                exchange.context.filter = member.name
-                try:
-                    result = method(*arguments)
-                    if result is not None:
-                        if hasattr(result, "__await__"):
-                            result = driven(result)
+                            result = await result if self._threads is not None else driven(result)
                         _check(result, returns)
                 except Exception as e:  # noqa: BLE001 - whatever a filter does
                     result = member.failed(e, exchange.context.request_id)
