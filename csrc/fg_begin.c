@@ -197,7 +197,7 @@ static void choose_backend(struct fg_engine *e, struct fg_req *r) {
         fg_reply_status(r, r->backend->reason, r->backend->status);
         return;
     }
-    if (!fg_filter_request(r, &r->backend->filters, FG_THEN_FORWARD))
+    if (!fg_filter_request(r, r->backend->filters, FG_THEN_FORWARD))
         fg_exchange_forward(r);
 }
 
@@ -289,6 +289,6 @@ void fg_exchange_begin(struct fg_down *d, struct fg_req *r) {
         fg_reply_reason(r, r->match.listener ? FG_R_NO_ROUTE : FG_R_NO_LISTENER);
         return;
     }
-    if (!fg_filter_request(r, &r->match.rule->filters, FG_THEN_ACT))
+    if (!fg_filter_request(r, r->match.rule->filters, FG_THEN_ACT))
         fg_exchange_act(r);
 }

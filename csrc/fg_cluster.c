@@ -148,8 +148,8 @@ static struct fg_swrr *swrr_of(struct fg_engine *e, uint64_t key, const struct f
 
 const struct fg_img_backend *fg_rule_backend(struct fg_engine *e, const struct fg_match_result *m) {
     const struct fg_img_rule *rule = m->rule;
-    const struct fg_img_backend *b = (const void *)(m->seg + rule->backends.off);
-    uint32_t n = rule->backends.len;
+    const struct fg_img_backend *b = (const void *)(m->seg + rule->to.off);
+    uint32_t n = rule->to.len;
     if (n == 0 || rule->total_weight == 0)
         return NULL;
     if (n == 1)

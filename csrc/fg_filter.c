@@ -288,7 +288,8 @@ static enum fg_filter_result advance(struct fg_req *r, struct fg_bytes response)
 
 static void go_on(struct fg_req *r);
 
-enum fg_filter_result fg_filter_request(struct fg_req *r, const struct fg_img_filters *f, enum fg_filter_then then) {
+enum fg_filter_result fg_filter_request(struct fg_req *r, uint32_t filters, enum fg_filter_then then) {
+    const struct fg_img_filters *f = fg_img_filters_at(r->match.seg, filters);
     if (f->stages.len == 0)
         return FG_FILTER_PASSED;
     struct fg_filtering *x = filtering_of(r);
@@ -516,7 +517,8 @@ void fg_filter_end(struct fg_req *r) {
 
 /* --- images ------------------------------------------------------------------------------------------------------------------------ */
 
-static int prepare_stages(const struct fg_functions *f, const uint8_t *seg, struct fg_ref stages, char *why, size_t why_size) {
+static int prepare_stages(const struct fg_functions *f, const uint8_t *seg, uint32_t filters, char *why, size_t why_size) {
+    const struct fg_ref stages = fg_img_filters_at(seg, filters)->stages;
     const struct fg_img_stage *s = (const void *)(seg + stages.off);
     for (uint32_t i = 0; i < stages.len; i++)
         if (s[i].runs_inline && f->prepare_stage &&
@@ -533,11 +535,11 @@ int fg_filter_prepare(const struct fg_functions *f, const struct fg_image *image
         const struct fg_ref rules = ((const struct fg_group *)seg)->rules;
         for (uint32_t j = 0; j < rules.len; j++) {
             const struct fg_img_rule *rule = (const struct fg_img_rule *)(seg + rules.off) + j;
-            const struct fg_img_backend *backends = (const void *)(seg + rule->backends.off);
-            if (prepare_stages(f, seg, rule->filters.stages, why, why_size) < 0)
+            const struct fg_img_backend *backends = (const void *)(seg + rule->to.off);
+            if (prepare_stages(f, seg, rule->filters, why, why_size) < 0)
                 return -1;
-            for (uint32_t k = 0; k < rule->backends.len; k++)
-                if (prepare_stages(f, seg, backends[k].filters.stages, why, why_size) < 0)
+            for (uint32_t k = 0; rule->action == FG_ACTION_FORWARD && k < rule->to.len; k++)
+                if (prepare_stages(f, seg, backends[k].filters, why, why_size) < 0)
                     return -1;
         }
     }

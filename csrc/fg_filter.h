@@ -49,8 +49,8 @@ enum fg_filter_result {
 /* Makes the inline filters that an image names. On a helper thread. 0, or -1 with a sentence in `why`. */
 int fg_filter_prepare(const struct fg_functions *f, const struct fg_image *image, char *why, size_t why_size);
 
-/* Calls the stages of `f` that have the request phase; the exchange goes on at `then`. */
-enum fg_filter_result fg_filter_request(struct fg_req *r, const struct fg_img_filters *f, enum fg_filter_then then);
+/* Calls the stages of `filters` (of the rule or its backend) that have the request phase; the exchange goes on at `then`. */
+enum fg_filter_result fg_filter_request(struct fg_req *r, uint32_t filters, enum fg_filter_then then);
 
 /* Calls the stages that have the upstream phase; the exchange goes on with its first try. */
 enum fg_filter_result fg_filter_upstream(struct fg_req *r);

@@ -96,6 +96,15 @@ static void edits_add(struct edits *x, const uint8_t *seg, const struct fg_img_e
     }
 }
 
+/* The filters of the rule, and those of the chosen backend. */
+static const struct fg_img_filters *of_rule(const struct fg_req *r) {
+    return fg_img_filters_at(r->match.seg, r->match.rule->filters);
+}
+
+static const struct fg_img_filters *of_backend(const struct fg_req *r) {
+    return fg_img_filters_at(r->match.seg, r->backend->filters);
+}
+
 static void edits_add_kept(struct edits *x, const struct fg_req *r, bool response) {
     if (r->filtering)
         for (const struct fg_verdict *v = NULL; (v = fg_filter_kept(r, response, v)) != NULL;)
@@ -365,7 +374,7 @@ static struct fg_bytes replaced(const struct fg_req *r, bool authority) {
 
 static void put_request_line(struct fg_put *o, const struct fg_req *r, const uint8_t *base) {
     const struct fg_h1_head *h = &r->head;
-    const struct fg_img_filters *rule = &r->match.rule->filters, *own = &r->backend->filters;
+    const struct fg_img_filters *rule = of_rule(r), *own = of_backend(r);
     const struct fg_img_filters *f = own->path_kind ? own : rule;
     fg_put(o, base + h->method.off, h->method.len);
     FG_PUT(o, " ");
@@ -387,7 +396,7 @@ static void put_host(struct fg_put *o, const struct fg_req *r, const uint8_t *ba
     static const struct fg_bytes host = {(const uint8_t *)"host", 4};
     if (x->n && edited_away(x, 0, host))
         return;
-    const struct fg_img_filters *rule = &r->match.rule->filters, *own = &r->backend->filters;
+    const struct fg_img_filters *rule = of_rule(r), *own = of_backend(r);
     struct fg_ref name = own->hostname.len ? own->hostname : rule->hostname;
     struct fg_bytes authority = replaced(r, true);
     if (authority.len)
@@ -406,8 +415,8 @@ size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size
     x.n = 0;
     (void)e;
     edits_add_kept(&x, r, false);
-    edits_add(&x, r->match.seg, &r->match.rule->filters.request);
-    edits_add(&x, r->match.seg, &r->backend->filters.request);
+    edits_add(&x, r->match.seg, &of_rule(r)->request);
+    edits_add(&x, r->match.seg, &of_backend(r)->request);
     put_request_line(&o, r, base);
     put_host(&o, r, base, &x);
     put_fields(&o, &r->head, base, &x, ours);
@@ -491,7 +500,7 @@ size_t fg_head_interim(struct fg_engine *e, const uint8_t *base, uint8_t *out, s
 void fg_head_put_edits(struct fg_put *o, const struct fg_req *r) {
     struct edits x;
     x.n = 0;
-    edits_add(&x, r->match.seg, &r->match.rule->filters.response);
+    edits_add(&x, r->match.seg, &of_rule(r)->response);
     put_edits(o, &x);
 }
 
@@ -503,8 +512,8 @@ size_t fg_head_response(struct fg_engine *e, struct fg_req *r, const uint8_t *ba
     struct edits x;
     x.n = 0;
     edits_add_kept(&x, r, true);
-    edits_add(&x, r->match.seg, &r->match.rule->filters.response);
-    edits_add(&x, r->match.seg, &r->backend->filters.response);
+    edits_add(&x, r->match.seg, &of_rule(r)->response);
+    edits_add(&x, r->match.seg, &of_backend(r)->response);
     put_status_line(&o, h, base);
     put_fields(&o, h, base, &x, skip);
     if (server.len)

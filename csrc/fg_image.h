@@ -23,7 +23,7 @@
 #include "fg_phases.h"
 
 #define FG_IMAGE_MAGIC 0x31474d4945544146ull /* "FATEIMG1" */
-#define FG_IMAGE_VERSION 1                   /* a loader of N reads N-1 */
+#define FG_IMAGE_VERSION 2                   /* a loader takes its own and no other */
 
 struct fg_ref {      /* a run of bytes, or of records, in the same segment */
     uint32_t off;
@@ -44,7 +44,7 @@ struct fg_img_header {
 
 struct fg_img_segment {    /* a directory entry */
     uint64_t hash[2];      /* of kind and content */
-    uint64_t offset;       /* from the image's first byte, 64-byte aligned */
+    uint64_t offset;       /* from the image's first byte, 64-byte aligned, in the order of the directory */
     uint32_t size;
     uint32_t kind;
 };
@@ -78,7 +78,7 @@ struct fg_img_filters {
     struct fg_ref path;
     struct fg_ref stages;      /* of fg_img_stage */
     uint32_t path_kind;        /* enum fg_rewrite_kind */
-    uint32_t empty;            /* 1: nothing to do at all */
+    uint32_t reserved;
 };
 
 struct fg_img_redirect {
@@ -94,28 +94,35 @@ struct fg_img_backend {
     uint32_t weight;
     uint16_t status;
     uint16_t reason;           /* enum fg_reason */
-    struct fg_img_filters filters;
+    uint32_t filters;          /* fg_img_filters; 0: none, as with most */
+    uint32_t reserved;
 };
 
 enum fg_action { FG_ACTION_FORWARD, FG_ACTION_REDIRECT, FG_ACTION_RESPOND };
 
-struct fg_img_rule {
+struct fg_img_rule {           /* one cache line, and aligned to it */
     uint64_t key;              /* hash of the rule's key: state that survives reloads hangs on it */
     uint64_t route_key;        /* hash of the route's name: statistics */
-    struct fg_ref route;       /* "HTTPRoute/namespace/name" */
-    struct fg_ref name;        /* of the rule */
-    uint32_t index;            /* of the rule in its route */
+    uint16_t index;            /* of the rule in its route */
     uint16_t status;           /* RESPOND */
     uint16_t reason;           /* RESPOND: enum fg_reason */
     uint8_t action;            /* enum fg_action */
-    uint8_t reserved[3];
+    uint8_t reserved;
     uint32_t request_timeout;  /* ms, 0: none */
     uint32_t backend_timeout;  /* ms */
     uint32_t total_weight;
-    struct fg_ref backends;    /* of fg_img_backend */
-    struct fg_img_redirect redirect;
-    struct fg_img_filters filters;
+    uint32_t filters;          /* fg_img_filters; 0: none, as with most */
+    struct fg_ref to;          /* FORWARD: of fg_img_backend; REDIRECT: one fg_img_redirect */
+    struct fg_ref route;       /* "HTTPRoute/namespace/name" */
+    struct fg_ref name;        /* of the rule */
 };
+_Static_assert(sizeof(struct fg_img_rule) == 64, "a rule is a cache line");
+
+/* The filters of a rule or backend of this segment; those that it has not do nothing. */
+static inline const struct fg_img_filters *fg_img_filters_at(const uint8_t *seg, uint32_t filters) {
+    static const struct fg_img_filters none;
+    return filters ? (const struct fg_img_filters *)(seg + filters) : &none;
+}
 
 /* --- sockets, listeners and clusters ---------------------------------------------------------------------------------- */
 

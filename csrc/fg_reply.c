@@ -240,7 +240,7 @@ static unsigned redirect_port(const struct fg_req *r, const struct fg_img_redire
 }
 
 void fg_reply_redirect(struct fg_req *r) {
-    const struct fg_img_redirect *to = &r->match.rule->redirect;
+    const struct fg_img_redirect *to = (const void *)(r->match.seg + r->match.rule->to.off);
     const uint8_t *seg = r->match.seg, *base = r->down->in.p;
     struct fg_put o;
     begin_reply(r, &o, FG_R_NONE, to->status);

@@ -37,17 +37,18 @@ struct fg_series *fg_series_of(struct fg_engine *e, const struct fg_req *r) {
     uint64_t listener = r->match.listener ? r->match.listener->key : 0;
     uint64_t route = r->match.rule ? r->match.rule->route_key : 0;
     uint64_t at = fg_mix(listener ^ (route << 1 | route >> 63));
+    uint16_t tag = (uint16_t)(at >> 48);
     for (uint32_t i = 0; i < FG_COUNT_OF(e->series_at); i++, at++) {
-        uint16_t *slot = &e->series_at[at % FG_COUNT_OF(e->series_at)];
-        if (*slot == 0) {
+        struct fg_series_slot *slot = &e->series_at[at % FG_COUNT_OF(e->series_at)];
+        if (slot->at == 0) {
             if (e->stats->nseries >= FG_SERIES_MAX - 1)
                 return others(e->stats);
             struct fg_series *s = claim(e, r, listener, route);
-            *slot = (uint16_t)(s - e->stats->series + 1);
+            *slot = (struct fg_series_slot){tag, (uint16_t)(s - e->stats->series + 1)};
             return s;
         }
-        struct fg_series *s = &e->stats->series[*slot - 1];
-        if (s->listener_key == listener && s->route_key == route)
+        struct fg_series *s = &e->stats->series[slot->at - 1];
+        if (slot->tag == tag && s->listener_key == listener && s->route_key == route)
             return s;
     }
     return others(e->stats);

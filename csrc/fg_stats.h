@@ -12,7 +12,7 @@
 #include "fg_base.h"
 #include "fg_reasons.h"
 
-#define FG_STATS_MAGIC 0x3253544154534746ull /* "FGSTATS2" */
+#define FG_STATS_MAGIC 0x3353544154534746ull /* "FGSTATS3" */
 
 /* X(name, kind, text): kind is counter or gauge. */
 #define FG_COUNTERS(X)                                                                            \
@@ -67,14 +67,16 @@ struct fg_counters {
 #undef X
 };
 
+/* Aligned to cache lines, of which a request with a status of 2xx writes the first and one of the buckets'. */
 struct fg_series {
     uint64_t listener_key, route_key;
-    char listener[120], route[120];         /* NUL-terminated, cut */
+    uint64_t received, sent;                /* bytes of request bodies, of responses with their heads */
+    uint64_t latency_sum_us;
     uint64_t status_class[6];               /* 0: no response; 1xx .. 5xx */
     uint64_t latency[FG_LATENCY_BUCKETS];
-    uint64_t latency_sum_us;
-    uint64_t received, sent;                /* bytes of request bodies, of responses with their heads */
+    char listener[180], route[180];         /* NUL-terminated, cut */
 };
+_Static_assert(sizeof(struct fg_series) % 64 == 0, "a series begins with a cache line");
 
 struct fg_slab {
     uint64_t magic;
@@ -84,7 +86,7 @@ struct fg_slab {
     struct fg_counters c;
     uint64_t reasons[FG_R_COUNT];           /* exchanges and connections that ended so */
     uint64_t upstream_errors[FG_R_COUNT];   /* tries at an endpoint that failed so, also those that another made good */
-    struct fg_series series[FG_SERIES_MAX];
+    _Alignas(64) struct fg_series series[FG_SERIES_MAX];
 };
 
 static inline size_t fg_stats_size(void) {

@@ -192,7 +192,10 @@ struct fg_engine {
     /* Scratch of one call: nothing in it survives a return to the loop. */
     struct fg_h1_head response;
     struct fg_field response_fields[FG_MAX_FIELDS];
-    uint16_t series_at[2 * FG_SERIES_MAX]; /* hash table: 1 + position in the slab */
+    struct fg_series_slot {
+        uint16_t tag; /* of the hash, so that other series are not read on the way */
+        uint16_t at;  /* 1 + position in the slab; 0: free */
+    } series_at[2 * FG_SERIES_MAX];
     uint8_t scratch[FG_SCRATCH];
 };
 

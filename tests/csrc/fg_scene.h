@@ -16,6 +16,7 @@ static struct fg_generation generation;
 static struct fg_img_socket sockets[1];
 static struct fg_img_rule rule;
 static struct fg_img_backend backend;
+static struct fg_img_filters *rule_filters, *backend_filters; /* in `segment` */
 static struct fg_listen listener;
 static struct fg_down down;
 static struct fg_req *req; /* with room for FG_MAX_FIELDS */
@@ -55,6 +56,12 @@ __attribute__((unused)) static struct fg_ref scene_pairs(const char *const *text
 #define NAMES(...) scene_names((const char *const[]){__VA_ARGS__, NULL})
 #define PAIRS(...) scene_pairs((const char *const[]){__VA_ARGS__, NULL})
 
+__attribute__((unused)) static struct fg_img_filters *scene_filters(uint32_t *at) {
+    static const struct fg_img_filters none;
+    *at = scene_record(&none, sizeof none, 1).off;
+    return (struct fg_img_filters *)(segment + *at);
+}
+
 /* Everything as it is at first: HTTP/1.1 over IPv4 from 192.0.2.7 to port 8080, a rule that changes nothing. */
 __attribute__((unused)) static void scene_begin(void) {
     if (req == NULL) {
@@ -66,6 +73,8 @@ __attribute__((unused)) static void scene_begin(void) {
     memset(sockets, 0, sizeof sockets);
     memset(&rule, 0, sizeof rule);
     memset(&backend, 0, sizeof backend);
+    rule_filters = scene_filters(&rule.filters);
+    backend_filters = scene_filters(&backend.filters);
     fg_buf_release(&engine.pool, &down.in);
     memset(&down, 0, sizeof down);
     memset(req, 0, sizeof *req);

@@ -15,7 +15,7 @@ static struct { struct fg_img_rule rule; struct fg_img_backend b[BACKENDS]; } se
 
 static struct fg_match_result rule_of(uint64_t key, const uint32_t weights[BACKENDS]) {
     memset(&seg, 0, sizeof seg);
-    seg.rule = (struct fg_img_rule){.key = key, .backends = {offsetof(__typeof__(seg), b), BACKENDS}};
+    seg.rule = (struct fg_img_rule){.key = key, .to = {offsetof(__typeof__(seg), b), BACKENDS}};
     for (uint32_t i = 0; i < BACKENDS; i++) {
         seg.b[i] = (struct fg_img_backend){.cluster = i + 1, .weight = weights[i]};
         seg.rule.total_weight += weights[i];

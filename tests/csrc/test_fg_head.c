@@ -78,9 +78,9 @@ static void what_trusted_proxies_said_is_the_beginning(void) {
 
 static void edits_of_the_rule_come_before_those_of_the_backend(void) {
     scene_begin();
-    rule.filters.request = (struct fg_img_edits){PAIRS("X-Set", "rule", "X-Both", "rule"), PAIRS("X-Add", "rule", "X-Gone", "rule"),
-                                                 NAMES("x-removed")};
-    backend.filters.request = (struct fg_img_edits){PAIRS("X-Both", "backend"), PAIRS("X-Add", "backend"), NAMES("x-gone")};
+    rule_filters->request = (struct fg_img_edits){PAIRS("X-Set", "rule", "X-Both", "rule"), PAIRS("X-Add", "rule", "X-Gone", "rule"),
+                                                   NAMES("x-removed")};
+    backend_filters->request = (struct fg_img_edits){PAIRS("X-Both", "backend"), PAIRS("X-Add", "backend"), NAMES("x-gone")};
     ask("GET / HTTP/1.1\r\nHost: a.example\r\nx-set: old\r\nX-ADD: old\r\nX-Removed: old\r\nx-both: old\r\nx-gone: old\r\n\r\n");
     CHECK_BYTES(out, request_head(sizeof out),
                 "GET / HTTP/1.1\r\nhost: a.example\r\nX-ADD: old\r\n" CLIENT
@@ -89,12 +89,12 @@ static void edits_of_the_rule_come_before_those_of_the_backend(void) {
 
 static void a_host_that_is_set_replaces_the_one_that_came(void) {
     scene_begin();
-    rule.filters.hostname = scene_text("rule.example");
+    rule_filters->hostname = scene_text("rule.example");
     ask(PLAIN);
     CHECK_BYTES(out, request_head(sizeof out), "GET /a?b HTTP/1.1\r\nhost: rule.example\r\n" CLIENT "\r\n");
-    backend.filters.hostname = scene_text("backend.example");
+    backend_filters->hostname = scene_text("backend.example");
     CHECK_BYTES(out, request_head(sizeof out), "GET /a?b HTTP/1.1\r\nhost: backend.example\r\n" CLIENT "\r\n");
-    backend.filters.request.set = PAIRS("Host", "set.example");
+    backend_filters->request.set = PAIRS("Host", "set.example");
     CHECK_BYTES(out, request_head(sizeof out), "GET /a?b HTTP/1.1\r\n" CLIENT "Host: set.example\r\n\r\n");
 }
 
@@ -182,7 +182,7 @@ static void a_response_is_edited_and_signed(void) {
     scene_begin();
     sockets[0].server = scene_text("us");
     sockets[0].via = scene_text("gate");
-    rule.filters.response = (struct fg_img_edits){PAIRS("X-Set", "1"), {0}, NAMES("x-powered-by")};
+    rule_filters->response = (struct fg_img_edits){PAIRS("X-Set", "1"), {0}, NAMES("x-powered-by")};
     ask(PLAIN);
     answer("HTTP/1.0 200 OK\r\n" DATE "Server: them\r\nX-Powered-By: y\r\nx-set: 0\r\nx_kept: 1\r\nContent-Length: 0\r\n\r\n");
     CHECK_BYTES(out, response_head(sizeof out),
@@ -199,7 +199,7 @@ static void an_interim_response_has_no_length(void) {
 static void a_head_that_does_not_fit_is_none(void) {
     uint8_t *page = fg_guarded();
     scene_begin();
-    rule.filters.request.add = PAIRS("X-Add", "1");
+    rule_filters->request.add = PAIRS("X-Add", "1");
     ask(PLAIN);
     size_t whole = request_head(sizeof out);
     for (size_t cap = 0; cap < whole; cap++)

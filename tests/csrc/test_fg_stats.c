@@ -68,7 +68,7 @@ static void the_last_one_takes_what_does_not_fit(void) {
     CHECK(fg_series_of(e, request(1, 2)) == &e->stats->series[0]);
     unsigned used = 0;
     for (unsigned i = 0; i < FG_COUNT_OF(e->series_at); i++)
-        used += e->series_at[i] != 0;
+        used += e->series_at[i].at != 0;
     CHECK_EQ(used, FG_SERIES_MAX - 1); /* strangers do not fill the table: looking them up stays short */
 }
 

@@ -109,7 +109,10 @@ static void edits(struct segment s, const struct fg_img_edits *e) {
     texts(s, e->remove);
 }
 
-static void filters(struct segment s, const struct fg_img_filters *f) {
+static void filters(struct segment s, uint32_t at) {
+    if (at == 0)
+        return;
+    const struct fg_img_filters *f = array(s, (struct fg_ref){at, 1}, sizeof *f);
     edits(s, &f->request);
     edits(s, &f->response);
     text(s, f->hostname);
@@ -118,17 +121,23 @@ static void filters(struct segment s, const struct fg_img_filters *f) {
 }
 
 static void rule(const struct fg_image *image, struct segment s, const struct fg_img_rule *r) {
-    FUZZ_CHECK(r->action <= FG_ACTION_RESPOND && r->redirect.path_kind <= FG_REWRITE_PREFIX);
+    FUZZ_CHECK(r->action <= FG_ACTION_RESPOND);
     text(s, r->route);
     text(s, r->name);
-    text(s, r->redirect.scheme);
-    text(s, r->redirect.hostname);
-    text(s, r->redirect.path);
-    filters(s, &r->filters);
-    const struct fg_img_backend *b = array(s, r->backends, sizeof *b);
-    for (uint32_t i = 0; i < r->backends.len; i++) {
-        FUZZ_CHECK(b[i].cluster <= image->nclusters);
-        filters(s, &b[i].filters);
+    filters(s, r->filters);
+    if (r->action == FG_ACTION_REDIRECT) {
+        const struct fg_img_redirect *to = array(s, r->to, sizeof *to);
+        FUZZ_CHECK(r->to.len == 1 && to->path_kind <= FG_REWRITE_PREFIX);
+        text(s, to->scheme);
+        text(s, to->hostname);
+        text(s, to->path);
+    }
+    if (r->action == FG_ACTION_FORWARD) {
+        const struct fg_img_backend *b = array(s, r->to, sizeof *b);
+        for (uint32_t i = 0; i < r->to.len; i++) {
+            FUZZ_CHECK(b[i].cluster <= image->nclusters);
+            filters(s, b[i].filters);
+        }
     }
 }
 

@@ -173,8 +173,8 @@ BUGS = (
         "router",
         "router",
         "a wildcard serves its own domain",
-        "            c.node = to.up\n",
-        "            c.node = next_ if to.below else to.up\n",
+        "            return n.up\n",
+        "            return at if n.below else n.up\n",
     ),
     bug(
         "router",
@@ -223,7 +223,7 @@ BUGS = (
         "image",
         "image",
         "a host may name any segment",
-        "        if n.below and image.dir[n.below - 1].kind != FG_SEG_GROUP:\n            return False\n",
+        " and image.dir[low].kind == FG_SEG_GROUP",
         "",
     ),
 )

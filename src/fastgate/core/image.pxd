@@ -49,7 +49,7 @@ cdef extern from "fg_image.h" nogil:
     ctypedef struct fg_img_filters "struct fg_img_filters":
         fg_img_edits request, response
         fg_ref hostname, path, stages
-        uint32_t path_kind, empty
+        uint32_t path_kind
 
     ctypedef struct fg_img_redirect "struct fg_img_redirect":
         fg_ref scheme, hostname, path
@@ -61,18 +61,14 @@ cdef extern from "fg_image.h" nogil:
         uint64_t cluster
         uint32_t weight
         uint16_t status, reason
-        fg_img_filters filters
+        uint32_t filters
 
     ctypedef struct fg_img_rule "struct fg_img_rule":
         uint64_t key, route_key
-        fg_ref route, name
-        uint32_t index
-        uint16_t status, reason
+        uint16_t index, status, reason
         uint8_t action
-        uint32_t request_timeout, backend_timeout, total_weight
-        fg_ref backends
-        fg_img_redirect redirect
-        fg_img_filters filters
+        uint32_t request_timeout, backend_timeout, total_weight, filters
+        fg_ref to, route, name
 
     ctypedef struct fg_img_limits "struct fg_img_limits":
         uint32_t request_line, head_bytes, head_fields, response_head_bytes
@@ -159,15 +155,15 @@ cdef extern from "fg_table.h" nogil:
         uint32_t children, mask, exact, below, up, depth
 
     ctypedef struct fg_slot "struct fg_slot":
-        uint32_t hash, node
+        uint32_t hash, to
 
     ctypedef struct fg_hosts "struct fg_hosts":
-        uint32_t root, any, seed
-        fg_ref nodes
+        fg_ref exact, nodes
+        uint32_t exact_seed, any, root, seed
 
     ctypedef struct fg_group "struct fg_group":
         fg_ref hostname
-        uint32_t root, seed, regexes
+        uint32_t root, seed, regexes, position
         fg_ref headers, queries, patterns, nodes, rules
 
     ctypedef struct fg_name "struct fg_name":

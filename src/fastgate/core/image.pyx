@@ -77,8 +77,11 @@ cdef bint stages_ok(seg_t s, fg_ref array) noexcept nogil:
     return True
 
 
-cdef bint filters_ok(seg_t s, const fg_img_filters *f) noexcept nogil:
-    return (edits_ok(s, &f.request) and edits_ok(s, &f.response) and text_ok(s, f.hostname) and text_ok(s, f.path)
+cdef bint filters_ok(seg_t s, uint32_t at) noexcept nogil:
+    cdef const fg_img_filters *f = <const fg_img_filters *>(s.p + at)
+    if at == 0:
+        return True
+    return (array_ok(s, fg_ref(at, 1), sizeof(fg_img_filters)) and edits_ok(s, &f.request) and edits_ok(s, &f.response) and text_ok(s, f.hostname) and text_ok(s, f.path)
             and f.path_kind <= FG_REWRITE_PREFIX and stages_ok(s, f.stages))
 
 
@@ -120,31 +123,53 @@ cdef const char *nodes_fault(seg_t s, fg_ref nodes, uint32_t root) noexcept nogi
         slots = <const fg_slot *>(s.p + n.children)
         at = 0
         for j in range(n.mask + 1):
-            if slots[j].node == 0:
+            if slots[j].to == 0:
                 at += 1
-            elif not child_ok(s, nodes, n, slots[j].node):
+            elif not child_ok(s, nodes, n, slots[j].to):
                 return "node slot"
         if at == 0:
             return "full table"  # a probe would not end
     return NULL
 
 
-cdef const char *hosts_fault(seg_t s, uint32_t values) noexcept nogil:
-    """A FG_SEG_HOSTS whose values are 1 .. values."""
+cdef bint value_ok(const fg_image *image, uint32_t value, bint groups, uint32_t listeners) noexcept nogil:
+    """Whether a value of hosts is none, or one of so many listeners, or the beginning of a group."""
+    cdef uint32_t low = 0, high = image.nsegments, middle
+    if value == 0 or not groups:
+        return value <= listeners
+    while low < high:  # the first segment that does not begin before it
+        middle = low + (high - low) // 2
+        if image.dir[middle].offset < <uint64_t>value * 64:
+            low = middle + 1
+        else:
+            high = middle
+    return low < image.nsegments and image.dir[low].offset == <uint64_t>value * 64 and image.dir[low].kind == FG_SEG_GROUP
+
+
+cdef const char *hosts_fault(const fg_image *image, seg_t s, bint groups, uint32_t listeners) noexcept nogil:
+    """A FG_SEG_HOSTS, of a socket with so many listeners, or of a listener, whose values are groups."""
     cdef const fg_hosts *h = <const fg_hosts *>s.p
+    cdef const fg_slot *slots
     cdef const fg_node *n
     cdef const char *fault
-    cdef uint32_t i
-    if s.size < sizeof(fg_hosts):
+    cdef uint32_t i, used = 0
+    if s.size < sizeof(fg_hosts) or not array_ok(s, h.exact, sizeof(fg_slot)):
         return "hosts"
     fault = nodes_fault(s, h.nodes, h.root)
     if fault != NULL:
         return fault
-    if h.any > values:
+    if not value_ok(image, h.any, groups, listeners):
         return "host value"
+    slots = <const fg_slot *>(s.p + h.exact.off)
+    for i in range(h.exact.len):
+        if not value_ok(image, slots[i].to, groups, listeners):
+            return "host value"
+        used += slots[i].to != 0
+    if h.exact.len and (h.exact.len & (h.exact.len - 1) or used == h.exact.len):
+        return "full table"  # a probe would not end
     for i in range(h.nodes.len):
         n = <const fg_node *>(s.p + h.nodes.off) + i
-        if n.exact > values or n.below > values:
+        if not value_ok(image, n.below, groups, listeners):
             return "host value"
     return NULL
 
@@ -195,30 +220,36 @@ cdef bint names_ok(seg_t s, fg_ref array) noexcept nogil:
     return True
 
 
+cdef bint redirect_ok(seg_t s, fg_ref at) noexcept nogil:
+    cdef const fg_img_redirect *to = <const fg_img_redirect *>(s.p + at.off)
+    return (array_ok(s, at, sizeof(fg_img_redirect)) and text_ok(s, to.scheme) and text_ok(s, to.hostname)
+            and text_ok(s, to.path) and to.path_kind <= FG_REWRITE_PREFIX)
+
+
 cdef bint rule_ok(seg_t s, const fg_img_rule *r, uint32_t clusters) noexcept nogil:
     cdef const fg_img_backend *b
     cdef uint32_t i
-    if not text_ok(s, r.route) or not text_ok(s, r.name) or not filters_ok(s, &r.filters):
+    if not text_ok(s, r.route) or not text_ok(s, r.name) or not filters_ok(s, r.filters):
         return False
-    if r.action > FG_ACTION_RESPOND or not array_ok(s, r.backends, sizeof(fg_img_backend)):
+    if r.action == FG_ACTION_REDIRECT:
+        return r.to.len == 1 and redirect_ok(s, r.to)
+    if r.action != FG_ACTION_FORWARD:
+        return r.action == FG_ACTION_RESPOND
+    if not array_ok(s, r.to, sizeof(fg_img_backend)):
         return False
-    if not text_ok(s, r.redirect.scheme) or not text_ok(s, r.redirect.hostname) or not text_ok(s, r.redirect.path):
-        return False
-    if r.redirect.path_kind > FG_REWRITE_PREFIX:
-        return False
-    for i in range(r.backends.len):
-        b = <const fg_img_backend *>(s.p + r.backends.off) + i
-        if b.cluster > clusters or not filters_ok(s, &b.filters):
+    for i in range(r.to.len):
+        b = <const fg_img_backend *>(s.p + r.to.off) + i
+        if b.cluster > clusters or not filters_ok(s, b.filters):
             return False
     return True
 
 
-cdef const char *group_fault(seg_t s, uint32_t clusters) noexcept nogil:
+cdef const char *group_fault(seg_t s, uint32_t position, uint32_t clusters) noexcept nogil:
     cdef const fg_group *g = <const fg_group *>s.p
     cdef const fg_node *n
     cdef const char *fault
     cdef uint32_t i
-    if s.size < sizeof(fg_group) or not text_ok(s, g.hostname):
+    if s.size < sizeof(fg_group) or not text_ok(s, g.hostname) or g.position != position:
         return "group"
     if not names_ok(s, g.headers) or not names_ok(s, g.queries) or not texts_ok(s, g.patterns):
         return "names"
@@ -270,39 +301,22 @@ cdef const char *sockets_fault(const fg_image *image, seg_t s) noexcept nogil:
     return NULL
 
 
-cdef bint groups_ok(const fg_image *image, const fg_hosts *h, const uint8_t *base) noexcept nogil:
-    """Whether every value of these hosts names a group."""
-    cdef const fg_node *n
-    cdef uint32_t i
-    if h.any and image.dir[h.any - 1].kind != FG_SEG_GROUP:
-        return False
-    for i in range(h.nodes.len):
-        n = <const fg_node *>(base + h.nodes.off) + i
-        if n.exact and image.dir[n.exact - 1].kind != FG_SEG_GROUP:
-            return False
-        if n.below and image.dir[n.below - 1].kind != FG_SEG_GROUP:
-            return False
-    return True
+cdef seg_t segment(const fg_image *image, uint32_t position) noexcept nogil:
+    return seg_t(image.base + image.dir[position].offset, image.dir[position].size)
 
 
-cdef const char *values_fault(const fg_image *image) noexcept nogil:
-    """Values of the two kinds of hosts: positions of listeners, and of groups."""
+cdef const char *every_hosts_fault(const fg_image *image) noexcept nogil:
+    """The hosts of sockets and of their listeners."""
     cdef const fg_img_socket *x
     cdef const fg_img_listener *l
-    cdef const uint8_t *base
-    cdef seg_t s
     cdef uint32_t i, j
     for i in range(image.nsockets):
         x = &image.sockets[i]
-        s = seg_t(image.base + image.dir[x.hosts_segment].offset, image.dir[x.hosts_segment].size)
-        if hosts_fault(s, x.listeners.len) != NULL:
+        if hosts_fault(image, segment(image, x.hosts_segment), False, x.listeners.len) != NULL:
             return "hosts of a socket"
         for j in range(x.listeners.len):
             l = <const fg_img_listener *>(image.sockets_seg + x.listeners.off) + j
-            base = image.base + image.dir[l.hosts_segment].offset
-            if hosts_fault(seg_t(base, image.dir[l.hosts_segment].size), image.nsegments) != NULL:
-                return "hosts of a listener"
-            if not groups_ok(image, <const fg_hosts *>base, base):
+            if hosts_fault(image, segment(image, l.hosts_segment), True, 0) != NULL:
                 return "hosts of a listener"
     return NULL
 
@@ -327,6 +341,7 @@ cdef const char *header_fault(const uint8_t *base, size_t size, fg_image *image)
     cdef const fg_img_segment *d
     cdef seg_t s
     cdef fg_ref top
+    cdef uint64_t end = 0
     cdef uint32_t i
     if size < sizeof(fg_img_header) or h.magic != FG_IMAGE_MAGIC:
         return "not an image"
@@ -345,6 +360,9 @@ cdef const char *header_fault(const uint8_t *base, size_t size, fg_image *image)
         d = &image.dir[i]
         if d.offset % 64 or d.offset > size or d.size > size - d.offset or d.kind < FG_SEG_SOCKETS or d.kind > FG_SEG_GROUP:
             return "directory"
+        if d.offset < end:
+            return "directory"
+        end = d.offset + d.size
         if d.kind > FG_SEG_CLUSTERS:
             continue
         if d.size < sizeof(top_t):
@@ -381,10 +399,10 @@ cdef const char *image_fault(const uint8_t *base, size_t size, fg_image *image) 
         elif d.kind == FG_SEG_CLUSTERS:
             fault = clusters_fault(image, s)
         elif d.kind == FG_SEG_GROUP:
-            fault = group_fault(s, image.nclusters)
+            fault = group_fault(s, i, image.nclusters)
         if fault != NULL:
             return fault
-    return values_fault(image) if fault == NULL else fault
+    return every_hosts_fault(image) if fault == NULL else fault
 
 
 cdef int compile_patterns(fg_image *image, image_tables *t, char *why, size_t why_size) noexcept nogil:
@@ -420,7 +438,7 @@ cdef int compile_patterns(fg_image *image, image_tables *t, char *why, size_t wh
 
 
 cdef int image_check(const uint8_t *base, size_t size, fg_image *image, char *why, size_t why_size) noexcept nogil:
-    """Validates the image at `base` (8-byte aligned, owned by the caller for as long as the image is used) and builds its
+    """Validates the image at `base` (64-byte aligned, owned by the caller for as long as the image is used) and builds its
     side tables. 0, or -1 with a sentence."""
     cdef const char *fault
     cdef image_tables *t
@@ -478,9 +496,9 @@ def check(bytes data):
     """Return why a loader refuses these bytes as an image, or None when it accepts them."""
     cdef fg_image image
     cdef char why[256]
-    cdef bytearray aligned = bytearray(len(data) + 8)
+    cdef bytearray aligned = bytearray(len(data) + 64)
     cdef uint8_t *p = <uint8_t *><char *>aligned
-    p += (8 - <size_t>p % 8) % 8
+    p += (64 - <size_t>p % 64) % 64
     cdef size_t i
     for i in range(<size_t>len(data)):
         p[i] = (<const uint8_t *>data)[i]

@@ -32,6 +32,9 @@ cdef extern from "fg_http1.h" nogil:
     bint router_absent(const fg_field *f)
     enum: FG_FIELD_UNDERSCORE
 
+cdef extern from * nogil:
+    void __builtin_prefetch(const void *at)
+
 
 # --- tries --------------------------------------------------------------------------------------------------------------------
 
@@ -56,65 +59,111 @@ cdef inline uint32_t child(const uint8_t *seg, const fg_node *n, const uint8_t *
     hash_ = fg_part_hash(part, part_size, seed)
     slots = <const fg_slot *>(seg + n.children)
     at = hash_ & n.mask
-    while slots[at].node:
-        if slots[at].hash == hash_ and leads(seg, slots[at].node, rest, size, from_right):
-            return slots[at].node
+    while slots[at].to:
+        if slots[at].hash == hash_ and leads(seg, slots[at].to, rest, size, from_right):
+            return slots[at].to
         at = (at + 1) & n.mask
     return 0
 
 
+# --- hosts --------------------------------------------------------------------------------------------------------------------
+
+cdef enum:
+    AHEAD = 4  # cache lines of a group that are asked for with its first: one of one route, whole
+
 ctypedef struct hosts_cursor:
+    const fg_image *image
     const uint8_t *seg
-    uint32_t exact, node, any  # what is still to be given out, in this order; `node` by way of `below`
+    const fg_img_listener *listeners  # that values name; NULL: they are groups
+    const uint8_t *host
+    uint32_t size
+    int state                         # what is given out next: 0 the host itself, 1 wildcards, 2 any
+    uint32_t node                     # of the next wildcard
 
 
-cdef void hosts_find(const uint8_t *seg, const uint8_t *host, uint32_t size, hosts_cursor *c) noexcept nogil:
-    """Values for a host, the most specific first: take them with hosts_next."""
-    cdef const fg_hosts *h = <const fg_hosts *>seg
+cdef inline const uint8_t *group_at(const fg_image *image, uint32_t value) noexcept nogil:
+    """A group, all of its beginning asked for at once: a match reads it in steps of which each waits for the one before."""
+    cdef const uint8_t *seg = image.base + <uint64_t>value * 64
+    cdef size_t i
+    for i in range(AHEAD + 1):
+        __builtin_prefetch(seg + 64 * i)
+    return seg
+
+
+cdef inline bint is_named(const hosts_cursor *c, uint32_t value) noexcept nogil:
+    """Whether the host is the name of what the value says."""
+    cdef const uint8_t *seg = c.image.sockets_seg
+    cdef fg_ref name
+    if c.listeners != NULL:
+        name = c.listeners[value - 1].hostname
+    else:
+        seg = group_at(c.image, value)
+        name = (<const fg_group *>seg).hostname
+    return name.len == c.size and memcmp(seg + name.off, c.host, c.size) == 0
+
+
+cdef inline uint32_t hosts_exact(const hosts_cursor *c) noexcept nogil:
+    """The value of the host itself."""
+    cdef const fg_hosts *h = <const fg_hosts *>c.seg
+    cdef const fg_slot *slots = <const fg_slot *>(c.seg + h.exact.off)
+    cdef uint32_t hash_, at
+    if h.exact.len == 0:
+        return 0
+    hash_ = fg_part_hash(c.host, c.size, h.exact_seed)
+    at = hash_ & (h.exact.len - 1)
+    while slots[at].to:
+        if slots[at].hash == hash_ and is_named(c, slots[at].to):
+            return slots[at].to
+        at = (at + 1) & (h.exact.len - 1)
+    return 0
+
+
+cdef uint32_t hosts_wildcard(const hosts_cursor *c) noexcept nogil:
+    """The node of the longest wildcard of the host; 0: none."""
+    cdef const fg_hosts *h = <const fg_hosts *>c.seg
     cdef const fg_node *n
-    cdef const fg_node *to
-    cdef uint32_t at = h.root, end = size, start, next_
-    c.seg = seg
-    c.any = h.any
-    c.exact = 0
+    cdef uint32_t at = h.root, end = c.size, start, next_
     while True:
-        n = <const fg_node *>(seg + at)
-        if n.children == 0 or size == 0:
+        n = <const fg_node *>(c.seg + at)
+        if n.children == 0 or c.size == 0:
             break
         start = end
-        while start and host[start - 1] != c'.':
+        while start and c.host[start - 1] != c'.':
             start -= 1
-        next_ = child(seg, n, host, end, host + start, end - start, h.seed, True)
+        next_ = child(c.seg, n, c.host, end, c.host + start, end - start, h.seed, True)
         if next_ == 0:
             break
         at = next_
-        to = <const fg_node *>(seg + at)
-        end -= to.label.len
-        if end == 0:
-            c.exact = to.exact
-            c.node = to.up
-            return
-        end -= 1
-    n = <const fg_node *>(seg + at)
-    c.node = at if n.below else n.up
+        n = <const fg_node *>(c.seg + at)
+        if n.label.len == end:  # the wildcard's own base is not one of its hosts
+            return n.up
+        end -= n.label.len + 1
+    return at if n.below else n.up
 
 
 cdef uint32_t hosts_next(hosts_cursor *c) noexcept nogil:
-    """The next value, 0 at the end."""
+    """The next value for the host, the most specific first; 0 at the end."""
     cdef const fg_node *n
     cdef uint32_t value
-    if c.exact:
-        value = c.exact
-        c.exact = 0
-        return value
+    if c.state == 0:
+        c.state = 1
+        value = hosts_exact(c)
+        if value:
+            return value
+    if c.state == 1:
+        c.state = 2
+        c.node = hosts_wildcard(c)
     if c.node:
         n = <const fg_node *>(c.seg + c.node)
         c.node = n.up
         return n.below
-    value = c.any
-    c.any = 0
-    return value
+    if c.state == 2:
+        c.state = 3
+        return (<const fg_hosts *>c.seg).any
+    return 0
 
+
+# --- paths --------------------------------------------------------------------------------------------------------------------
 
 cdef uint32_t path_find(const uint8_t *seg, const fg_group *g, const uint8_t *path, uint32_t size, bint *whole) noexcept nogil:
     """The deepest node on the path; `whole` when it stands for all of it."""
@@ -338,8 +387,8 @@ cdef const fg_img_rule *first_that_holds(context_t *x, uint32_t list_) noexcept 
 
 # --- the whole ------------------------------------------------------------------------------------------------------------------------
 
-cdef bint group_match(const fg_image *image, uint32_t segment, const fg_match_query *q, fg_match_result *result) noexcept nogil:
-    """Whether the virtual host in this directory position has a rule for the request."""
+cdef bint group_match(const fg_image *image, uint32_t value, const fg_match_query *q, fg_match_result *result) noexcept nogil:
+    """Whether the virtual host of this value has a rule for the request."""
     cdef const image_tables *tables = <const image_tables *>image.tables
     cdef context_t x
     cdef const fg_node *n
@@ -347,11 +396,11 @@ cdef bint group_match(const fg_image *image, uint32_t segment, const fg_match_qu
     cdef bint whole
     cdef uint32_t at
     x.q = q
-    x.seg = image.base + image.dir[segment].offset
+    x.seg = group_at(image, value)
     x.g = <const fg_group *>x.seg
     x.patterns = NULL
     if x.g.patterns.len:  # `first` is one more miss of the cache, for nothing in most tables
-        x.patterns = tables.patterns + tables.first[segment]
+        x.patterns = tables.patterns + tables.first[x.g.position]
     x.known_headers = x.known_queries = x.used = 0
     if q.path_len == 1 and q.path[0] == c'*':  # OPTIONS *: about the host as a whole, so the root decides
         at = x.g.root
@@ -391,15 +440,22 @@ cdef void match(const fg_image *image, uint32_t socket, const fg_match_query *qu
     cdef hosts_cursor cursor
     cdef uint32_t value
     memset(result, 0, sizeof(fg_match_result))
-    hosts_find(image.base + image.dir[s.hosts_segment].offset, query.host, query.host_len, &cursor)
+    cursor.image = image
+    cursor.host = query.host
+    cursor.size = query.host_len
+    cursor.listeners = <const fg_img_listener *>(image.sockets_seg + s.listeners.off)
+    cursor.seg = image.base + image.dir[s.hosts_segment].offset
+    cursor.state = 0
     value = hosts_next(&cursor)
     if value == 0:
         return
-    result.listener = <const fg_img_listener *>(image.sockets_seg + s.listeners.off) + (value - 1)
-    hosts_find(image.base + image.dir[result.listener.hosts_segment].offset, query.host, query.host_len, &cursor)
+    result.listener = cursor.listeners + (value - 1)
+    cursor.listeners = NULL
+    cursor.seg = image.base + image.dir[result.listener.hosts_segment].offset
+    cursor.state = 0
     while True:
         value = hosts_next(&cursor)
-        if value == 0 or group_match(image, value - 1, query, result):
+        if value == 0 or group_match(image, value, query, result):
             return
 
 

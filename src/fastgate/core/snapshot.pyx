@@ -91,9 +91,9 @@ cdef class _Segment:
     def __dealloc__(self):
         free(self.p)
 
-    cdef uint32_t room(self, size_t n) except? 0xffffff:
-        """Append n zero bytes, 8-byte aligned; returns their offset."""
-        cdef size_t at = (self.size + 7) & ~<size_t>7
+    cdef uint32_t room(self, size_t n, size_t align=8) except? 0xffffff:
+        """Append n zero bytes, aligned to a power of two up to the segment's own 64; returns their offset."""
+        cdef size_t at = (self.size + align - 1) & ~(align - 1)
         cdef size_t capacity
         cdef uint8_t *p
         if at + n > 0xffffff00:
@@ -132,9 +132,10 @@ cdef class _Segment:
 
 
 cdef fg_ref _array(_Segment seg, object items, size_t record) except *:
+    """Room for a record for each item, so aligned that none lies in more cache lines than it must."""
     cdef fg_ref r
     r.len = <uint32_t>len(items)
-    r.off = seg.room(record * r.len) if r.len else 0
+    r.off = seg.room(record * r.len, max(<size_t>8, min(record & (~record + 1), <size_t>64))) if r.len else 0
     return r
 
 
@@ -183,22 +184,22 @@ def _joined(root):
 
 
 cdef uint32_t _fill(_Segment seg, list tables, uint32_t seed) except? 0xffffffff:
-    """Fill the tables of children with this seed; returns the longest probe."""
-    cdef uint32_t off, mask, hash_, at, probe, worst = 0, node
+    """Fill tables (offset, mask, [(part, what it leads to)]) with this seed; returns the longest probe."""
+    cdef uint32_t off, mask, hash_, at, probe, worst = 0, to
     cdef fg_slot *slots
     cdef bytes part
     for off, mask, children in tables:
         slots = <fg_slot *>(seg.p + off)
         memset(slots, 0, sizeof(fg_slot) * (<size_t>mask + 1))
-        for part, node in children:
+        for part, to in children:
             hash_ = fg_part_hash(<const uint8_t *><const char *>part, len(part), seed)
             at = hash_ & mask
             probe = 0
-            while slots[at].node:
+            while slots[at].to:
                 at = (at + 1) & mask
                 probe += 1
             slots[at].hash = hash_
-            slots[at].node = node
+            slots[at].to = to
             worst = max(worst, probe)
     return worst
 
@@ -206,6 +207,19 @@ cdef uint32_t _fill(_Segment seg, list tables, uint32_t seed) except? 0xffffffff
 cdef enum:
     LONG_PROBE = 48
     SEEDS = 8
+
+
+cdef uint32_t _seed(_Segment seg, list tables) except? 0xffffffff:
+    """Fill tables with the first seed that is good for all of them."""
+    cdef uint32_t seed = 0
+    while _fill(seg, tables, seed) > LONG_PROBE and seed < SEEDS:
+        seed += 1
+    return seed
+
+
+def _slots(size):
+    """Slots of a table that is at most half full."""
+    return 1 << (2 * size - 1).bit_length()
 
 
 cdef tuple _trie(_Segment seg, object root, bytes separator, bint from_right):
@@ -225,7 +239,7 @@ cdef tuple _trie(_Segment seg, object root, bytes separator, bint from_right):
         if len(offsets) == 1:
             children_at = offsets[0][1]
         elif offsets:
-            mask = (1 << (2 * len(offsets) - 1).bit_length()) - 1
+            mask = _slots(len(offsets)) - 1
             children_at = seg.room(sizeof(fg_slot) * (<size_t>mask + 1))
             tables.append((children_at, mask, offsets))
         n = <fg_node *>(seg.p + at)
@@ -234,36 +248,51 @@ cdef tuple _trie(_Segment seg, object root, bytes separator, bint from_right):
         n.mask = mask
         n.up = array.off + <uint32_t>(up * sizeof(fg_node)) if up >= 0 else 0
         n.depth = depth
-    seed = 0
-    while _fill(seg, tables, seed) > LONG_PROBE and seed < SEEDS:
-        seed += 1
-    return (array.off, array.len), seed, places
+    return (array.off, array.len), _seed(seg, tables), places
 
 
 cdef bytes _hosts(list entries):
     """FG_SEG_HOSTS of (hostname, value)."""
     cdef _Segment seg = _Segment()
-    cdef uint32_t top = seg.room(sizeof(fg_hosts))
-    cdef fg_hosts *h
-    cdef uint32_t any_ = 0, at
+    cdef uint32_t top = seg.room(sizeof(fg_hosts)), at
+    cdef fg_hosts out
+    cdef list exact = []
+    memset(&out, 0, sizeof(out))
     root = _Part()
     for hostname, value in entries:
         if hostname == "":
-            any_ = value
+            out.any = value
         elif hostname.startswith("*."):
             _descend(root, reversed(hostname[2:].encode().split(b"."))).below = value
         else:
-            _descend(root, reversed(hostname.encode().split(b"."))).exact = value
-    array, seed, places = _trie(seg, root, b".", True)
+            exact.append((hostname.encode("latin-1", "replace"), value))
+    if exact:
+        out.exact.len = <uint32_t>_slots(len(exact))
+        out.exact.off = seg.room(sizeof(fg_slot) * <size_t>out.exact.len, 64)
+        out.exact_seed = _seed(seg, [(out.exact.off, out.exact.len - 1, exact)])
+    array, out.seed, places = _trie(seg, root, b".", True)
     for at, part in places:
-        (<fg_node *>(seg.p + at)).exact = part.exact or 0
         (<fg_node *>(seg.p + at)).below = part.below or 0
-    h = <fg_hosts *>(seg.p + top)
-    h.root = array[0]
-    h.any = any_
-    h.seed = seed
-    h.nodes.off, h.nodes.len = array
+    out.root = array[0]
+    out.nodes.off, out.nodes.len = array
+    (<fg_hosts *>(seg.p + top))[0] = out
     return seg.done()
+
+
+cdef void _place_hosts(uint8_t *seg, list offsets) except *:
+    """In the hosts of a listener, turn positions of groups in the directory (+ 1) into where they begin, in cache lines."""
+    cdef fg_hosts *h = <fg_hosts *>seg
+    cdef fg_slot *slots = <fg_slot *>(seg + h.exact.off)
+    cdef fg_node *nodes = <fg_node *>(seg + h.nodes.off)
+    cdef uint32_t i
+    if h.any:
+        h.any = offsets[h.any - 1] // 64
+    for i in range(h.exact.len):
+        if slots[i].to:
+            slots[i].to = offsets[slots[i].to - 1] // 64
+    for i in range(h.nodes.len):
+        if nodes[i].below:
+            nodes[i].below = offsets[nodes[i].below - 1] // 64
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------------
@@ -324,19 +353,36 @@ cdef fg_ref _stages(_Segment seg, object plugins) except *:
 _NO_FILTERS = ir.Filters()
 
 
-cdef fg_img_filters _filters(_Segment seg, object filters) except *:
+cdef uint32_t _filters(_Segment seg, object filters) except? 1:
+    """Offset of fg_img_filters; 0 when there is nothing to do."""
     cdef fg_img_filters out
-    memset(&out, 0, sizeof(out))
+    cdef uint32_t at
     if filters == _NO_FILTERS:
-        out.empty = 1
-        return out
+        return 0
+    at = seg.room(sizeof(out))
+    memset(&out, 0, sizeof(out))
     out.request = _edits(seg, filters.request)
     out.response = _edits(seg, filters.response)
     out.hostname = seg.text(filters.hostname or "")
     out.path = seg.text(filters.path.value if filters.path else "")
     out.path_kind = _path_kind(filters.path)
     out.stages = _stages(seg, filters.plugins)
-    return out
+    (<fg_img_filters *>(seg.p + at))[0] = out
+    return at
+
+
+cdef fg_ref _redirect(_Segment seg, object action) except *:
+    cdef fg_ref at = _array(seg, (action,), sizeof(fg_img_redirect))
+    cdef fg_img_redirect out
+    memset(&out, 0, sizeof(out))
+    out.scheme = seg.text(action.scheme or "")
+    out.hostname = seg.text(action.hostname or "")
+    out.path = seg.text(action.path.value if action.path else "")
+    out.path_kind = <uint8_t>_path_kind(action.path)
+    out.port = action.port or 0
+    out.status = action.status
+    (<fg_img_redirect *>(seg.p + at.off))[0] = out
+    return at
 
 
 cdef fg_ref _backends(_Segment seg, object backends, list patches) except *:
@@ -363,30 +409,25 @@ cdef fg_img_rule _rule(_Segment seg, object rule, list patches) except *:
     action = rule.action
     out.key = key(rule.key)
     out.route_key = key(rule.route)
-    out.route = seg.text(rule.route)
-    out.name = seg.text(rule.name)
     last = rule.key.rpartition("/")[2]
     out.index = int(last) if last.isdecimal() else 0
-    out.filters = _filters(seg, rule.filters)
     if isinstance(action, ir.Forward):
         out.action = FG_ACTION_FORWARD
         out.request_timeout = action.request_timeout
         out.backend_timeout = action.backend_timeout
         out.total_weight = sum(b.weight for b in action.backends)
-        out.backends = _backends(seg, action.backends, patches)
+        out.to = _backends(seg, action.backends, patches)
     elif isinstance(action, ir.Redirect):
         out.action = FG_ACTION_REDIRECT
         out.status = action.status
-        out.redirect.scheme = seg.text(action.scheme or "")
-        out.redirect.hostname = seg.text(action.hostname or "")
-        out.redirect.path = seg.text(action.path.value if action.path else "")
-        out.redirect.path_kind = <uint8_t>_path_kind(action.path)
-        out.redirect.port = action.port or 0
-        out.redirect.status = action.status
+        out.to = _redirect(seg, action)
     else:
         out.action = FG_ACTION_RESPOND
         out.status = action.status
         out.reason = _REASONS[action.reason]
+    out.filters = _filters(seg, rule.filters)
+    out.route = seg.text(rule.route)
+    out.name = seg.text(rule.name)
     return out
 
 
@@ -416,8 +457,9 @@ cdef fg_ref _conditions(_Segment seg, object conditions, object names, object pa
     return array
 
 
-cdef uint32_t _candidates(_Segment seg, list matches, dict rules, object headers, object queries, object patterns) except? 1:
-    """A list of candidates; `rules` leads from the rule's key to its offset."""
+cdef uint32_t _candidates(_Segment seg, list matches, dict rules, object headers, object queries, object patterns,
+                          list places) except? 1:
+    """A list of candidates, their rules as positions in `rules`; `places` gains the offset of each."""
     cdef uint32_t top
     cdef fg_candidate out
     if not matches:
@@ -432,6 +474,7 @@ cdef uint32_t _candidates(_Segment seg, list matches, dict rules, object headers
         out.method = seg.text(m.method)
         out.headers = _conditions(seg, m.headers, headers, patterns)
         out.queries = _conditions(seg, m.query, queries, patterns)
+        places.append(top + 8 + i * sizeof(fg_candidate))
         (<fg_candidate *>(seg.p + top + 8) + <size_t>i)[0] = out
     return top
 
@@ -471,39 +514,40 @@ cdef object _path_trie(object vhost):
 
 
 cdef tuple _group(object vhost):
-    """FG_SEG_GROUP of a virtual host: (bytes, [(offset of a backend, its cluster)])."""
+    """FG_SEG_GROUP of a virtual host: (bytes, [(offset of a backend, its cluster)]). Written in the order of a match's reading."""
     cdef _Segment seg = _Segment()
-    cdef uint32_t top = seg.room(sizeof(fg_group)), at, exact, below, regex_candidates
+    cdef uint32_t top = seg.room(sizeof(fg_group)), at, exact, below
     cdef fg_group out
     cdef fg_img_rule rule
-    cdef list patches = []
-    cdef dict rules = {}, offsets = {}
-    headers, queries, patterns = _Index(), _Index(), _Index()
+    cdef fg_candidate *c
+    cdef list patches = [], candidates = []
+    cdef dict positions = {}
+    rules, headers, queries, patterns = {}, _Index(), _Index(), _Index()
     memset(&out, 0, sizeof(out))
+    out.hostname = seg.text(vhost.hostname)
     root, regexes = _path_trie(vhost)
     array, seed, places = _trie(seg, root, b"/", False)
     for m in vhost.matches:
         rules.setdefault(m.rule.key, m.rule)
-    out.rules = _array(seg, rules, sizeof(fg_img_rule))
-    for i, name in enumerate(rules):
-        offsets[name] = out.rules.off + <uint32_t>(i * sizeof(fg_img_rule))
+        positions.setdefault(m.rule.key, len(positions))
     for at, part in places:
-        exact = _candidates(seg, part.exact, offsets, headers, queries, patterns) if part.exact else 0
-        below = _candidates(seg, part.below, offsets, headers, queries, patterns) if part.below else 0
+        exact = _candidates(seg, part.exact, positions, headers, queries, patterns, candidates) if part.exact else 0
+        below = _candidates(seg, part.below, positions, headers, queries, patterns, candidates) if part.below else 0
         (<fg_node *>(seg.p + at)).exact = exact
         (<fg_node *>(seg.p + at)).below = below
-    regex_candidates = _candidates(seg, regexes, offsets, headers, queries, patterns)
-    for name, r in rules.items():
-        rule = _rule(seg, r, patches)
-        at = offsets[name]
-        (<fg_img_rule *>(seg.p + at))[0] = rule
-    out.hostname = seg.text(vhost.hostname)
-    out.root = array[0]
-    out.seed = seed
-    out.regexes = regex_candidates
+    out.regexes = _candidates(seg, regexes, positions, headers, queries, patterns, candidates)
     out.headers = _names(seg, headers, True)
     out.queries = _names(seg, queries, False)
     out.patterns = _texts(seg, list(patterns.at))
+    out.rules = _array(seg, rules, sizeof(fg_img_rule))
+    for at in candidates:
+        c = <fg_candidate *>(seg.p + at)
+        c.rule = out.rules.off + c.rule * <uint32_t>sizeof(fg_img_rule)
+    for i, r in enumerate(rules.values()):
+        rule = _rule(seg, r, patches)
+        (<fg_img_rule *>(seg.p + out.rules.off) + <size_t>i)[0] = rule
+    out.root = array[0]
+    out.seed = seed
     out.nodes.off, out.nodes.len = array
     (<fg_group *>(seg.p + top))[0] = out
     return seg.done(), patches
@@ -592,7 +636,8 @@ cdef bytes _clusters(object clusters):
 
 
 cdef bytes _image(list segments, uint64_t generation):
-    """Header, directory, segments: a list of (kind, content, digest, [(offset, cluster position)])."""
+    """Header, directory, segments: a list of (kind, content, digest, what of its content depends on places). For a group that is
+    [(offset of a backend, position of its cluster)], for hosts whether their values are groups."""
     cdef size_t at = sizeof(fg_img_header) + sizeof(fg_img_segment) * len(segments)
     cdef list offsets = []
     for segment in segments:
@@ -607,11 +652,15 @@ cdef bytes _image(list segments, uint64_t generation):
     cdef bytes content, digest
     cdef size_t where
     cdef uint64_t position
-    for i, (kind, content, digest, patches) in enumerate(segments):
+    for i, (kind, content, digest, placed) in enumerate(segments):
         where = offsets[i]
         memcpy(p + where, <const char *>content, len(content))
-        for off, position in patches:
-            (<fg_img_backend *>(p + where + <size_t>off)).cluster = position
+        if kind == FG_SEG_GROUP:
+            (<fg_group *>(p + where)).position = <uint32_t>i
+            for off, position in placed:
+                (<fg_img_backend *>(p + where + <size_t>off)).cluster = position
+        elif kind == FG_SEG_HOSTS and placed:
+            _place_hosts(p + where, offsets)
         memcpy(d[<size_t>i].hash, <const char *>digest, 16)
         d[<size_t>i].offset = where
         d[<size_t>i].size = <uint32_t>len(content)
@@ -639,7 +688,7 @@ class Builder:
         """Return the image of an `ir.Ir`. It raises KeyError when a rule names a cluster that the Ir does not have."""
         clusters = {c.key: number + 1 for number, c in enumerate(config.clusters)}
         seg_sockets = _Segment()
-        segments = [None, (FG_SEG_CLUSTERS, content := _clusters(config.clusters), _digest(content), ())]
+        segments = [None, (FG_SEG_CLUSTERS, content := _clusters(config.clusters), _digest(content), None)]
         kept, positions = {}, {}
 
         def group(vhost):
@@ -655,18 +704,18 @@ class Builder:
                 position = positions[id(vhost)] = len(segments)
             return position
 
-        def hosts(entries):
+        def hosts(entries, groups):
             content = _hosts(entries)
-            segments.append((FG_SEG_HOSTS, content, _digest(content), ()))
+            segments.append((FG_SEG_HOSTS, content, _digest(content), groups))
             return len(segments) - 1
 
         places = []
         for s in config.sockets:
-            of_socket = hosts([(l.hostname, number + 1) for number, l in enumerate(s.listeners)])
-            of_listeners = [hosts([(v.hostname, group(v)) for v in l.hosts]) for l in s.listeners]
+            of_socket = hosts([(l.hostname, number + 1) for number, l in enumerate(s.listeners)], False)
+            of_listeners = [hosts([(v.hostname, group(v)) for v in l.hosts], True) for l in s.listeners]
             places.append((of_socket, of_listeners))
         content = _sockets(seg_sockets, config.sockets, places)
-        segments[0] = (FG_SEG_SOCKETS, content, _digest(content), ())
+        segments[0] = (FG_SEG_SOCKETS, content, _digest(content), None)
         image = _image(segments, generation)
         self._groups = kept
         return image
