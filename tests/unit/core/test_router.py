@@ -1,6 +1,7 @@
 """The matcher against the linear oracle, on tables that Hypothesis draws and on hostile ones."""
 
 import itertools
+from functools import cache
 
 import oracle
 from hypothesis import given, settings
@@ -174,10 +175,11 @@ def test_ten_thousand_prefixes_of_one_another():
         assert found[5] == 2 * min(n, 9999)
 
 
-def namesakes():
-    """Two parts with the same hash, which any hundred thousand are likely to have among them."""
+@cache
+def namesakes(suffix=""):
+    """Two names with the same hash, which any hundred thousand are likely to have among them."""
     seen = {}
-    names = (f"part-{n}" for n in itertools.count())
+    names = (f"part-{n}{suffix}" for n in itertools.count())
     part = next(name for name in names if seen.setdefault(part_hash(name.encode()), name) != name)
     return seen[part_hash(part.encode())], part
 
@@ -186,8 +188,17 @@ def test_parts_with_the_same_hash():
     parts = namesakes()
     s = hosts_of(**{"": [match(0, ""), *(match(n, f"/{part}") for n, part in enumerate(parts, 1))]})
     assert ask(s, *(get(f"/{part}".encode()) for part in parts)) == [1, 2]
-    s = hosts_of(**{f"{part}.example": [match(n, "")] for n, part in enumerate(parts)})
-    assert ask(s, *(get(b"/", f"{part}.example".encode()) for part in parts)) == [0, 1]
+    s = hosts_of(**{f"*.{part}.example": [match(n, "")] for n, part in enumerate(parts)})
+    assert ask(s, *(get(b"/", f"x.{part}.example".encode()) for part in parts)) == [0, 1]
+
+
+def test_hosts_with_the_same_hash():
+    hosts = namesakes(".example")
+    asked = [get(b"/", host.encode()) for host in hosts]
+    assert ask(hosts_of(**{host: [match(n, "")] for n, host in enumerate(hosts)}), *asked) == [0, 1]
+    assert ask(hosts_of(**{hosts[0]: [match(0, "")]}), *asked) == [0, None]
+    listeners = [listener(host, host, [ir.VirtualHost("", (match(n, ""),))]) for n, host in enumerate(hosts)]
+    assert ask(socket(*listeners), *asked) == [0, 1]
 
 
 def test_parts_with_the_same_hash_before_others():
