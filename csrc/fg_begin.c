@@ -205,13 +205,16 @@ void fg_exchange_forward(struct fg_req *r) {
     struct fg_engine *e = r->down->e;
     const struct fg_img_rule *rule = r->match.rule;
     uint8_t framing = r->head.framing;
+    bool chunked = framing == FG_FRAMING_CHUNKED;
+    bool seen = fg_filter_body_start(r, false, framing, FG_FRAMING_CHUNKED, chunked); /* by stages that may change its length */
     if (r->filtering && r->filtering->buffered) { /* decoded already, and of a length that is known by now */
-        r->request.out = FG_FRAMING_LENGTH;
-        r->head.content_length = fg_filter_body_buffered(r).len;
+        r->request.out = seen || r->request.trailers ? FG_FRAMING_CHUNKED : FG_FRAMING_LENGTH;
+        r->request.sent = r->request.ready == 0 && r->request.out == FG_FRAMING_LENGTH;
+        r->request.pass_trailers = r->request.trailers != 0;
+        r->head.content_length = r->request.ready;
     } else {
-        bool seen = fg_filter_body_start(r, false, framing, FG_FRAMING_CHUNKED); /* by stages that may change its length */
         fg_flow_start(&r->request, framing, seen ? FG_FRAMING_CHUNKED : framing, r->head.content_length);
-        r->request.pass_trailers = framing == FG_FRAMING_CHUNKED && !seen;
+        r->request.pass_trailers = chunked;
     }
     if (rule->request_timeout) {
         r->request_deadline = fg_now_ms(&e->loop) + rule->request_timeout;

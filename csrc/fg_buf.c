@@ -92,3 +92,16 @@ void fg_buf_compact(struct fg_buf *b) {
     b->start = b->pin;
     b->end = b->pin + len;
 }
+
+int fg_buf_replace(struct fg_pool *pool, struct fg_buf *b, uint32_t old, const uint8_t *with, uint32_t n) {
+    uint32_t rest = fg_buf_len(b) - old;
+    if (fg_buf_reserve(pool, b, b->start + n + rest) < 0)
+        return -1;
+    uint8_t *to = fg_buf_data(b);
+    if (rest)
+        memmove(to + n, to + old, rest);
+    if (n)
+        memcpy(to, with, n);
+    b->end = b->start + n + rest;
+    return 0;
+}

@@ -37,6 +37,9 @@ void fg_buf_release(struct fg_pool *pool, struct fg_buf *b);
 /* Moves the window to directly behind the pinned bytes. */
 void fg_buf_compact(struct fg_buf *b);
 
+/* Puts `n` bytes in the place of the first `old` ones of the window, which grows or shrinks by the difference. 0 or -1. */
+int fg_buf_replace(struct fg_pool *pool, struct fg_buf *b, uint32_t old, const uint8_t *with, uint32_t n);
+
 static inline uint8_t *fg_buf_data(const struct fg_buf *b) {
     return b->p + b->start;
 }

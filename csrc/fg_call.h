@@ -57,6 +57,8 @@ struct fg_call {
     struct fg_ref response_fields; /* the same of the response */
     struct fg_ref request_edits;   /* bytes: verdicts of earlier stages on the request, back to back */
     struct fg_ref response_edits;
+    struct fg_ref trailers;        /* bytes: lines of the request's trailer fields, once its body has ended */
+    struct fg_ref response_trailers;
     struct fg_ref endpoints;       /* UPSTREAM: of fg_ep_endpoint, those that the request may be sent to */
     struct fg_ref body;            /* LOCAL_REPLY: that the gateway would send; body phases: a piece of it; REQUEST: see FG_CALL_BODY */
 };

@@ -387,12 +387,14 @@ static void start_body(struct fg_req *r) {
         in = FG_FRAMING_NONE;
     out = in;
     int unknown = r->head.minor_version == 1 ? FG_FRAMING_CHUNKED : FG_FRAMING_UNTIL_CLOSE;
-    bool seen = fg_filter_body_start(r, true, in, unknown);
+    bool chunked = in == FG_FRAMING_CHUNKED && unknown == in;
+    bool passed = chunked && fg_head_takes_trailers(r);
+    bool seen = fg_filter_body_start(r, true, in, unknown, passed);
     if (seen || in == FG_FRAMING_CHUNKED || in == FG_FRAMING_UNTIL_CLOSE)
         out = unknown;
     r->keep_alive &= out != FG_FRAMING_UNTIL_CLOSE;
     fg_flow_start(&r->response, in, out, h->content_length);
-    r->response.pass_trailers = in == FG_FRAMING_CHUNKED && out == in && !seen && fg_head_takes_trailers(r);
+    r->response.pass_trailers = seen ? in == FG_FRAMING_CHUNKED : passed;
     bool persistent = !(h->connection & FG_CONN_CLOSE) && (h->minor_version == 1 || h->connection & FG_CONN_KEEP_ALIVE);
     r->up_keep_alive = persistent && in != FG_FRAMING_UNTIL_CLOSE && r->request.sent;
 }

@@ -119,6 +119,11 @@ static struct fg_ref put_kept(struct fg_put *o, const uint8_t *record, const str
     return response ? put_ref(o, record, p + split, n - split) : put_ref(o, record, p, split);
 }
 
+static struct fg_ref put_trailers(struct fg_put *o, const struct fg_req *r, bool response) {
+    struct fg_bytes lines = fg_filter_trailers(r, response);
+    return lines.len ? put_ref(o, (const uint8_t *)r->down->e->scratch, lines.p, lines.len) : (struct fg_ref){0};
+}
+
 static void put_texts(struct fg_put *o, struct fg_call *c, struct fg_req *r) {
     const uint8_t *record = (const uint8_t *)c, *base = r->down->in.p, *seg = r->match.seg;
     const struct fg_h1_head *h = &r->head;
@@ -167,6 +172,8 @@ static uint32_t write_call(struct fg_req *r, int phase, const struct fg_img_stag
         put_texts(&o, c, r);
         c->fields = put_fields(&o, e->scratch, &r->head, r->down->in.p, r->head_len);
         c->request_edits = put_kept(&o, e->scratch, x, false);
+        c->trailers = put_trailers(&o, r, false);
+        c->response_trailers = put_trailers(&o, r, true);
     }
     if (phase == FG_PHASE_REQUEST && x->buffered && stage->buffer_body) {
         struct fg_bytes body = fg_filter_body_buffered(r);
@@ -306,6 +313,7 @@ enum fg_filter_result fg_filter_request(struct fg_req *r, uint32_t filters, enum
         if (x->stages[i].buffer_body > x->buffering)
             x->buffering = x->stages[i].buffer_body;
     if (x->buffering) {
+        r->request.pass_trailers = r->head.framing == FG_FRAMING_CHUNKED;
         fg_exchange_buffer(r);
         return FG_FILTER_WAITS;
     }

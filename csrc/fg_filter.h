@@ -14,6 +14,7 @@ struct fg_filter_body {
     struct fg_timer timer;          /* for the verdict on the piece */
     struct fg_flow flow;            /* of what the stages made of it; it is sent from `out` */
     struct fg_buf out, piece;       /* `piece` is with stage `at` */
+    struct fg_buf trailers;         /* lines of fields, from the last piece on until the exchange ends */
     uint8_t phase, at;
     bool active, waiting;
     bool last;                      /* the piece is the last one */
@@ -29,7 +30,7 @@ struct fg_filtering {
     bool waiting;                   /* for the verdict of stages[at] */
     bool responded;                 /* the response phase is through */
     uint32_t buffering;             /* bytes that the request body may have, while it is waited for; 0: it is not */
-    bool buffered;                  /* the whole request body is at hand: in the client's buffer, or as filters made it */
+    bool buffered;                  /* the request body was at hand as a whole, in the client's buffer, before it went on */
     struct fg_address chosen;       /* the endpoint to try first; family 0: none */
     uint8_t reply_reason;           /* of a local reply that stages are asked about; 0: none yet */
     uint16_t reply_status;
@@ -67,11 +68,19 @@ enum fg_filter_result fg_filter_local_reply(struct fg_req *r, int reason, uint16
 struct fg_bytes fg_filter_body_buffered(const struct fg_req *r);
 int fg_filter_body_set(struct fg_req *r, struct fg_bytes body); /* a filter's body in its place: 0 or -1 */
 
+/* The lines of trailer fields behind a body that stages have seen the end of, or that is buffered. */
+struct fg_bytes fg_filter_trailers(const struct fg_req *r, bool response);
+
 /* Does a stage see the body that travels as `framing`? It is sent chunked then, or until the close. */
-bool fg_filter_body_start(struct fg_req *r, bool response, int framing, int out);
+bool fg_filter_body_start(struct fg_req *r, bool response, int framing, int out, bool pass_trailers);
 
 static inline struct fg_filter_body *fg_filter_body_of(const struct fg_req *r, bool response) {
     return r->filtering && r->filtering->body[response].active ? &r->filtering->body[response] : NULL;
+}
+
+static inline bool fg_filter_passes_trailers(const struct fg_req *r, bool response) {
+    const struct fg_filter_body *b = fg_filter_body_of(r, response);
+    return b ? b->flow.pass_trailers : response ? r->response.pass_trailers : r->request.pass_trailers;
 }
 
 /* Hands the stages what has been decoded, when they have nothing else. 1: something moved; 0; -1: the exchange is over. */

@@ -21,7 +21,7 @@ static void expired(struct fg_timer *t) {
     fail(fg_container_of(t, struct fg_filter_body, timer), FG_R_FILTER_TIMEOUT);
 }
 
-bool fg_filter_body_start(struct fg_req *r, bool response, int framing, int out) {
+bool fg_filter_body_start(struct fg_req *r, bool response, int framing, int out, bool pass_trailers) {
     struct fg_filtering *x = r->filtering;
     if (x == NULL || framing == FG_FRAMING_NONE)
         return false;
@@ -33,34 +33,29 @@ bool fg_filter_body_start(struct fg_req *r, bool response, int framing, int out)
     b->active = seen_by_next(b);
     fg_flow_start(&b->flow, FG_FRAMING_NONE, out, 0);
     b->flow.whole = b->flow.sent = false;
+    b->flow.pass_trailers = pass_trailers;
     return b->active;
 }
 
 struct fg_bytes fg_filter_body_buffered(const struct fg_req *r) {
-    const struct fg_filter_body *b = fg_filter_body_of(r, false);
-    if (b)
-        return (struct fg_bytes){b->out.p, b->flow.ready};
     return (struct fg_bytes){fg_buf_data(&r->down->in), r->request.ready};
 }
 
+struct fg_bytes fg_filter_trailers(const struct fg_req *r, bool response) {
+    const struct fg_filter_body *b = &r->filtering->body[response];
+    if (b->trailers.p)
+        return (struct fg_bytes){b->trailers.p, b->trailers.end};
+    if (response || !r->filtering->buffered)
+        return (struct fg_bytes){NULL, 0};
+    return (struct fg_bytes){fg_buf_data(&r->down->in) + r->request.ready, r->request.trailers};
+}
+
 int fg_filter_body_set(struct fg_req *r, struct fg_bytes body) {
-    struct fg_filter_body *b = &r->filtering->body[0];
-    struct fg_pool *pool = &r->down->e->pool;
-    if (!b->active) {
-        fg_flow_discard(&r->request, &r->down->in);
-        b->x = r->filtering;
-        b->phase = FG_PHASE_REQUEST_BODY;
-        b->active = b->taken = true;
-    }
-    fg_buf_release(pool, &b->out);
-    if (body.len && fg_buf_reserve(pool, &b->out, (uint32_t)body.len) < 0)
+    struct fg_buf *in = &r->down->in;
+    if (fg_buf_replace(&r->down->e->pool, in, r->request.ready, body.p, (uint32_t)body.len) < 0)
         return -1;
-    if (body.len)
-        memcpy(b->out.p, body.p, body.len);
-    b->out.end = (uint32_t)body.len;
-    fg_flow_start(&b->flow, FG_FRAMING_NONE, FG_FRAMING_LENGTH, 0);
-    b->flow.ready = (uint32_t)body.len;
-    b->flow.sent = r->request.sent = body.len == 0;
+    r->request.ready = (uint32_t)body.len;
+    fg_flow_take(&r->request, in, 0); /* of an empty one nothing is left to send, and no framing to wait behind it */
     return 0;
 }
 
@@ -78,6 +73,12 @@ static int finish_piece(struct fg_filter_body *b) {
         b->flow.ready += n;
     }
     fg_buf_release(pool, &b->piece);
+    if (b->last && b->flow.pass_trailers && b->trailers.end) {
+        if (fg_buf_reserve(pool, &b->out, b->out.end + b->trailers.end) < 0)
+            return -1;
+        memcpy(b->out.p + b->out.end, b->trailers.p, b->trailers.end);
+        b->out.end += b->flow.trailers = b->trailers.end;
+    }
     if (b->last) {
         b->flow.whole = true;
         b->flow.sent = b->flow.ready == 0 && b->flow.out != FG_FRAMING_CHUNKED;
@@ -102,19 +103,28 @@ static int pass(struct fg_filter_body *b) {
     return finish_piece(b) < 0 ? FG_R_OVERLOADED : 0;
 }
 
-/* Takes a piece of what is decoded; false: there is none now. */
+/* Takes a piece of what is decoded, and the trailer fields behind the last one; false: there is none now. */
 static bool take_piece(struct fg_filter_body *b, struct fg_flow *f, struct fg_buf *src) {
+    struct fg_pool *pool = &b->x->r->down->e->pool;
     uint32_t n = f->ready < PIECE ? f->ready : PIECE;
-    if (n == 0 && !f->whole)
+    bool last = f->whole && n == f->ready;
+    if (n == 0 && !last)
         return false;
-    if (n && fg_buf_reserve(&b->x->r->down->e->pool, &b->piece, n) < 0)
+    if (n && fg_buf_reserve(pool, &b->piece, n) < 0)
+        return false;
+    if (last && f->trailers && fg_buf_reserve(pool, &b->trailers, f->trailers) < 0)
         return false;
     if (n) {
         memcpy(b->piece.p, fg_buf_data(src), n);
         b->piece.end = n;
         fg_flow_take(f, src, n);
     }
-    b->last = b->taken = f->whole && f->ready == 0;
+    if (last && f->trailers) {
+        memcpy(b->trailers.p, fg_buf_data(src), f->trailers);
+        b->trailers.end = f->trailers;
+        fg_flow_discard(f, src);
+    }
+    b->last = b->taken = last;
     return true;
 }
 
@@ -199,5 +209,6 @@ void fg_filter_body_end(struct fg_filtering *x) {
         fg_timer_stop(&e->loop.wheel, &x->body[i].timer);
         fg_buf_release(&e->pool, &x->body[i].out);
         fg_buf_release(&e->pool, &x->body[i].piece);
+        fg_buf_release(&e->pool, &x->body[i].trailers);
     }
 }

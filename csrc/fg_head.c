@@ -428,7 +428,7 @@ size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size
     if (x.n)
         put_edits(&o, &x);
     put_length(&o, r->request.out, r->head.content_length);
-    if (r->request.pass_trailers)
+    if (fg_filter_passes_trailers(r, false))
         put_announced(&o, r, &r->head, base);
     if (r->upgrade)
         FG_PUT(&o, "connection: upgrade\r\nupgrade: websocket\r\n");
@@ -531,7 +531,7 @@ size_t fg_head_response(struct fg_engine *e, struct fg_req *r, const uint8_t *ba
         put_length(&o, FG_FRAMING_LENGTH, h->content_length); /* of the body that is not sent */
     else if (h->status != 101)
         put_length(&o, r->response.out, h->content_length);
-    if (r->response.pass_trailers)
+    if (fg_filter_passes_trailers(r, true))
         put_announced(&o, r, h, base);
     if (h->status == 101)
         FG_PUT(&o, "connection: upgrade\r\nupgrade: websocket\r\n");

@@ -29,7 +29,7 @@ struct fg_flow {
     uint32_t trailers_scanned;  /* the parser's resume hint */
     uint32_t chunk_left;        /* bytes left of the chunk that is being written */
     uint8_t in, out;            /* enum fg_framing */
-    bool pass_trailers;         /* those on the allow-list; only where `out` is chunked */
+    bool pass_trailers;         /* those on the allow-list go on: to a sink where `out` is chunked, or to filters */
     bool last;                  /* the last chunk is being written; its data are the trailer fields */
     bool whole;                 /* the source's message is complete */
     bool sent;                  /* and everything of it is handed to the socket */

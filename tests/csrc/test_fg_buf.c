@@ -76,6 +76,29 @@ static void compaction_moves_the_window_behind_the_pin(void) {
     fg_buf_release(&pool, &b);
 }
 
+static void the_front_of_the_window_is_replaced(void) {
+    static const uint8_t with[5000] = {'a', [4999] = 'z'};
+    struct fg_buf b = {0};
+    fg_buf_reserve(&pool, &b, FG_BUF_SMALL);
+    fill(&b, 100);
+    b.pin = 10;
+    b.start = 20;
+    CHECK_EQ(fg_buf_replace(&pool, &b, 30, with, 5000), 0); /* which moves the buffer */
+    CHECK_EQ(b.cap, FG_BUF_MEDIUM);
+    CHECK_EQ(fg_buf_len(&b), 5050);
+    CHECK_EQ(b.p[9], 9);
+    CHECK_EQ(fg_buf_data(&b)[0], 'a');
+    CHECK_EQ(fg_buf_data(&b)[4999], 'z');
+    CHECK_EQ(fg_buf_data(&b)[5000], 50);
+    CHECK_EQ(fg_buf_data(&b)[5049], 99);
+    CHECK_EQ(fg_buf_replace(&pool, &b, 5049, NULL, 0), 0);
+    CHECK_EQ(fg_buf_len(&b), 1);
+    CHECK_EQ(fg_buf_data(&b)[0], 99);
+    CHECK_EQ(fg_buf_replace(&pool, &b, 0, with, FG_BUF_HUGE), -1);
+    CHECK_EQ(fg_buf_len(&b), 1);
+    fg_buf_release(&pool, &b);
+}
+
 static void what_was_given_back_is_given_out_again(void) {
     struct fg_buf b = {0};
     fg_buf_reserve(&pool, &b, FG_BUF_LARGE);
@@ -119,6 +142,7 @@ int main(void) {
     RUN(more_than_the_largest_is_refused_and_changes_nothing);
     RUN(growth_keeps_pinned_bytes_and_window);
     RUN(compaction_moves_the_window_behind_the_pin);
+    RUN(the_front_of_the_window_is_replaced);
     RUN(what_was_given_back_is_given_out_again);
     RUN(a_burst_does_not_stay);
     RUN(only_admission_looks_at_the_limit);

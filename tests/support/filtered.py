@@ -21,6 +21,7 @@ PHASES = {
     "Mark": ("local_reply",),
     "Page": ("local_reply",),
     "Pieces": ("request_body", "response_body"),
+    "Trailers": ("request_body", "response_body"),
 }
 
 

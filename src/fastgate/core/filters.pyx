@@ -35,7 +35,7 @@ cdef extern from "fg_call.h" nogil:
         uint16_t status, client_port
         uint64_t received, sent, duration_ns
         fg_ref text[1]
-        fg_ref fields, response_fields, request_edits, response_edits, endpoints, body
+        fg_ref fields, response_fields, request_edits, response_edits, trailers, response_trailers, endpoints, body
 
     ctypedef struct fg_verdict "struct fg_verdict":
         uint32_t size, kind
@@ -82,6 +82,7 @@ cdef class Call:
         duration: seconds since the request head was complete, in the log phase.
         body: of a local reply; a piece of it in the body phases.
         last: the piece is the last one.
+        trailing: it has trailer fields.
         buffered: `body` is the request's whole body.
     """
 
@@ -159,6 +160,15 @@ cdef class Call:
         cdef uint32_t i
         return [(text_at(self.data, fg_ref(f[i].name, f[i].name_len)), text_at(self.data, fg_ref(f[i].value, f[i].value_len)))
                 for i in range(r.len)]
+
+    @property
+    def trailing(self):
+        return self.c.trailers.len != 0 or self.c.response_trailers.len != 0
+
+    def trailers(self, bint response=False):
+        """Return the trailer fields of the request or of the response; none while its body has not ended."""
+        lines = text_at(self.data, self.c.response_trailers if response else self.c.trailers).split("\r\n")[:-1]
+        return [(name, value.strip(" \t")) for name, _, value in (line.partition(":") for line in lines)]
 
     def endpoints(self):
         """Return what the request may be sent to: (address, port, weight)."""

@@ -260,6 +260,10 @@ class Request:
             place = self._place = self._record.place()
         return place
 
+    def _end_body(self, trailers: Iterable[tuple[str, str]]) -> None:
+        """Take what came behind the body."""
+        self._trailers = Headers(trailers, names=OF_TRAILERS)
+
     def _close(self) -> None:
         """Refuse every further use, and let go of the record."""
         for fields in (self._headers, self._trailers):

@@ -176,6 +176,10 @@ class Response:
             found = self._status = (status, reason)
         return found
 
+    def _end_body(self, trailers: Iterable[tuple[str, str]]) -> None:
+        """Take what came behind the body."""
+        self._trailers = Headers(trailers, names=OF_TRAILERS)
+
     def _close(self) -> None:
         """Refuse every further use, and let go of the record. One that a filter made is the filter's, and lives on."""
         if self._record is None:

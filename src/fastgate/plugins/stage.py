@@ -86,6 +86,12 @@ class _Exchange:
         self.context = Context(request_id=call.text(wire.ID), deadline=call.deadline)
         self.response: Response | None = None
 
+    def end_bodies(self, call: filters.Call) -> None:
+        """Let request and response have the trailer fields that are there by now."""
+        self.request._end_body(call.trailers())  # noqa: SLF001 - made here
+        if self.response is not None:
+            self.response._end_body(call.trailers(response=True))  # noqa: SLF001 - made here
+
     def close(self) -> None:
         """Refuse every further use of what filters may have kept."""
         self.request._close()  # noqa: SLF001 - made here
@@ -182,6 +188,8 @@ class Stage:
             exchange = _Exchange(call)
         else:
             exchange.context._deadline = call.deadline  # noqa: SLF001 - of this package
+            if call.trailing:
+                exchange.end_bodies(call)
         if call.more:
             self._exchanges[call.exchange] = exchange
         return exchange

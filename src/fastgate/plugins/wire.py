@@ -44,8 +44,8 @@ class RequestRecord:
         return self._call.fields()
 
     def trailers(self) -> Iterable[tuple[str, str]]:
-        """Return none: the body has not ended."""
-        return ()
+        """Return the trailer fields; none while the body has not ended."""
+        return self._call.trailers()
 
     def connection(self) -> tuple[Client, TlsIdentity | None]:
         """Return whom it is from."""
@@ -78,8 +78,8 @@ class ResponseRecord:
         return self._call.fields(response=True)
 
     def trailers(self) -> Iterable[tuple[str, str]]:
-        """Return none: the body has not ended."""
-        return ()
+        """Return the trailer fields; none while the body has not ended."""
+        return self._call.trailers(response=True)
 
     def body(self) -> bytes | None:
         """Return None: it streams."""

@@ -94,6 +94,24 @@ class Pieces(Filter):
         return chunk + b"." if end else None
 
 
+class Trailers(Filter[Named]):
+    """Says behind a body which trailer fields it had."""
+
+    async def on_request_body(self, request: Request, context: Context, chunk: bytes, end: bool) -> bytes | None:
+        if not end:
+            assert not request.trailers
+            return None
+        return chunk + repr(list(request.trailers.items())).encode()
+
+    async def on_response_body(
+        self, request: Request, context: Context, response: Response, chunk: bytes, end: bool
+    ) -> bytes | None:
+        if not end:
+            assert not response.trailers
+            return None
+        return chunk + repr([list(x.trailers.items()) for x in (request, response)]).encode()
+
+
 class Where(BaseModel):
     file: str
 
@@ -216,6 +234,7 @@ class Wrap(Filter):
     async def on_request(self, request: Request, context: Context) -> None:
         if request.body is not None:
             request.headers["x-size"] = str(len(request.body))
+            request.headers["x-trailers"] = repr(list(request.trailers.items()))
             request.body = b"[" + request.body + b"]"
 
 
