@@ -111,6 +111,11 @@ static int expectation(struct fg_req *r, const uint8_t *base) {
     return 0;
 }
 
+static void set_rule(struct fg_req *r, const struct fg_img_rule *rule) {
+    r->match.rule = rule;
+    r->rule = rule ? rule->index : 0;
+}
+
 static void find_rule(struct fg_engine *e, struct fg_req *r, const uint8_t *base) {
     const struct fg_h1_head *h = &r->head;
     const struct fg_match_query q = {.host = r->host, .host_len = r->host_len, .path = base + h->path.off,
@@ -118,7 +123,7 @@ static void find_rule(struct fg_engine *e, struct fg_req *r, const uint8_t *base
         .method = base + h->method.off, .method_len = h->method.len, .base = base, .fields = r->fields,
         .nfields = h->nfields};
     e->f.match(&r->gen->image, (uint32_t)r->down->listen->socket, &q, &r->match);
-    r->rule = r->match.rule ? r->match.rule->index : 0;
+    set_rule(r, r->match.rule);
 }
 
 /* A target that says https on a connection without TLS: misdirected (RFC 9110 section 7.4), unless a proxy before us that is
@@ -197,7 +202,7 @@ static void choose_backend(struct fg_engine *e, struct fg_req *r) {
         fg_reply_status(r, r->backend->reason, r->backend->status);
         return;
     }
-    if (!fg_filter_request(r, r->backend->filters, FG_THEN_FORWARD))
+    if (!fg_filter_request(r, r->match.seg, r->backend->filters, FG_THEN_FORWARD))
         fg_exchange_forward(r);
 }
 
@@ -235,6 +240,34 @@ void fg_exchange_act(struct fg_req *r) {
     default:
         choose_backend(r->down->e, r);
     }
+}
+
+static void follow_rule(struct fg_req *r) {
+    r->series = fg_series_of(r->down->e, r);
+    if (r->match.rule == NULL)
+        fg_reply_reason(r, r->match.listener ? FG_R_NO_ROUTE : FG_R_NO_LISTENER);
+    else if (!fg_filter_request(r, r->match.seg, r->match.rule->filters, FG_THEN_ACT))
+        fg_exchange_act(r);
+}
+
+void fg_exchange_route(struct fg_req *r) {
+    struct fg_engine *e = r->down->e;
+    const struct fg_img_listener *listener = r->match.listener;
+    if (fg_filter_kept(r, false, NULL)) {
+        if (fg_head_take_edits(e, r) < 0) {
+            fg_filter_count(e, FG_R_FILTER_FAILED);
+            fg_reply_reason(r, FG_R_FILTER_FAILED);
+            return;
+        }
+        fg_filter_forget(r);
+        copy_host(r, r->down->in.p);
+    }
+    find_rule(e, r, r->down->in.p);
+    if (r->match.listener != listener) { /* whose own filters it has not passed */
+        r->match.listener = listener;
+        set_rule(r, NULL);
+    }
+    follow_rule(r);
 }
 
 bool fg_exchange_admit(struct fg_req *r) {
@@ -287,11 +320,13 @@ void fg_exchange_begin(struct fg_down *d, struct fg_req *r) {
     fg_head_mark(&r->head, base, r->socket->underscores, r->socket->trusted_hops == 0);
     settle_request_id(e, r);
     find_rule(e, r, base);
-    r->series = fg_series_of(e, r);
-    if (r->match.rule == NULL) {
-        fg_reply_reason(r, r->match.listener ? FG_R_NO_ROUTE : FG_R_NO_LISTENER);
+    const struct fg_img_listener *listener = r->match.listener;
+    if (listener && listener->filters) {
+        set_rule(r, NULL);
+        r->series = fg_series_of(e, r);
+        if (fg_filter_request(r, r->gen->image.sockets_seg, listener->filters, FG_THEN_ROUTE) == FG_FILTER_PASSED)
+            fg_exchange_route(r);
         return;
     }
-    if (!fg_filter_request(r, r->match.rule->filters, FG_THEN_ACT))
-        fg_exchange_act(r);
+    follow_rule(r);
 }

@@ -295,8 +295,8 @@ static enum fg_filter_result advance(struct fg_req *r, struct fg_bytes response)
 
 static void go_on(struct fg_req *r);
 
-enum fg_filter_result fg_filter_request(struct fg_req *r, uint32_t filters, enum fg_filter_then then) {
-    const struct fg_img_filters *f = fg_img_filters_at(r->match.seg, filters);
+enum fg_filter_result fg_filter_request(struct fg_req *r, const uint8_t *seg, uint32_t filters, enum fg_filter_then then) {
+    const struct fg_img_filters *f = fg_img_filters_at(seg, filters);
     if (f->stages.len == 0)
         return FG_FILTER_PASSED;
     struct fg_filtering *x = filtering_of(r);
@@ -304,7 +304,7 @@ enum fg_filter_result fg_filter_request(struct fg_req *r, uint32_t filters, enum
         fg_reply_reason(r, x ? FG_R_FILTER_FAILED : FG_R_OVERLOADED);
         return FG_FILTER_OVER;
     }
-    memcpy(x->stages + x->nstages, r->match.seg + f->stages.off, f->stages.len * sizeof *x->stages);
+    memcpy(x->stages + x->nstages, seg + f->stages.off, f->stages.len * sizeof *x->stages);
     x->at = x->nstages;
     x->nstages += (uint8_t)f->stages.len;
     x->phase = FG_PHASE_REQUEST;
@@ -397,7 +397,9 @@ static void go_on(struct fg_req *r) {
     }
     if (advance(r, (struct fg_bytes){0}) != FG_FILTER_PASSED)
         return;
-    if (x->then == FG_THEN_ACT)
+    if (x->then == FG_THEN_ROUTE)
+        fg_exchange_route(r);
+    else if (x->then == FG_THEN_ACT)
         fg_exchange_act(r);
     else if (x->then == FG_THEN_FORWARD)
         fg_exchange_forward(r);
@@ -490,6 +492,11 @@ const struct fg_verdict *fg_filter_kept(const struct fg_req *r, bool response, c
     return next < end ? (const void *)next : NULL;
 }
 
+void fg_filter_forget(struct fg_req *r) {
+    struct fg_filtering *x = r->filtering;
+    x->kept.end = x->request_kept = 0;
+}
+
 void fg_filter_log(struct fg_req *r) {
     struct fg_filtering *x = r->filtering;
     if (x->waiting)
@@ -536,6 +543,13 @@ static int prepare_stages(const struct fg_functions *f, const uint8_t *seg, uint
 }
 
 int fg_filter_prepare(const struct fg_functions *f, const struct fg_image *image, char *why, size_t why_size) {
+    for (uint32_t i = 0; i < image->nsockets; i++) {
+        const struct fg_ref of = image->sockets[i].listeners;
+        const struct fg_img_listener *listeners = (const void *)(image->sockets_seg + of.off);
+        for (uint32_t j = 0; j < of.len; j++)
+            if (prepare_stages(f, image->sockets_seg, listeners[j].filters, why, why_size) < 0)
+                return -1;
+    }
     for (uint32_t i = 0; i < image->nsegments; i++) {
         const uint8_t *seg = image->base + image->dir[i].offset;
         if (image->dir[i].kind != FG_SEG_GROUP)

@@ -6,7 +6,7 @@
 #include "fg_worker.h"
 
 /* Where an exchange of the request phase goes on when a phase has passed all of its stages. */
-enum fg_filter_then { FG_THEN_ACT, FG_THEN_FORWARD, FG_THEN_TRY /* the upstream phase */, FG_THEN_RESPOND /* the response phase */, FG_THEN_REPLY /* a local reply */ };
+enum fg_filter_then { FG_THEN_ROUTE, FG_THEN_ACT, FG_THEN_FORWARD, FG_THEN_TRY /* the upstream phase */, FG_THEN_RESPOND /* the response phase */, FG_THEN_REPLY /* a local reply */ };
 
 /* One direction of a body that stages see: taken piece by piece from the exchange's flow, and sent by a flow of its own. */
 struct fg_filter_body {
@@ -50,8 +50,9 @@ enum fg_filter_result {
 /* Makes the inline filters that an image names. On a helper thread. 0, or -1 with a sentence in `why`. */
 int fg_filter_prepare(const struct fg_functions *f, const struct fg_image *image, char *why, size_t why_size);
 
-/* Calls the stages of `filters` (of the rule or its backend) that have the request phase; the exchange goes on at `then`. */
-enum fg_filter_result fg_filter_request(struct fg_req *r, uint32_t filters, enum fg_filter_then then);
+/* Calls the stages of `filters` (of the listener, the rule or its backend) that have the request phase; the exchange goes on at
+ * `then`. */
+enum fg_filter_result fg_filter_request(struct fg_req *r, const uint8_t *seg, uint32_t filters, enum fg_filter_then then);
 
 /* Calls the stages that have the upstream phase; the exchange goes on with its first try. */
 enum fg_filter_result fg_filter_upstream(struct fg_req *r);
@@ -117,6 +118,9 @@ size_t fg_reply_text(char out[FG_REPLY_TEXT], unsigned status); /* the body of a
 
 /* The next kept verdict about the request (or the response) behind `v`; NULL for the first. NULL: there is none. */
 const struct fg_verdict *fg_filter_kept(const struct fg_req *r, bool response, const struct fg_verdict *v);
+
+/* Drops the kept verdicts, all about the request: its head is what they made of it. */
+void fg_filter_forget(struct fg_req *r);
 
 /* Inline stages: every call of the turn that ended, in one batch; again until there is none. */
 void fg_filter_run_inline(struct fg_engine *e);

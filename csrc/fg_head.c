@@ -372,6 +372,13 @@ static struct fg_bytes replaced(const struct fg_req *r, bool authority) {
     return value;
 }
 
+static void put_query(struct fg_put *o, const struct fg_req *r, const uint8_t *base) {
+    if (r->head.query.off) {
+        FG_PUT(o, "?");
+        fg_put(o, base + r->head.query.off, r->head.query.len);
+    }
+}
+
 static void put_request_line(struct fg_put *o, const struct fg_req *r, const uint8_t *base) {
     const struct fg_h1_head *h = &r->head;
     const struct fg_img_filters *rule = of_rule(r), *own = of_backend(r);
@@ -385,10 +392,7 @@ static void put_request_line(struct fg_put *o, const struct fg_req *r, const uin
         return;
     }
     fg_put_path(o, (int)f->path_kind, fg_str(r->match.seg, f->path), path, r->match.prefix_len);
-    if (h->query.off) {
-        FG_PUT(o, "?");
-        fg_put(o, base + h->query.off, h->query.len);
-    }
+    put_query(o, r, base);
     FG_PUT(o, " HTTP/1.1\r\n");
 }
 
@@ -405,6 +409,71 @@ static void put_host(struct fg_put *o, const struct fg_req *r, const uint8_t *ba
         put_line(o, host, fg_str(r->match.seg, name));
     else
         put_line(o, host, (struct fg_bytes){base + r->head.authority.off, r->head.authority.len});
+}
+
+/* What came and goes on or frames the message, as filters left it. */
+static void put_edited(struct fg_put *o, const struct fg_req *r, const uint8_t *base) {
+    const struct fg_h1_head *h = &r->head;
+    struct fg_bytes target = replaced(r, false), authority = replaced(r, true);
+    struct edits x;
+    x.n = 0;
+    edits_add_kept(&x, r, false);
+    fg_put(o, base + h->method.off, h->method.len);
+    FG_PUT(o, " ");
+    if (target.len) {
+        fg_put_bytes(o, target);
+    } else {
+        fg_put(o, base + h->path.off, r->path_len);
+        put_query(o, r, base);
+    }
+    fg_put(o, h->minor_version ? " HTTP/1.1\r\n" : " HTTP/1.0\r\n", 11);
+    if (authority.len == 0)
+        authority = (struct fg_bytes){base + h->authority.off, h->authority.len};
+    if (authority.len || h->first[FG_H_HOST])
+        put_line(o, (struct fg_bytes){(const uint8_t *)"host", 4}, authority);
+    for (uint16_t i = 0; i < h->nfields; i++) {
+        const struct fg_field *f = &h->fields[i];
+        struct fg_bytes name = {base + f->name, f->name_len};
+        bool frames = flags_of(base, f) & (FG_HDR_HOP | FG_HDR_FRAMING); /* dropped, and beyond the reach of edits */
+        if (f->token != FG_H_HOST && (frames || (!(f->flags & FG_FIELD_DROP) && !edited_away(&x, 0, name))))
+            put_line(o, name, (struct fg_bytes){base + f->value, f->value_len});
+    }
+    put_edits(o, &x);
+    FG_PUT(o, "\r\n");
+}
+
+int fg_head_take_edits(struct fg_engine *e, struct fg_req *r) {
+    struct fg_buf *in = &r->down->in;
+    struct fg_put o = {e->scratch, e->scratch + FG_SCRATCH, false};
+    put_edited(&o, r, in->p);
+    uint32_t len = (uint32_t)(o.at - e->scratch), head_len = r->head_len;
+    fg_put(&o, in->p + r->head.target.off, r->head.target.len);
+    const struct fg_h1_limits limits = {.max_head = len, .max_line = len, .max_fields = FG_MAX_FIELDS};
+    struct fg_h1_head h = {.fields = e->response_fields};
+    if (o.full || e->f.parse_request(e->scratch, len, &limits, &h) != (int64_t)len)
+        return -1;
+    int64_t path_len = h.path_clean ? h.path.len : e->f.normalize_path(e->scratch + h.path.off, h.path.len);
+    if (path_len < 0)
+        return -1;
+    fg_buf_compact(in);
+    in->start = in->pin = 0;
+    int kept = fg_buf_replace(&e->pool, in, head_len, e->scratch, (uint32_t)(o.at - e->scratch));
+    if (kept == 0)
+        head_len = (uint32_t)(o.at - e->scratch);
+    in->start = in->pin = head_len;
+    if (kept < 0)
+        return -1;
+    memcpy(r->fields, h.fields, h.nfields * sizeof *h.fields);
+    h.fields = r->fields;
+    h.target = (struct fg_span){len, r->head.target.len};
+    h.target_form = r->head.target_form;
+    r->head = h;
+    r->head_len = head_len;
+    r->path_len = (uint32_t)path_len;
+    for (uint16_t i = 0; i < h.nfields; i++) /* no others: Connection has no say in what filters added */
+        if (flags_of(in->p, &r->fields[i]) & (FG_HDR_HOP | FG_HDR_FRAMING))
+            r->fields[i].flags |= FG_FIELD_DROP;
+    return 0;
 }
 
 size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size_t cap) {

@@ -10,6 +10,10 @@
 void fg_head_mark(const struct fg_h1_head *h, const uint8_t *base, bool underscores, bool drop_client);
 
 /* Writes the request head for r->backend's endpoint, framing as in r->request.out. Bytes, or 0 when it does not fit. */
+/* Makes r->head what filters left of it, as if it had come like this; the target that came stays known. 0, or -1: it is no head
+ * that may come, and stays as it was. */
+int fg_head_take_edits(struct fg_engine *e, struct fg_req *r);
+
 size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size_t cap);
 
 /* The fields that the rule's response filters set or add, for an answer of the gateway's own. */

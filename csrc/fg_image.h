@@ -142,6 +142,8 @@ struct fg_img_listener {
     struct fg_ref name, hostname;
     uint32_t protocol;
     uint32_t hosts_segment;    /* directory position of its FG_SEG_HOSTS */
+    uint32_t filters;          /* fg_img_filters whose stages are called before a route is looked for; 0: none, as with most */
+    uint32_t reserved;
 };
 
 struct fg_img_socket {

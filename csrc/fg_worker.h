@@ -262,6 +262,7 @@ void fg_health_free(struct fg_engine *e);
 /* Counts a request and ties it to the generation that is served; false when there is none for its socket. */
 bool fg_exchange_admit(struct fg_req *r);
 void fg_exchange_begin(struct fg_down *d, struct fg_req *r);
+void fg_exchange_route(struct fg_req *r);   /* to a rule: the filters of its listener have seen it */
 void fg_exchange_act(struct fg_req *r);     /* what the rule says */
 void fg_exchange_buffer(struct fg_req *r);  /* reads the body for filters that want it whole */
 void fg_exchange_forward(struct fg_req *r); /* to the backend that was chosen */

@@ -180,6 +180,7 @@ class Listener:
     hostname: str  # "" for any host
     protocol: str  # "HTTP"
     hosts: tuple[VirtualHost, ...]
+    plugins: tuple[Plugin, ...] = ()  # that requests meet before a route is looked for
 
 
 @dataclass(frozen=True, slots=True)

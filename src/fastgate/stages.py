@@ -68,6 +68,10 @@ def _lists(config: Ir) -> Iterator[tuple[Plugin, ...]]:
         for host in listener.hosts
         for match in host.matches
     }
+    for socket in config.sockets:
+        for listener in socket.listeners:
+            if listener.plugins:
+                yield listener.plugins
     for rule in rules.values():
         if rule.filters.plugins:
             yield rule.filters.plugins

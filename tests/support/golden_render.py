@@ -56,7 +56,9 @@ def render(translation: Translation) -> dict[str, Any]:
 def _socket(socket: Socket, rules: dict[str, Rule]) -> dict[str, Any]:
     listeners = {}
     for listener in socket.listeners:
-        hosts = {}
+        hosts: dict[str, Any] = (
+            {"before routing": [_plugin(one) for one in listener.plugins]} if listener.plugins else {}
+        )
         for host in listener.hosts:
             hosts[host.hostname or "any"] = [_match(match) for match in host.matches]
             for match in host.matches:

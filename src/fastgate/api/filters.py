@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from fastgate.api.base import FILTER_TYPE, GROUP, Duration, Group, Model, ObjectName, SectionName, fault
 from fastgate.api.metadata import Metadata
@@ -50,9 +50,20 @@ class FilterSpec(Model):
     timeout: Annotated[Duration, AfterValidator(_in_reason)] = "100ms"
     on_error: Literal["Deny", "Skip"] = "Deny"
     execution: Literal["Offloaded", "Inline"] = "Offloaded"
+    position: Literal["BeforeRouting", "AfterRouting"] = "AfterRouting"
     target_refs: Annotated[list[LocalPolicyTargetReference], Field(max_length=16), AfterValidator(_targets)] | None = (
         None
     )
+
+    @model_validator(mode="after")
+    def _on_listeners(self) -> Self:
+        if self.position == "BeforeRouting":
+            kinds = {ref.kind for ref in self.target_refs or ()}
+            if not kinds or "HTTPRoute" in kinds:
+                raise fault(
+                    "with position BeforeRouting targetRefs must name Gateways or ListenerSets: no route is known yet"
+                )
+        return self
 
 
 class Filter(Model):

@@ -81,7 +81,7 @@ cdef extern from "fg_image.h" nogil:
     ctypedef struct fg_img_listener "struct fg_img_listener":
         uint64_t key
         fg_ref key_name, gateway, name, hostname
-        uint32_t protocol, hosts_segment
+        uint32_t protocol, hosts_segment, filters
 
     ctypedef struct fg_img_socket "struct fg_img_socket":
         uint64_t key

@@ -294,7 +294,7 @@ cdef const char *sockets_fault(const fg_image *image, seg_t s) noexcept nogil:
             l = <const fg_img_listener *>(s.p + x.listeners.off) + j
             if not text_ok(s, l.key_name) or not text_ok(s, l.gateway) or not text_ok(s, l.name):
                 return "listener"
-            if not text_ok(s, l.hostname) or l.hosts_segment >= image.nsegments:
+            if not text_ok(s, l.hostname) or l.hosts_segment >= image.nsegments or not filters_ok(s, l.filters):
                 return "listener"
             if image.dir[l.hosts_segment].kind != FG_SEG_HOSTS:
                 return "listener"

@@ -595,6 +595,7 @@ cdef fg_img_socket _socket(_Segment seg, object s, uint32_t hosts, object listen
         listener.name = seg.text(l.name)
         listener.hostname = seg.text(l.hostname)
         listener.hosts_segment = listener_hosts[i]
+        listener.filters = _filters(seg, ir.Filters(plugins=l.plugins))
         (<fg_img_listener *>(seg.p + out.listeners.off) + <size_t>i)[0] = listener
     return out
 

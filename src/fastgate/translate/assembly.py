@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastgate.ir import Listener, Socket, VirtualHost
-from fastgate.translate.plugins import guarded
+from fastgate.translate.plugins import guarded, split
 from fastgate.translate.precedence import hostname_key, ordered
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _Hosts = dict[str, list["PlacedRoute"]]
 
 @dataclass(slots=True)
 class _Assembled:
-    """A listener, and what it was assembled from: its routes, and the filters that all of its rules pass."""
+    """A listener, and what it was assembled from: its routes, and the filters that all of its requests pass."""
 
     parts: _Hosts
     filters: tuple[FilterResolution, ...]
@@ -66,8 +66,9 @@ class Assembly:
             return before
         known = before.hosts if before is not None else {}
         old = before.parts if before is not None else {}
+        plugins, behind = split(filters)
         hosts = {
-            hostname: known[hostname] if old.get(hostname) == routes else _virtual_host(hostname, routes, filters)
+            hostname: known[hostname] if old.get(hostname) == routes else _virtual_host(hostname, routes, behind)
             for hostname, routes in parts.items()
         }
         compiled = Listener(
@@ -77,6 +78,7 @@ class Assembly:
             hostname=listener.hostname,
             protocol=listener.spec.protocol,
             hosts=tuple(hosts[hostname] for hostname in sorted(hosts, key=hostname_key)),
+            plugins=plugins,
         )
         return _Assembled(parts, filters, hosts, compiled)
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from fastgate.ir import Endpoints, Filters, Forward, Match, PathKind, Redirect, Respond, ValueKind, ValueMatch
+from fastgate.ir import Endpoints, Forward, Match, PathKind, Redirect, Respond, ValueKind, ValueMatch
 from fastgate.translate import regexes
 from fastgate.translate.hostnames import covers
 from fastgate.translate.http_route import normalized_path
 from fastgate.translate.shadows import unreachable_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from fastgate.ir import Ir, Listener, Socket
+    from fastgate.ir import Ir, Listener, Plugin, Socket
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -210,17 +210,18 @@ def describe_action(match: Match, endpoints: Endpoints) -> list[str]:
                         f"[{each.address}]:{each.port}" if ":" in each.address else f"{each.address}:{each.port}"
                         for each in known
                     )
-                    passes = f", through {', '.join(described)}" if (described := _plugins(backend.filters)) else ""
+                    through = ", ".join(_plugins(backend.filters.plugins))
+                    passes = f", through {through}" if through else ""
                     lines.append(f"{share}: {backend.cluster} ({places or 'no ready endpoint: 503'}){passes}")
             return lines
 
 
-def _plugins(filters: Filters) -> list[str]:
+def _plugins(plugins: Iterable[Plugin]) -> list[str]:
     """Return the filters in Python that a request meets, in their order."""
     return [
         f"{plugin.name} ({plugin.type}, {'inline' if plugin.inline else 'offloaded'}, {plugin.timeout} ms, "
         f"{'deny' if plugin.deny else 'skip'})"
-        for plugin in filters.plugins
+        for plugin in plugins
     ]
 
 
@@ -232,6 +233,8 @@ def describe(explanation: Explanation, endpoints: Endpoints) -> str:
         return "\n".join([*lines, "listener  none has this hostname: answers 404 (no_route)"])
     lines.append(f"listener  {listener.key} ({listener.hostname or 'any hostname'})")
     lines += [f"          not {other}: it is less specific" for other in explanation.other_listeners]
+    for position, line in enumerate(_plugins(listener.plugins)):
+        lines.append(f"{'before    ' if position == 0 else '          '}{line}: what it edits is not foreseen here")
     if explanation.rejected:
         lines.append("tried     in order of precedence, without a match:")
         for entry in explanation.rejected:
@@ -245,7 +248,7 @@ def describe(explanation: Explanation, endpoints: Endpoints) -> str:
     lines.append(f"route     {match.rule.route}")
     lines.append(f"rule      {match.rule.key.rpartition('/')[2]}{name}")
     lines.append(f"match     {describe_match(match)}")
-    for position, line in enumerate(_plugins(match.rule.filters)):
+    for position, line in enumerate(_plugins(match.rule.filters.plugins)):
         lines.append(f"{'filters   ' if position == 0 else '          '}{line}")
     for position, line in enumerate(describe_action(match, endpoints)):
         lines.append(f"{'backend   ' if position == 0 else '          '}{line}")
@@ -268,7 +271,8 @@ def to_json(explanation: Explanation, endpoints: Endpoints) -> dict[str, Any]:
         "rule": match.rule.key if match is not None else None,
         "ruleName": match.rule.name if match is not None else None,
         "match": describe_match(match) if match is not None else None,
-        "filters": _plugins(match.rule.filters) if match is not None else [],
+        "filtersBeforeRouting": _plugins(listener.plugins) if listener is not None else [],
+        "filters": _plugins(match.rule.filters.plugins) if match is not None else [],
         "action": describe_action(match, endpoints) if match is not None else ["answers 404 (no_route)"],
     }
 

@@ -34,6 +34,7 @@ class FilterResolution:
     plugin: Plugin | None
     reason: str = ""
     message: str = ""
+    before_routing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,13 @@ class Plugins:
         """Resolve the extensionRef of a route of `namespace`."""
         if (ref.group, ref.kind) != (GROUP, KIND):
             return FilterResolution(None, "InvalidKind", f"{ref.group or 'core'}/{ref.kind} is not a kind of filter")
-        return self._named(namespace, ref.name)
+        found = self._named(namespace, ref.name)
+        if found.before_routing:
+            message = (
+                f"{KIND} {namespace}/{ref.name} has position BeforeRouting: it is for its targetRefs, not for rules"
+            )
+            return FilterResolution(None, f"{GROUP}/InvalidFilter", message)
+        return found
 
     def attached(self, kind: str, namespace: str, name: str) -> tuple[Attached, ...]:
         """Return the Filters whose target is an object or a section of it: those of the whole first, then by age."""
@@ -105,12 +112,21 @@ class Plugins:
         if found.refusal is not None:
             message = f"{KIND} {namespace}/{name} is not accepted: {found.refusal.message}"
             return FilterResolution(None, f"{GROUP}/InvalidFilter", message)
-        return FilterResolution(found.plugin)
+        return FilterResolution(found.plugin, before_routing=found.source.spec.position == "BeforeRouting")
 
 
 def on_section(attached: Iterable[Attached], section: str) -> tuple[FilterResolution, ...]:
     """Return what applies to a section: what is attached to the whole, and to it."""
     return tuple(one.resolution for one in attached if one.section in ("", section))
+
+
+def split(resolutions: tuple[FilterResolution, ...]) -> tuple[tuple[Plugin, ...], tuple[FilterResolution, ...]]:
+    """Return what a listener's requests meet before a route is looked for, and what the rules of its routes are behind.
+
+    One that cannot be used is among the latter, whatever its position: no rule is served without it.
+    """
+    before = tuple(one.plugin for one in resolutions if one.before_routing and one.plugin is not None)
+    return before, tuple(one for one in resolutions if not one.before_routing)
 
 
 def guarded(rule: Rule, resolutions: tuple[FilterResolution, ...]) -> Rule:
