@@ -2,6 +2,8 @@
 
 import base64
 import json
+import re
+from pathlib import Path
 
 import pytest
 from distributions import distribution
@@ -30,6 +32,11 @@ spec:
     status: %d
 %s"""
 TARGET = "  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: gw}]\n"
+PLACES = {
+    "offloaded": "",
+    "inline": "  execution: Inline\n",
+    "inline before routing": f"  execution: Inline\n  position: BeforeRouting\n{TARGET}",
+}
 SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: token}\nstringData: {a: %s}\n"
 REF = "filters: [{type: ExtensionRef, extensionRef: {group: fastgate.dev, kind: Filter, name: tell}}]"
 
@@ -60,17 +67,35 @@ def route(path="/"):
     return (ROUTE % path).replace("backendRefs", f"{REF}\n    backendRefs")
 
 
-def test_a_changed_secret_reaches_the_filter_and_is_not_shown(serve, files, backend):
-    (files / "all.yaml").write_text(f"{GATEWAY % backend}---{route()}---{FILTER % (201, '')}")
+def images_of(pid):
+    """The flags of each image that a process has mapped (proc(5))."""
+    mapping, found = "", []
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if re.match("[0-9a-f]+-", line):
+            mapping = line
+        elif line.startswith("VmFlags:") and "/memfd:fastgate-image" in mapping:
+            found.append(line.split()[1:])
+    return found
+
+
+@pytest.mark.parametrize("more", PLACES.values(), ids=PLACES)
+def test_a_changed_secret_reaches_the_filter_and_is_not_shown(serve, files, backend, more):
+    taken = ROUTE % "/" if TARGET in more else route()
+    (files / "all.yaml").write_text(f"{GATEWAY % backend}---{taken}---{FILTER % (201, more)}")
     server = serve(files=[files])
     assert server.get("/") == (201, "first-secret")
     (files / "secret.yaml").write_text(SECRET % "other-secret")
     server.wait(lambda: server.get("/") == (201, "other-secret"))
     shown = "".join(server.admin_page(path)[1] for path in ("/config", "/status", "/metrics"))
+    shown += fastgate("explain", "-f", files, "GET", "http://a/", "--json").stdout
     assert '"name": "default/tell"' in shown
+    assert "default/tell (Tell" in shown
     for secret in ("first-secret", "other-secret"):
         assert secret not in shown + server.text
         assert base64.b64encode(secret.encode()).decode() not in shown + server.text
+    for pid in server.workers():
+        assert images_of(pid)
+        assert all("dd" in flags for flags in images_of(pid))  # no core dump has one
     table = fastgate("status", "--admin", f"127.0.0.1:{server.admin}")
     assert (table.returncode, "Filter/default/tell" in table.stdout) == (0, True), table.stdout
 

@@ -14,7 +14,8 @@ from fastgate.core.regex cimport re2_free, re2_new
 cdef extern from "<sys/mman.h>" nogil:
     void *mmap(void *addr, size_t size, int prot, int flags, int fd, long offset)
     int munmap(void *addr, size_t size)
-    enum: PROT_READ, MAP_SHARED
+    int madvise(void *addr, size_t size, int advice)
+    enum: PROT_READ, MAP_SHARED, MADV_DONTDUMP
     void *MAP_FAILED
 
 cdef extern from "<sys/stat.h>" nogil:
@@ -469,6 +470,7 @@ cdef int image_open(int fd, fg_image *image, char *why, size_t why_size) noexcep
     if base == MAP_FAILED:
         snprintf(why, why_size, "the image cannot be mapped")
         return -1
+    madvise(base, st.st_size, MADV_DONTDUMP)  # header edits and configurations of inline filters may hold credentials
     if image_check(<const uint8_t *>base, st.st_size, image, why, why_size) < 0:
         munmap(base, st.st_size)
         return -1
