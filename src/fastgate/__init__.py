@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastgate.plugins.identity import Client, Endpoint, TlsIdentity
     from fastgate.plugins.request import Request
     from fastgate.plugins.response import Response
+    from fastgate.plugins.trace import TraceParent
     from fastgate.plugins.values import ConfigMapRef, SecretRef
     from fastgate.plugins.version import PLUGIN_API
     from fastgate.problems import Problem, Severity
@@ -60,6 +61,7 @@ __all__ = [
     "StateKey",
     "StoppedError",
     "TlsIdentity",
+    "TraceParent",
     "__version__",
     "hookimpl",
     "normalize_path",
@@ -98,6 +100,7 @@ _MODULES = {
     "StateKey": "plugins.context",
     "StoppedError": "errors",
     "TlsIdentity": "plugins.identity",
+    "TraceParent": "plugins.trace",
     "hookimpl": "plugins.hookspecs",
     "normalize_path": "core.http1",
     "parse_client_hello": "core.client_hello",

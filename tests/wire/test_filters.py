@@ -34,6 +34,18 @@ def test_a_filter_edits_heads_both_ways(proxies, backend, inline):
     assert not [name for name, _ in back if name == "x-gone"]
 
 
+def test_the_trace_of_a_request_is_what_its_client_said(proxies, backend, inline):
+    proxy = proxies(filtered(plugin("Traced", inline), plugin("Traced", not inline)), {"c": (backend.endpoint,)})
+    trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    valid = f"Traceparent: 00-{trace}-{span}-01"
+    cases = {(valid,): f"{trace} {span} 1", (): "none", (valid, valid): "none", ("Traceparent: x",): "none"}
+    for lines, seen in cases.items():
+        client = proxy.connect()
+        get(client, "/", "Connection: close", *lines)
+        sent = fields(backend.accept().head())
+        assert [value for name, value in sent if name == "x-trace"] == [seen, seen]
+
+
 @pytest.mark.parametrize("order", [(False, False), (True, True), (False, True), (True, False)])
 def test_requests_meet_filters_in_their_order_and_responses_in_reverse(proxies, backend, order):
     one, two = (plugin("Edit", inline, name="x-edit", value=value) for inline, value in zip(order, "12", strict=True))

@@ -10,9 +10,12 @@ from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 from fastgate.plugins.stale import stale
+from fastgate.plugins.trace import TraceParent
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping as Adapted
+
+    from fastgate.plugins.wire import RequestRecord
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -98,19 +101,20 @@ class Context:
     Attributes:
         filter: the Filter resource that is called, `namespace/name`.
         request_id: as `Request.id`.
-        traceparent: of the request (W3C Trace Context), "" without one.
         counts: what `count` has added up so far.
         outcome: how the request ended, in `on_log`; None before.
     """
 
-    __slots__ = ("_deadline", "_log", "_state", "counts", "filter", "outcome", "request_id", "traceparent")
+    __slots__ = (
+        "_deadline", "_log", "_record", "_state", "_traceparent", "counts", "filter", "outcome", "request_id"
+    )  # fmt: skip
 
     def __init__(
         self,
         *,
         filter: str = "",  # noqa: A002 - the word for it
         request_id: str = "",
-        traceparent: str = "",
+        traceparent: TraceParent | None = None,
         deadline: float = math.inf,
         outcome: Outcome | None = None,
     ) -> None:
@@ -125,12 +129,13 @@ class Context:
         """
         self.filter = filter
         self.request_id = request_id
-        self.traceparent = traceparent
         self.counts: dict[str, int] = {}
         self.outcome = outcome
         self._deadline = deadline
         self._log: LogFields | None = None
         self._state: dict[StateKey[Any], Any] = {}
+        self._traceparent = traceparent
+        self._record: RequestRecord | None = None  # whose traceparent has not been read yet
 
     # --- state -------------------------------------------------------------------------------------------------------
 
@@ -183,6 +188,15 @@ class Context:
         return _Logger(logging.getLogger("fastgate.filter"), {"filter": self.filter, "request": self.request_id})
 
     @property
+    def traceparent(self) -> TraceParent | None:
+        """Where in which trace the request came from, whatever filters made of its header; None when it did not say."""
+        if self._record is not None:
+            values = [value for name, value in self._record.fields() if name.lower() == "traceparent"]
+            self._traceparent = TraceParent.parse(values[0]) if len(values) == 1 else None
+            self._record = None
+        return self._traceparent
+
+    @property
     def remaining(self) -> float:
         """Seconds until the call has to be over, `math.inf` in tests; never negative."""
         return max(0.0, self._deadline - time.monotonic())
@@ -191,6 +205,7 @@ class Context:
         """Refuse every further use, and let go of the state."""
         self._state = {}
         self._log = None
+        self._record = None
         self.__class__ = _Stale
 
 

@@ -82,8 +82,10 @@ class _Exchange:
     __slots__ = ("context", "request", "response")
 
     def __init__(self, call: filters.Call) -> None:
-        self.request = Request._over(wire.RequestRecord(call), wire.earlier_edits(call, response=False))  # noqa: SLF001
+        record = wire.RequestRecord(call)
+        self.request = Request._over(record, wire.earlier_edits(call, response=False))  # noqa: SLF001
         self.context = Context(request_id=call.text(wire.ID), deadline=call.deadline)
+        self.context._record = record  # noqa: SLF001
         self.response: Response | None = None
 
     def end_bodies(self, call: filters.Call) -> None:

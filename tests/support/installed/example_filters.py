@@ -45,6 +45,15 @@ class PlainEdit(Filter[Named]):
         request.headers[self.config.name] = self.config.value
 
 
+class Traced(Filter):
+    """Says where in a trace a request comes from, and makes the next filter see another header."""
+
+    async def on_request(self, request: Request, context: Context) -> None:
+        trace = context.traceparent
+        request.headers.add("x-trace", f"{trace.trace_id} {trace.span_id} {trace.flags}" if trace else "none")
+        request.headers["traceparent"] = "other"
+
+
 class Target(Filter):
     """Changes where the backend thinks it is."""
 

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from fastgate import Client, Context, Request, Response, StaleError, StateKey
+from fastgate import Client, Context, Request, Response, StaleError, StateKey, TraceParent
 from fastgate.plugins.context import LONGEST_LOG_VALUE, MOST_COUNTERS, MOST_LOG_FIELDS
 
 
@@ -272,6 +272,40 @@ def test_a_response_that_a_filter_made_is_the_filters():
     assert (backends.status, backends.body, backends.reason, backends.headers["server"]) == (404, b"x", "no_route", "y")
 
 
+# --- traces -----------------------------------------------------------------------------------------------------------
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@pytest.mark.parametrize(
+    ("header", "flags", "sampled"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", 1, True),
+        (f"00-{TRACE}-{SPAN}-fe", 0xFE, False),
+        (f"cc-{TRACE}-{SPAN}-03", 3, True),
+        (f"cc-{TRACE}-{SPAN}-00-what-is-new", 0, False),
+    ],
+)
+def test_a_traceparent_is_read(header, flags, sampled):
+    trace = TraceParent.parse(header)
+    assert trace == TraceParent(TRACE, SPAN, flags)
+    assert trace.sampled is sampled
+    assert TraceParent.parse(str(trace)) == TraceParent(TRACE, SPAN, int(sampled))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("", "x", f"00-{TRACE}-{SPAN}", f"00-{TRACE}-{SPAN}-1", f"00-{TRACE}-{SPAN}-01 ", f"0-{TRACE}-{SPAN}-01"),
+        *(f"ff-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-01-more", f"cc-{TRACE}-{SPAN}-01more"),
+        *(f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE.upper()}-{SPAN}-01"),
+        *(f"00-{TRACE[1:]}-{SPAN}-01", f"00-{TRACE}-{SPAN}0-01", f"00-{TRACE}-{SPAN}-01, 00-{TRACE}-{SPAN}-01"),
+    ],
+)
+def test_a_malformed_traceparent_says_nothing(header):
+    assert TraceParent.parse(header) is None
+
+
 # --- contexts --------------------------------------------------------------------------------------------------------
 
 USER = StateKey[str]("user")
@@ -333,6 +367,11 @@ def test_counters_go_up():
         context.count("more")
 
 
+def test_a_context_has_the_trace_that_it_is_given():
+    assert Context().traceparent is None
+    assert Context(traceparent=TraceParent(TRACE, SPAN)).traceparent == (TRACE, SPAN, 0)
+
+
 def test_the_time_that_is_left():
     assert Context().remaining == math.inf
     assert Context(deadline=0).remaining == 0.0
@@ -355,6 +394,7 @@ def test_a_context_after_its_end():
         lambda: context.__setitem__(USER, "x"),
         lambda: USER in context,
         lambda: context.remaining,
+        lambda: context.traceparent,
     ):
         with pytest.raises(StaleError):
             use()
