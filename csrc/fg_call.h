@@ -60,6 +60,7 @@ struct fg_call {
     struct fg_ref trailers;        /* bytes: lines of the request's trailer fields, once its body has ended */
     struct fg_ref response_trailers;
     struct fg_ref endpoints;       /* UPSTREAM: of fg_ep_endpoint, those that the request may be sent to */
+    struct fg_ref members;         /* of uint32_t: the stage's Filters, by the numbers that a verdict names them with */
     struct fg_ref body;            /* LOCAL_REPLY: that the gateway would send; body phases: a piece of it; REQUEST: see FG_CALL_BODY */
 };
 
@@ -67,7 +68,23 @@ enum fg_outcome {
     FG_OUTCOME_CONTINUE,
     FG_OUTCOME_REPLY,   /* the exchange is answered with `status`, the fields in edits.add, and `body` */
     FG_OUTCOME_FAILED,  /* a filter that may not be skipped failed */
-    FG_OUTCOME_REPLACE  /* body phases: `body` is sent in the place of the piece; REQUEST: of the buffered body */
+    FG_OUTCOME_REPLACE, /* body phases: `body` is sent in the place of the piece; REQUEST: of the buffered body */
+    FG_OUTCOME_NONE     /* nobody waits: it is only about what the filters did */
+};
+
+enum { FG_NAME_MAX = 64 };     /* bytes of a name of fg_count or of a log field: letters, digits and "_" */
+
+struct fg_spent {              /* one filter was called */
+    uint64_t took_ns;
+    uint32_t member;           /* one of fg_call.members */
+    uint32_t failed;           /* 1: by an exception, or what it returned was of no use */
+};
+
+struct fg_count {              /* a filter counted something */
+    uint64_t n;
+    struct fg_ref name;
+    uint32_t member;
+    uint32_t reserved;
 };
 
 struct fg_verdict {
@@ -82,6 +99,10 @@ struct fg_verdict {
     struct fg_ref target;      /* path and query that go upstream; len 0: kept */
     struct fg_ref authority;   /* the same for Host */
     struct fg_ref body;        /* REPLY, REPLACE */
+    struct fg_ref spent;       /* of fg_spent */
+    struct fg_ref counts;      /* of fg_count */
+    struct fg_ref fields;      /* of fg_img_pair: for the access log; a value is a string, number, true or false as JSON in
+                                  ASCII, or of len 0, which removes the field */
     struct fg_ep_endpoint endpoint; /* UPSTREAM: the chosen one; family 0: none */
 };
 
@@ -92,7 +113,7 @@ struct fg_records { /* records back to back, in memory of malloc's */
 int fg_records_add(struct fg_records *a, const void *record, size_t size); /* 0 or -1 */
 
 /* Is this a whole, well-formed verdict that may go onto the wire: references inside of it, names that are tokens and do not
- * frame or route, values without line ends? `record` has `size` bytes and is not shared with anybody. */
+ * frame or route, values without line ends, log fields that are JSON? `record` has `size` bytes and is not shared with anybody. */
 bool fg_verdict_ok(const uint8_t *record, size_t size);
 
 #endif

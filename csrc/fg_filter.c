@@ -124,6 +124,13 @@ static struct fg_ref put_trailers(struct fg_put *o, const struct fg_req *r, bool
     return lines.len ? put_ref(o, (const uint8_t *)r->down->e->scratch, lines.p, lines.len) : (struct fg_ref){0};
 }
 
+static struct fg_ref put_members(struct fg_put *o, const uint8_t *record, struct fg_filter_members members) {
+    struct fg_ref ref = {(uint32_t)(o->at - record), members.n};
+    for (unsigned i = 0; i < members.n; i++)
+        fg_put(o, &members.p[i].number, sizeof members.p[i].number);
+    return ref;
+}
+
 static void put_texts(struct fg_put *o, struct fg_call *c, struct fg_req *r) {
     const uint8_t *record = (const uint8_t *)c, *base = r->down->in.p, *seg = r->match.seg;
     const struct fg_h1_head *h = &r->head;
@@ -169,6 +176,7 @@ static uint32_t write_call(struct fg_req *r, int phase, const struct fg_img_stag
         c->flags = FG_CALL_MORE;
     c->client_port = r->down->peer.port;
     if (phase != FG_PHASE_END) {
+        c->members = put_members(&o, e->scratch, fg_filter_members(x, (unsigned)(stage - x->stages)));
         put_texts(&o, c, r);
         c->fields = put_fields(&o, e->scratch, &r->head, r->down->in.p, r->head_len);
         c->request_edits = put_kept(&o, e->scratch, x, false);
@@ -239,16 +247,13 @@ static int deliver(struct fg_filters *f, const struct fg_img_stage *stage, uint3
 
 /* --- from stage to stage ------------------------------------------------------------------------------------------------------ */
 
-void fg_filter_count(struct fg_engine *e, int reason) {
-    struct fg_counters *c = &e->stats->c;
-    c->filter_failures += reason == FG_R_FILTER_FAILED;
-    c->filter_timeouts += reason == FG_R_FILTER_TIMEOUT;
-    c->filter_overloads += reason == FG_R_FILTER_OVERLOADED;
-}
-
 /* Responses, also local ones, meet the last stage first. */
 static struct fg_img_stage *stage_at(struct fg_filtering *x) {
     return &x->stages[x->then >= FG_THEN_RESPOND ? x->nstages - 1 - x->at : x->at];
+}
+
+static unsigned position(struct fg_filtering *x) {
+    return (unsigned)(stage_at(x) - x->stages);
 }
 
 static bool next_stage(struct fg_filtering *x) {
@@ -262,11 +267,13 @@ int fg_filter_call(struct fg_req *r, int phase, unsigned stage, struct fg_bytes 
     struct fg_filtering *x = r->filtering;
     const struct fg_img_stage *s = &x->stages[stage];
     int reason = deliver(e->filters, s, write_call(r, phase, s, response, piece, last));
-    e->stats->c.filter_calls++;
+    fg_filter_called(r, stage, phase);
     if (reason) {
-        fg_filter_count(e, reason);
+        fg_filter_error(r, stage, phase, reason);
         return reason;
     }
+    if (phase != FG_PHASE_LOG)
+        fg_filter_waiting(r, stage, phase, 1);
     uint32_t bit = 1u << stage;
     x->told = ((const struct fg_call *)e->scratch)->flags & FG_CALL_MORE ? x->told | bit : x->told & ~bit;
     return 0;
@@ -278,10 +285,9 @@ static enum fg_filter_result advance(struct fg_req *r, struct fg_bytes response)
     struct fg_filtering *x = r->filtering;
     for (; next_stage(x); x->at++) {
         const struct fg_img_stage *stage = stage_at(x);
-        int reason = fg_filter_call(r, x->phase, (unsigned)(stage - x->stages), response, NULL, false);
+        int reason = fg_filter_call(r, x->phase, position(x), response, NULL, false);
         if (reason == 0) {
             x->waiting = true;
-            e->stats->c.filter_waiting++;
             fg_timer_at(&e->loop.wheel, &r->timer, fg_now_ms(&e->loop) + stage->timeout);
             return FG_FILTER_WAITS;
         }
@@ -307,6 +313,8 @@ enum fg_filter_result fg_filter_request(struct fg_req *r, const uint8_t *seg, ui
     memcpy(x->stages + x->nstages, seg + f->stages.off, f->stages.len * sizeof *x->stages);
     x->at = x->nstages;
     x->nstages += (uint8_t)f->stages.len;
+    for (unsigned i = x->at; i < x->nstages; i++)
+        fg_filter_meet(r, i, seg);
     x->phase = FG_PHASE_REQUEST;
     x->then = (uint8_t)then;
     for (unsigned i = x->at; i < x->nstages && !x->buffered && r->head.framing != FG_FRAMING_NONE; i++)
@@ -361,14 +369,14 @@ enum fg_filter_result fg_filter_response(struct fg_req *r, struct fg_bytes head)
 static void stop_waiting(struct fg_req *r) {
     struct fg_filtering *x = r->filtering;
     x->waiting = false;
-    r->down->e->stats->c.filter_waiting--;
+    fg_filter_waiting(r, position(x), x->phase, -1);
     fg_timer_clear(&r->timer);
 }
 
 /* Nobody waits for the verdict any more: END stops the stage. */
 static void give_up(struct fg_req *r) {
     struct fg_filtering *x = r->filtering;
-    x->told |= 1u << (stage_at(x) - x->stages);
+    x->told |= 1u << position(x);
     stop_waiting(r);
 }
 
@@ -411,14 +419,15 @@ static void go_on(struct fg_req *r) {
 
 /* --- verdicts ------------------------------------------------------------------------------------------------------------------- */
 
-/* The stage that is waited for gives none. */
-static void fail(struct fg_req *r, int reason) {
+/* The stage that is waited for gives none. `counted`: the verdict has named who failed. */
+static void fail(struct fg_req *r, int reason, bool counted) {
     struct fg_filtering *x = r->filtering;
     bool deny = stage_at(x)->deny && x->then != FG_THEN_REPLY;
     if (reason == FG_R_FILTER_TIMEOUT) /* it may be working yet: END stops it */
-        x->told |= 1u << (stage_at(x) - x->stages);
+        x->told |= 1u << position(x);
     stop_waiting(r);
-    fg_filter_count(r->down->e, reason);
+    if (!counted)
+        fg_filter_error(r, position(x), x->phase, reason);
     if (deny) {
         fg_reply_reason(r, reason);
         return;
@@ -449,9 +458,14 @@ static int keep(struct fg_req *r, const struct fg_verdict *v) {
 static void take_verdict(struct fg_engine *e, const uint8_t *record, size_t size) {
     const struct fg_verdict *v = (const void *)record;
     bool ok = fg_verdict_ok(record, size);
+    bool counted = ok && fg_filter_reported(e, v);
     struct fg_filtering *x = size >= sizeof *v ? find(e->filters, v->exchange) : NULL;
+    if (x && ok && v->fields.len)
+        fg_filter_said(x, v);
+    if (ok && v->outcome == FG_OUTCOME_NONE)
+        return;
     if (x && ok && (v->phase == FG_PHASE_REQUEST_BODY || v->phase == FG_PHASE_RESPONSE_BODY)) {
-        fg_filter_body_verdict(x->r, v);
+        fg_filter_body_verdict(x->r, v, counted);
         return;
     }
     if (x == NULL || !x->waiting || v->phase != x->phase)
@@ -461,7 +475,7 @@ static void take_verdict(struct fg_engine *e, const uint8_t *record, size_t size
     if (body && fg_filter_body_set(r, fg_str(record, v->body)) < 0)
         ok = false;
     if (!ok || (v->outcome == FG_OUTCOME_REPLACE && !body) || v->outcome == FG_OUTCOME_FAILED) {
-        fail(r, FG_R_FILTER_FAILED);
+        fail(r, FG_R_FILTER_FAILED, counted);
         return;
     }
     if (v->outcome == FG_OUTCOME_REPLY && x->then != FG_THEN_REPLY) {
@@ -475,7 +489,7 @@ static void take_verdict(struct fg_engine *e, const uint8_t *record, size_t size
         x->chosen.family = v->endpoint.family;
     }
     if (keep(r, v) < 0) {
-        fail(r, FG_R_FILTER_FAILED);
+        fail(r, FG_R_FILTER_FAILED, false);
         return;
     }
     stop_waiting(r);
@@ -507,7 +521,7 @@ void fg_filter_log(struct fg_req *r) {
 }
 
 void fg_filter_expired(struct fg_req *r) {
-    fail(r, FG_R_FILTER_TIMEOUT);
+    fail(r, FG_R_FILTER_TIMEOUT, false);
 }
 
 void fg_filter_end(struct fg_req *r) {
@@ -523,6 +537,7 @@ void fg_filter_end(struct fg_req *r) {
             (void)deliver(f, stage, write_call(r, FG_PHASE_END, stage, (struct fg_bytes){0}, NULL, false)); /* not passed: its deadline ends it */
     }
     fg_buf_release(&e->pool, &x->kept);
+    fg_buf_release(&e->pool, &x->said);
     f->slots[x->slot] = NULL;
     if (x->slot < f->first_free)
         f->first_free = x->slot;
@@ -605,7 +620,7 @@ static void lose(struct fg_filters *f) {
         struct fg_filtering *x = f->slots[i];
         uint64_t number = x ? number_of(x) : 0;
         if (x && x->waiting && !stage_at(x)->runs_inline)
-            fail(x->r, FG_R_FILTER_FAILED);
+            fail(x->r, FG_R_FILTER_FAILED, false);
         if (x && find(f, number)) /* which may have ended it */
             fg_filter_body_lose(x->r);
     }

@@ -8,6 +8,14 @@
 /* Where an exchange of the request phase goes on when a phase has passed all of its stages. */
 enum fg_filter_then { FG_THEN_ROUTE, FG_THEN_ACT, FG_THEN_FORWARD, FG_THEN_TRY /* the upstream phase */, FG_THEN_RESPOND /* the response phase */, FG_THEN_REPLY /* a local reply */ };
 
+enum { FG_FILTER_SAID = 8192 }; /* bytes of log fields of one exchange; those for which there is no room are left out */
+enum { FG_FILTER_MEMBERS = 64 }; /* of one exchange; what further ones do is not counted by Filter */
+
+struct fg_filter_member {
+    uint32_t number;                /* of the Filter in the statistics */
+    uint32_t phases;                /* bit by enum fg_phase */
+};
+
 /* One direction of a body that stages see: taken piece by piece from the exchange's flow, and sent by a flow of its own. */
 struct fg_filter_body {
     struct fg_filtering *x;
@@ -35,7 +43,10 @@ struct fg_filtering {
     uint8_t reply_reason;           /* of a local reply that stages are asked about; 0: none yet */
     uint16_t reply_status;
     uint32_t told;                  /* bit by stage: it holds state of this exchange, until END */
-    struct fg_img_stage stages[FG_FILTER_STAGES];
+    struct fg_img_stage stages[FG_FILTER_STAGES]; /* copies, which outlive their image: references in them do not */
+    struct fg_filter_member members[FG_FILTER_MEMBERS]; /* of all stages, */
+    uint8_t members_end[FG_FILTER_STAGES];              /* and behind the last one of each */
+    struct fg_buf said;             /* fields for the access log, see fg_filter_seen.c */
     struct fg_buf kept;             /* verdicts with edits: of the request first, then of the response */
     uint32_t request_kept;          /* bytes of `kept` that are about the request */
     struct fg_filter_body body[2];  /* of the request, of the response */
@@ -86,7 +97,8 @@ static inline bool fg_filter_passes_trailers(const struct fg_req *r, bool respon
 
 /* Hands the stages what has been decoded, when they have nothing else. 1: something moved; 0; -1: the exchange is over. */
 int fg_filter_body_pump(struct fg_req *r, bool response);
-void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v); /* well-formed or of an outcome FAILED */
+/* `v` is well-formed; `counted`: it has named who failed. */
+void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v, bool counted);
 void fg_filter_body_lose(struct fg_req *r);                                /* the plugin process is gone */
 void fg_filter_body_end(struct fg_filtering *x);
 
@@ -106,9 +118,23 @@ static inline bool fg_filter_waits(const struct fg_req *r) {
     return r->filtering && r->filtering->waiting;
 }
 
-void fg_filter_count(struct fg_engine *e, int reason); /* a call that came to nothing */
 void fg_filter_expired(struct fg_req *r); /* the verdict did not come in time */
 void fg_filter_end(struct fg_req *r);     /* tells stages that hold state, and gives everything back */
+
+/* --- what can be seen of them, fg_filter_seen.c. `stage`, `phase`: of a call --- */
+
+struct fg_filter_members { const struct fg_filter_member *p; unsigned n; };
+
+void fg_filter_meet(struct fg_req *r, unsigned stage, const uint8_t *seg); /* a stage whose references are into `seg` */
+struct fg_filter_members fg_filter_members(const struct fg_filtering *x, unsigned stage);
+void fg_filter_called(struct fg_req *r, unsigned stage, int phase);
+void fg_filter_waiting(struct fg_req *r, unsigned stage, int phase, int64_t more); /* so many calls */
+void fg_filter_error(struct fg_req *r, unsigned stage, int phase, int reason);     /* a call came to nothing */
+/* Counts what a well-formed verdict says that its filters did. True: one failed, and that is counted. */
+bool fg_filter_reported(struct fg_engine *e, const struct fg_verdict *v);
+void fg_filter_said(struct fg_filtering *x, const struct fg_verdict *v); /* keeps its fields for the access log */
+/* The field of an exchange at `*at`, which moves on to the next one; false: there is none. */
+bool fg_filter_field(const struct fg_req *r, uint32_t *at, struct fg_bytes *name, struct fg_bytes *value);
 
 /* fg_reply.c: answers the client as a verdict says; answers as `reply_reason` or the kept verdict says. */
 void fg_reply_filter(struct fg_req *r, const struct fg_verdict *v);

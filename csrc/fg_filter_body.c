@@ -15,10 +15,20 @@ static bool seen_by_next(struct fg_filter_body *b) {
     return b->at < b->x->nstages;
 }
 
-static void fail(struct fg_filter_body *b, int reason);
+static unsigned position(struct fg_filter_body *b) {
+    return (unsigned)(stage_of(b) - b->x->stages);
+}
+
+static void fail(struct fg_filter_body *b, int reason, bool counted);
 
 static void expired(struct fg_timer *t) {
-    fail(fg_container_of(t, struct fg_filter_body, timer), FG_R_FILTER_TIMEOUT);
+    fail(fg_container_of(t, struct fg_filter_body, timer), FG_R_FILTER_TIMEOUT, false);
+}
+
+static void stop_waiting(struct fg_filter_body *b) {
+    b->waiting = false;
+    fg_filter_waiting(b->x->r, position(b), b->phase, -1);
+    fg_timer_clear(&b->timer);
 }
 
 bool fg_filter_body_start(struct fg_req *r, bool response, int framing, int out, bool pass_trailers) {
@@ -91,7 +101,7 @@ static int pass(struct fg_filter_body *b) {
     struct fg_req *r = b->x->r;
     for (; seen_by_next(b); b->at++) {
         struct fg_img_stage *stage = stage_of(b);
-        int reason = fg_filter_call(r, b->phase, (unsigned)(stage - b->x->stages), (struct fg_bytes){0}, &b->piece, b->last);
+        int reason = fg_filter_call(r, b->phase, position(b), (struct fg_bytes){0}, &b->piece, b->last);
         if (reason == 0) {
             b->waiting = true;
             fg_timer_at(&r->down->e->loop.wheel, &b->timer, fg_now_ms(&r->down->e->loop) + stage->timeout);
@@ -154,11 +164,11 @@ static void go_on(struct fg_filter_body *b) {
         fg_exchange_run(r);
 }
 
-static void fail(struct fg_filter_body *b, int reason) {
+static void fail(struct fg_filter_body *b, int reason, bool counted) {
     struct fg_req *r = b->x->r;
-    b->waiting = false;
-    fg_timer_clear(&b->timer);
-    fg_filter_count(r->down->e, reason);
+    stop_waiting(b);
+    if (!counted)
+        fg_filter_error(r, position(b), b->phase, reason);
     if (stage_of(b)->deny) {
         fg_exchange_fail(r, reason);
         return;
@@ -179,17 +189,16 @@ static int replace(struct fg_filter_body *b, const struct fg_verdict *v) {
     return 0;
 }
 
-void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v) {
+void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v, bool counted) {
     struct fg_filter_body *b = fg_filter_body_of(r, v->phase == FG_PHASE_RESPONSE_BODY);
     if (b == NULL || !b->waiting)
         return;
     if (v->outcome == FG_OUTCOME_FAILED || v->outcome == FG_OUTCOME_REPLY ||
         (v->outcome == FG_OUTCOME_REPLACE && replace(b, v) < 0)) {
-        fail(b, FG_R_FILTER_FAILED);
+        fail(b, FG_R_FILTER_FAILED, counted);
         return;
     }
-    b->waiting = false;
-    fg_timer_clear(&b->timer);
+    stop_waiting(b);
     b->at++;
     go_on(b);
 }
@@ -199,13 +208,15 @@ void fg_filter_body_lose(struct fg_req *r) {
     for (int response = 0; response < 2 && r->filtering && r->filtering->sequence == sequence; response++) {
         struct fg_filter_body *b = fg_filter_body_of(r, response);
         if (b && b->waiting && !stage_of(b)->runs_inline)
-            fail(b, FG_R_FILTER_FAILED);
+            fail(b, FG_R_FILTER_FAILED, false);
     }
 }
 
 void fg_filter_body_end(struct fg_filtering *x) {
     struct fg_engine *e = x->r->down->e;
     for (unsigned i = 0; i < 2; i++) {
+        if (x->body[i].waiting)
+            stop_waiting(&x->body[i]);
         fg_timer_stop(&e->loop.wheel, &x->body[i].timer);
         fg_buf_release(&e->pool, &x->body[i].out);
         fg_buf_release(&e->pool, &x->body[i].piece);

@@ -61,6 +61,13 @@ struct fg_img_edits {      /* set, then add, then remove */
 
 enum fg_rewrite_kind { FG_REWRITE_NONE, FG_REWRITE_FULL, FG_REWRITE_PREFIX };
 
+struct fg_img_member {         /* one Filter of a stage */
+    uint64_t key;              /* hash of its name: statistics */
+    struct fg_ref name;        /* "namespace/name" */
+    uint32_t phases;           /* bit by enum fg_phase */
+    uint32_t reserved;
+};
+
 struct fg_img_stage {          /* consecutive filter plugins that one call runs (fg_call.h) */
     uint64_t key;              /* hash of what they are: what calls name */
     uint32_t timeout;          /* ms, of one call */
@@ -70,6 +77,7 @@ struct fg_img_stage {          /* consecutive filter plugins that one call runs 
     uint8_t reserved[2];
     uint32_t buffer_body;      /* bytes of a request body that are waited for before the request phase; 0: it is not */
     struct fg_ref spec;        /* inline: JSON of the plugins, for the worker that makes them */
+    struct fg_ref members;     /* of fg_img_member */
 };
 
 struct fg_img_filters {

@@ -4,6 +4,7 @@
  * acquire. A line that finds the writer asleep wakes it and is written at once; after a write the writer rests for REST_MS,
  * so that under load it writes what came meanwhile with one call, and nobody is woken for a line.
  */
+#include "fg_filter.h"
 #include "fg_head.h"
 #include "fg_log_columns.h"
 #include "fg_scan.h"
@@ -16,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RING = 1 << 20, LINE_MAX_BYTES = 16384, REST_MS = 5 };
+enum { RING = 1 << 20, LINE_MAX_BYTES = 16384, LINE_END = 8 /* what ends one */, REST_MS = 5 };
 
 enum writer_state { BUSY, RESTING, ASLEEP };
 
@@ -267,6 +268,35 @@ COLUMN(tries) {
         fg_put_uint(o, l->r->tries);
 }
 
+/* What filters said, an object; without room for all of it nothing, rather than no line. */
+COLUMN(log) {
+    struct fg_bytes name, value;
+    uint8_t *start = o->at;
+    if (l->r->filtering == NULL || (size_t)(o->end - o->at) < fg_buf_len(&l->r->filtering->said) + LINE_END)
+        return;
+    for (uint32_t at = 0; fg_filter_field(l->r, &at, &name, &value);) {
+        FG_PUT(o, ",\"");
+        fg_put_bytes(o, name);
+        FG_PUT(o, "\":");
+        fg_put_bytes(o, value);
+    }
+    if (o->at > start) {
+        *start = '{'; /* the first comma */
+        FG_PUT(o, "}");
+    }
+}
+
+/* One field that filters said, as other columns are: escaped, without quotes. */
+static void put_said(struct fg_put *o, const struct line *l, const uint8_t *field, size_t n) {
+    struct fg_bytes name, value;
+    for (uint32_t at = 0; fg_filter_field(l->r, &at, &name, &value);) {
+        if (name.len != n || memcmp(name.p, field, n))
+            continue;
+        bool quoted = value.p[0] == '"';
+        fg_put(o, value.p + quoted, value.len - 2u * quoted);
+    }
+}
+
 enum { MEMBER_ROOM = 24 };
 
 static const struct {
@@ -274,12 +304,13 @@ static const struct {
     const char *name;
     void (*put)(struct fg_put *o, const struct line *l);
     uint8_t name_len, member_len;
-    bool number, text_only; /* JSON without quotes; only for templates */
+    bool bare, text_only; /* JSON without quotes; only for templates */
 } columns[] = {
 #define MEMBER_0(name) ",\"" #name "\":\""
 #define MEMBER_1(name) ",\"" #name "\":" /* a number */
-#define X(name, number, text_only) \
-    {MEMBER_##number(name), #name, column_##name, sizeof #name - 1, sizeof MEMBER_##number(name) - 1, number, text_only},
+#define MEMBER_2(name) MEMBER_1(name)    /* an object */
+#define X(name, form, text_only) \
+    {MEMBER_##form(name), #name, column_##name, sizeof #name - 1, sizeof MEMBER_##form(name) - 1, form != 0, text_only},
     FG_LOG_COLUMNS(X)
 #undef X
 };
@@ -305,7 +336,7 @@ static void json_line(struct fg_put *o, const struct line *l) {
         columns[i].put(o, l);
         if (o->at == value)
             o->at = before; /* there is none: the member is left out */
-        else if (!columns[i].number)
+        else if (!columns[i].bare)
             FG_PUT(o, "\"");
     }
     if (o->at > start)
@@ -318,11 +349,13 @@ static void put_named(struct fg_put *o, const struct line *l, const uint8_t *nam
     for (size_t i = 0; i < FG_COUNT_OF(columns); i++)
         if (columns[i].name_len == n && memcmp(columns[i].name, name, n) == 0)
             columns[i].put(o, l);
+    if (n > 4 && memcmp(name, "log.", 4) == 0)
+        put_said(o, l, name + 4, n - 4);
     if (o->at == before)
         FG_PUT(o, "-");
 }
 
-/* "{name}" stands for a column, "-" for one without value; anything else for itself. */
+/* "{name}" stands for a column, "{log.name}" for what filters said, "-" for one without value; anything else for itself. */
 static void text_line(struct fg_put *o, const struct line *l, struct fg_bytes template) {
     static const char combined[] =
         "{client_address} - - [{time}] \"{method} {target} {protocol}\" {status} {bytes_sent} \"{referer}\" \"{user_agent}\"";

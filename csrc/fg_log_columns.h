@@ -1,6 +1,6 @@
 /* Columns of the access log, in the order of JSON lines: one table for the engine, the models and the documentation.
  *
- * X(name, number, text_only): numbers have no quotes in JSON; text_only columns are for templates.
+ * X(name, form, text_only): in JSON, form 0 is a string, 1 a number, 2 an object; text_only columns are for templates.
  */
 #ifndef FG_LOG_COLUMNS_H
 #define FG_LOG_COLUMNS_H
@@ -32,6 +32,7 @@
     X(request_id, 0, 0)     \
     X(user_agent, 0, 0)     \
     X(referer, 0, 0)        \
-    X(x_forwarded_for, 0, 0)
+    X(x_forwarded_for, 0, 0)\
+    X(log, 2, 0)
 
 #endif

@@ -1,4 +1,4 @@
-/* Counting: which series an exchange belongs to, and what it adds. */
+/* Counting: which series an exchange or a Filter belongs to, and what is added. */
 #include "fg_hash.h"
 #include "fg_worker.h"
 
@@ -54,6 +54,13 @@ struct fg_series *fg_series_of(struct fg_engine *e, const struct fg_req *r) {
     return others(e->stats);
 }
 
+static unsigned bucket_of(uint64_t us) {
+    unsigned bucket = 0;
+    while (bucket < FG_COUNT_OF(bounds) && us > bounds[bucket])
+        bucket++;
+    return bucket;
+}
+
 void fg_stats_exchange(struct fg_req *r, uint64_t took_us) {
     struct fg_engine *e = r->down->e;
     struct fg_series *s = r->series;
@@ -61,12 +68,54 @@ void fg_stats_exchange(struct fg_req *r, uint64_t took_us) {
     e->stats->c.bytes_sent += r->sent;
     if (s == NULL)
         return;
-    unsigned bucket = 0;
-    while (bucket < FG_COUNT_OF(bounds) && took_us > bounds[bucket])
-        bucket++;
     s->status_class[r->status < 600 ? r->status / 100 : 0]++;
-    s->latency[bucket]++;
+    s->latency[bucket_of(took_us)]++;
     s->latency_sum_us += took_us;
     s->received += r->request.bytes;
     s->sent += r->sent;
+}
+
+/* --- Filters ---------------------------------------------------------------------------------------------------------------- */
+
+uint32_t fg_stats_filter(struct fg_engine *e, uint64_t key, struct fg_bytes name) {
+    static const struct fg_bytes other = {(const uint8_t *)"other", 5};
+    struct fg_slab *slab = e->stats;
+    for (uint64_t at = key;; at++) {
+        uint16_t *slot = &e->filters_at[at % FG_COUNT_OF(e->filters_at)];
+        if (*slot && slab->filters[*slot - 1].key == key)
+            return *slot - 1u;
+        if (*slot)
+            continue;
+        bool fits = slab->nfilters < FG_FILTERS_MAX - 1;
+        uint32_t i = fits ? (uint32_t)slab->nfilters : FG_FILTERS_MAX - 1;
+        struct fg_filter_series *s = &slab->filters[i];
+        copy_name(s->name, sizeof s->name, fits ? name : other);
+        if (fits) { /* strangers take no place in the table: it never fills up */
+            s->key = key;
+            *slot = (uint16_t)(i + 1);
+        }
+        __atomic_store_n(&slab->nfilters, i + 1, __ATOMIC_RELEASE);
+        return i;
+    }
+}
+
+void fg_stats_spent(struct fg_filter_series *s, uint64_t took_ns) {
+    s->latency[bucket_of(took_ns / 1000)]++;
+    s->latency_sum_ns += took_ns;
+}
+
+void fg_stats_count(struct fg_filter_series *s, struct fg_bytes name, uint64_t n) {
+    struct fg_filter_count *c = s->names;
+    for (; c < s->names + s->nnames; c++)
+        if (strnlen(c->name, sizeof c->name) == name.len && memcmp(c->name, name.p, name.len) == 0)
+            break;
+    if (c >= s->names + FG_FILTER_NAMES - 1) { /* the last one takes what does not fit */
+        c = &s->names[FG_FILTER_NAMES - 1];
+        name = (struct fg_bytes){(const uint8_t *)"other", 5};
+    }
+    if (c == s->names + s->nnames) {
+        memcpy(c->name, name.p, name.len);
+        __atomic_store_n(&s->nnames, s->nnames + 1, __ATOMIC_RELEASE);
+    }
+    c->n += n;
 }

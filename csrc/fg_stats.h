@@ -1,10 +1,11 @@
 /* Statistics of a worker: a memfd that the worker alone writes and the listener manager reads, as aligned 64-bit words.
  *
- *   +--------+------------------+-------------------------------+
- *   | header | counters, gauges | series: (listener, route) ... |
- *   +--------+------------------+-------------------------------+
+ *   +--------+------------------+-------------------------------+-------------+
+ *   | header | counters, gauges | series: (listener, route) ... | Filters ... |
+ *   +--------+------------------+-------------------------------+-------------+
  *
- * A series is claimed once, in order of first use, and never moves; what does not fit counts into the last one.
+ * A series or Filter is claimed once, in order of first use, and never moves; what does not fit counts into the last one. The
+ * same holds for the names that a Filter counts by.
  */
 #ifndef FG_STATS_H
 #define FG_STATS_H
@@ -49,13 +50,26 @@
     X(filter_failures, counter, "calls of filter plugins that failed")                            \
     X(filter_timeouts, counter, "calls of filter plugins that were not answered in time")         \
     X(filter_overloads, counter, "calls of filter plugins that found the queue full")             \
-    X(filter_waiting, gauge, "requests that wait for a filter plugin")                            \
+    X(filter_waiting, gauge, "calls of filter plugins that wait for an answer")                   \
     X(py_enter, counter, "times that the engine called into Python")                              \
     X(py_inside, gauge, "1 while the engine is in Python, or waits to get there")                  \
     X(bytes_received, counter, "bytes of request bodies received")                                \
     X(bytes_sent, counter, "bytes of responses sent")
 
-enum { FG_SERIES_MAX = 1024, FG_LATENCY_BUCKETS = 16 };
+/* X(REASON, kind): how calls of a Filter come to nothing, by the label that says so. */
+#define FG_FILTER_ERRORS(X)             \
+    X(FILTER_FAILED, "failed")          \
+    X(FILTER_TIMEOUT, "timeout")        \
+    X(FILTER_OVERLOADED, "overloaded")
+
+enum fg_filter_error {
+#define X(REASON, kind) FG_ERROR_##REASON,
+    FG_FILTER_ERRORS(X)
+#undef X
+    FG_FILTER_ERROR_COUNT
+};
+
+enum { FG_SERIES_MAX = 1024, FG_LATENCY_BUCKETS = 16, FG_FILTERS_MAX = 256, FG_FILTER_NAMES = 32 };
 
 /* Upper bounds of the latency histogram's buckets, in microseconds; the last one is without bound. */
 #define FG_LATENCY_BOUNDS \
@@ -78,15 +92,31 @@ struct fg_series {
 };
 _Static_assert(sizeof(struct fg_series) % 64 == 0, "a series begins with a cache line");
 
+struct fg_filter_count { char name[64]; uint64_t n; }; /* the name fills it or ends with NUL */
+
+struct fg_filter_series {
+    uint64_t key;
+    uint64_t calls;                         /* made, or tried */
+    uint64_t waiting;                       /* calls without answer */
+    uint64_t latency_sum_ns;                /* of its methods */
+    uint64_t latency[FG_LATENCY_BUCKETS];
+    uint64_t errors[FG_FILTER_ERROR_COUNT]; /* by enum fg_filter_error */
+    char name[180];                         /* of the Filter; NUL-terminated, cut */
+    uint64_t nnames;
+    struct fg_filter_count names[FG_FILTER_NAMES]; /* what it counts itself */
+};
+
 struct fg_slab {
     uint64_t magic;
     uint64_t size;
     uint64_t pid;
     uint64_t nseries;
+    uint64_t nfilters;
     struct fg_counters c;
     uint64_t reasons[FG_R_COUNT];           /* exchanges and connections that ended so */
     uint64_t upstream_errors[FG_R_COUNT];   /* tries at an endpoint that failed so, also those that another made good */
     _Alignas(64) struct fg_series series[FG_SERIES_MAX];
+    struct fg_filter_series filters[FG_FILTERS_MAX];
 };
 
 static inline size_t fg_stats_size(void) {
@@ -98,7 +128,7 @@ static inline uint64_t fg_stats_load(const uint64_t *word) {
     return __atomic_load_n(word, __ATOMIC_RELAXED);
 }
 
-/* For nseries: the names of the series that it counts are complete. */
+/* For nseries, nfilters and nnames: the names of what they count are complete. */
 static inline uint64_t fg_stats_load_acquire(const uint64_t *word) {
     return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }

@@ -196,6 +196,7 @@ struct fg_engine {
         uint16_t tag; /* of the hash, so that other series are not read on the way */
         uint16_t at;  /* 1 + position in the slab; 0: free */
     } series_at[2 * FG_SERIES_MAX];
+    uint16_t filters_at[2 * FG_FILTERS_MAX]; /* hash table: 1 + position in the slab; 0: free */
     uint8_t scratch[FG_SCRATCH];
 };
 
@@ -290,6 +291,9 @@ const char *fg_parse_name(int64_t error);
 /* fg_stats.c */
 struct fg_series *fg_series_of(struct fg_engine *e, const struct fg_req *r);
 void fg_stats_exchange(struct fg_req *r, uint64_t took_us);
+uint32_t fg_stats_filter(struct fg_engine *e, uint64_t key, struct fg_bytes name); /* its number in the slab */
+void fg_stats_spent(struct fg_filter_series *s, uint64_t took_ns);                 /* a call of its methods did */
+void fg_stats_count(struct fg_filter_series *s, struct fg_bytes name, uint64_t n); /* `name` has at most FG_NAME_MAX bytes */
 
 /* fg_log.c */
 enum fg_log_form { FG_LOG_OFF, FG_LOG_JSON, FG_LOG_TEXT };

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastgate.control import Message, Type
@@ -80,7 +81,9 @@ class ListenerManager:
         self._supervisor.on_health = self._health_changed
         self._listeners = Listeners(dict(ports or {}), workers)
         self._publication = Publication()
-        self.plugins = PluginProcesses(threads=threads, catalog=catalog)
+        self.plugins = PluginProcesses(
+            partial(self.count, "plugin_processes_replaced"), threads=threads, catalog=catalog
+        )
         self.health = Health()
         self._before: tuple[Ir, Table] | None = None  # what is gone back to
         self._lock = asyncio.Lock()

@@ -21,7 +21,7 @@ from fastgate.runners import Process
 from fastgate.stages import offloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from fastgate.ir import Ir
     from fastgate.workers import Worker
@@ -38,14 +38,18 @@ _FORGIVEN = 30.0  # seconds of life after which a death is the first one again
 class PluginProcesses:
     """The plugin processes of one manager. Every method belongs to its event loop."""
 
-    def __init__(self, *, threads: bool, memory_limit: int = 0, catalog: Catalog | None = None) -> None:
+    def __init__(
+        self, replaced: Callable[[], None], *, threads: bool, memory_limit: int = 0, catalog: Catalog | None = None
+    ) -> None:
         """Start nothing yet.
 
         Args:
+            replaced: called for every process that has ended before its worker.
             threads: run them as threads of this process, beside workers that are threads.
             memory_limit: bytes of address space of a process; 0 for no limit.
             catalog: of filters, for threads; None for what is installed.
         """
+        self.replaced = replaced
         self._threads = threads
         self._memory_limit = memory_limit
         self._catalog = catalog
@@ -56,11 +60,6 @@ class PluginProcesses:
         self._ending: set[asyncio.Task[None]] = set()  # of workers that died
         self._specs: dict[int, str] = {}  # what the processes have
         self._needed: dict[int, str] = {}  # of it, what the configuration that was prepared last needs
-
-    @property
-    def restarts(self) -> int:
-        """How many processes have been replaced."""
-        return sum(beside.restarts for beside in self._beside.values())
 
     async def prepare(self, config: Ir, workers: Iterable[Worker]) -> None:
         """Let these workers have what a configuration needs, beside what is served."""
@@ -121,7 +120,6 @@ class _Beside:
     """The plugin process of one worker, and those that take its place."""
 
     def __init__(self, processes: PluginProcesses, worker: Worker) -> None:
-        self.restarts = 0
         self._processes = processes
         self._worker = worker
         self._specs: dict[int, str] = {}
@@ -186,7 +184,7 @@ class _Beside:
             if self._closed or not self._worker.alive:
                 return
             deaths = 1 if time.monotonic() - began > _FORGIVEN else deaths + 1
-            self.restarts += 1
+            self._processes.replaced()
             if deaths > 1:
                 await asyncio.sleep(min(MAX_BACK_OFF, 0.05 * 2 ** min(deaths, 10)))
 

@@ -24,6 +24,7 @@ class Stage:
         deny: nobody is served when the stage does not answer.
         inline: it runs on the worker's own thread.
         phases: those that a plugin of it has.
+        members: name and phases of each plugin.
         buffer_body: bytes of a request body that are waited for; the largest that a plugin of it asks for.
     """
 
@@ -32,6 +33,7 @@ class Stage:
     deny: bool
     inline: bool
     phases: frozenset[str]
+    members: tuple[tuple[str, frozenset[str]], ...]
     buffer_body: int
 
 
@@ -48,6 +50,7 @@ def _stage(plugins: list[Plugin]) -> Stage:
         deny=any(plugin.deny for plugin in plugins),
         inline=plugins[0].inline,
         phases=frozenset().union(*(plugin.phases for plugin in plugins)),
+        members=tuple((plugin.name, plugin.phases) for plugin in plugins),
         buffer_body=max(plugin.buffer_body for plugin in plugins),
     )
 

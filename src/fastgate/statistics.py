@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     import mmap
     from collections.abc import Iterable
 
-OWN = ("reloads", "reloads_refused", "roll_backs", "workers_replaced")
+OWN = ("reloads", "reloads_refused", "roll_backs", "workers_replaced", "plugin_processes_replaced")
+_BUCKETS = len(engine.latency_bounds()) + 1
+FILTER_ERRORS = tuple(engine.filter_errors())
 
 
 @dataclass(slots=True)
@@ -20,7 +22,7 @@ class Series:
     """Counters of one listener and route."""
 
     status_class: list[int] = field(default_factory=lambda: [0] * 6)  # 0: no response; 1xx .. 5xx
-    latency: list[int] = field(default_factory=lambda: [0] * (len(engine.latency_bounds()) + 1))
+    latency: list[int] = field(default_factory=lambda: [0] * _BUCKETS)
     latency_sum: int = 0  # µs
     received: int = 0  # bytes of request bodies
     sent: int = 0  # bytes of responses, heads included
@@ -36,6 +38,28 @@ class Series:
 
 
 @dataclass(slots=True)
+class FilterSeries:
+    """Counters of one Filter."""
+
+    calls: int = 0
+    errors: list[int] = field(default_factory=lambda: [0] * len(FILTER_ERRORS))  # in the order of FILTER_ERRORS
+    waiting: int = 0  # calls without answer
+    latency: list[int] = field(default_factory=lambda: [0] * _BUCKETS)
+    latency_sum: int = 0  # ns
+    counts: dict[str, int] = field(default_factory=dict)  # what it counts itself
+
+    def add(self, other: FilterSeries) -> None:
+        """Add one of another worker."""
+        self.calls += other.calls
+        self.errors = [a + b for a, b in zip(self.errors, other.errors, strict=True)]
+        self.waiting += other.waiting
+        self.latency = [a + b for a, b in zip(self.latency, other.latency, strict=True)]
+        self.latency_sum += other.latency_sum
+        for name, n in other.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + n
+
+
+@dataclass(slots=True)
 class Totals:
     """What all workers count, by the names of `engine.counters` and `snapshot.reasons`."""
 
@@ -43,10 +67,11 @@ class Totals:
     reasons: dict[str, int] = field(default_factory=dict)
     upstream_errors: dict[str, int] = field(default_factory=dict)
     series: dict[tuple[str, str], Series] = field(default_factory=dict)  # by (listener, route)
+    filters: dict[str, FilterSeries] = field(default_factory=dict)  # by "namespace/name"
 
     def add(self, slab: bytes | mmap.mmap, *, gauges: bool = True) -> None:
         """Add what a slab says; without `gauges` only what never decreases."""
-        _, counters, reasons, upstream_errors, series = engine.read_stats(slab)
+        _, counters, reasons, upstream_errors, series, filters = engine.read_stats(slab)
         for name, value in counters.items():
             if _KINDS[name] == "counter":
                 self.counters[name] = self.counters.get(name, 0) + value
@@ -59,6 +84,11 @@ class Totals:
                     sums[name] = sums.get(name, 0) + value
         for one in series:
             self.series.setdefault((one[0], one[1]), Series()).add(one)
+        for name, calls, errors, waiting, latency, latency_sum, counts in filters:
+            known = self.filters.setdefault(name, FilterSeries())
+            known.add(FilterSeries(calls, errors, waiting if gauges else 0, latency, latency_sum))
+            for counted in counts:  # one at a time: the last name may be there twice
+                known.add(FilterSeries(counts=dict([counted])))
 
 
 _KINDS = {name: kind for name, kind, _ in engine.counters()}
@@ -107,10 +137,12 @@ class Statistics:
         """Return what a successor has to know."""
         self._serial += 1
         series = [[*key, asdict(one)] for key, one in self._base.series.items()]
+        filters = {name: asdict(one) for name, one in self._base.filters.items()}
         return json.dumps(
             {
                 "serial": self._serial, "own": self.own, "counters": self._base.counters,
                 "reasons": self._base.reasons, "upstream_errors": self._base.upstream_errors, "series": series,
+                "filters": filters,
             }
         ).encode()  # fmt: skip
 
@@ -129,8 +161,12 @@ class Statistics:
         self._base = Totals(known, reasons, upstream_errors)
         for listener, route, one in latest["series"]:
             series = Series(**one)
-            if len(series.latency) == len(engine.latency_bounds()) + 1:  # else of a version with other buckets
+            if len(series.latency) == _BUCKETS:  # else of a version with other buckets
                 self._base.series[listener, route] = series
+        for name, one in latest.get("filters", {}).items():
+            filter_series = FilterSeries(**one)
+            if len(filter_series.latency) == _BUCKETS and len(filter_series.errors) == len(FILTER_ERRORS):
+                self._base.filters[name] = filter_series
 
     def totals(self) -> Totals:
         """Return the sums over all workers, dead ones included."""
@@ -139,6 +175,8 @@ class Statistics:
             out.series[key] = Series(
                 list(series.status_class), list(series.latency), series.latency_sum, series.received, series.sent
             )
+        for name, one in self._base.filters.items():
+            out.filters.setdefault(name, FilterSeries()).add(one)
         for slab in self._slabs:
             if engine.is_stats(slab):
                 out.add(slab)

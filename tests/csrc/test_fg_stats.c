@@ -72,6 +72,50 @@ static void the_last_one_takes_what_does_not_fit(void) {
     CHECK_EQ(used, FG_SERIES_MAX - 1); /* strangers do not fill the table: looking them up stays short */
 }
 
+static uint64_t key_of(unsigned i) {
+    return 1000 + (uint64_t)i * FG_COUNT_OF(e->filters_at); /* all begin at one slot */
+}
+
+static uint32_t filter(unsigned i) {
+    char name[16];
+    int n = snprintf(name, sizeof name, "ns/f%u", i);
+    return fg_stats_filter(e, key_of(i), (struct fg_bytes){(const uint8_t *)name, (size_t)n});
+}
+
+static void a_filter_has_one_number(void) {
+    CHECK_EQ(filter(0), 0);
+    CHECK_EQ(filter(1), 1);
+    CHECK_EQ(filter(0), 0);
+    CHECK_EQ(e->stats->nfilters, 2);
+    CHECK_BYTES(e->stats->filters[1].name, strlen(e->stats->filters[1].name), "ns/f1");
+    static const uint8_t longest[300] = "long";
+    CHECK_EQ(fg_stats_filter(e, 7, (struct fg_bytes){longest, sizeof longest}), 2);
+    CHECK_BYTES(e->stats->filters[2].name, strlen(e->stats->filters[2].name), "long");
+}
+
+static void the_last_filter_takes_what_does_not_fit(void) {
+    for (unsigned i = 0; i < 2 * FG_FILTERS_MAX; i++)
+        CHECK_EQ(filter(i), i < 2 ? i : i + 1 < FG_FILTERS_MAX - 1 ? i + 1 : FG_FILTERS_MAX - 1);
+    CHECK_EQ(e->stats->nfilters, FG_FILTERS_MAX);
+    CHECK_BYTES(e->stats->filters[FG_FILTERS_MAX - 1].name, 6, "other\0");
+    CHECK_EQ(filter(1), 1);
+}
+
+static void names_that_a_filter_counts_by(void) {
+    struct fg_filter_series *s = &e->stats->filters[0];
+    char name[65];
+    for (unsigned i = 0; i < 2 * FG_FILTER_NAMES; i++) {
+        snprintf(name, sizeof name, "%064u", i); /* fills its place */
+        fg_stats_count(s, (struct fg_bytes){(const uint8_t *)name, 64}, 2);
+        fg_stats_count(s, (struct fg_bytes){(const uint8_t *)name, 64}, 1);
+    }
+    CHECK_EQ(s->nnames, FG_FILTER_NAMES);
+    CHECK_EQ(s->names[FG_FILTER_NAMES - 2].n, 3);
+    CHECK_EQ(s->names[FG_FILTER_NAMES - 1].n, 3 * (FG_FILTER_NAMES + 1));
+    CHECK_BYTES(s->names[FG_FILTER_NAMES - 1].name, 6, "other\0");
+    CHECK_BYTES(s->names[0].name, 64, "0000000000000000000000000000000000000000000000000000000000000000");
+}
+
 int main(void) {
     e = calloc(1, sizeof *e);
     e->stats = calloc(1, sizeof *e->stats);
@@ -80,6 +124,9 @@ int main(void) {
     RUN(a_pair_has_one_series);
     RUN(a_bucket_ends_at_its_bound);
     RUN(the_last_one_takes_what_does_not_fit);
+    RUN(a_filter_has_one_number);
+    RUN(the_last_filter_takes_what_does_not_fit);
+    RUN(names_that_a_filter_counts_by);
     free(e->stats);
     free(e);
     return 0;

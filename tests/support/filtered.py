@@ -22,6 +22,7 @@ PHASES = {
     "Page": ("local_reply",),
     "Pieces": ("request_body", "response_body"),
     "Trailers": ("request_body", "response_body"),
+    "Tell": ("request", "response", "log"),
 }
 
 
@@ -31,8 +32,8 @@ def plugin(kind, inline=False, *, deny=True, timeout=5000, **configuration):
     return ir.Plugin(f"ns/{kind.lower()}", kind, text, timeout, deny, inline, phases, 65536 if kind == "Wrap" else 0)
 
 
-def filtered(*plugins):
-    return config(match(forward(filters=ir.Filters(plugins=plugins))))
+def filtered(*plugins, settings=ir.Settings()):
+    return config(match(forward(filters=ir.Filters(plugins=plugins))), settings=settings)
 
 
 def children() -> list[int]:

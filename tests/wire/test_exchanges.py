@@ -354,8 +354,8 @@ def test_the_columns_of_templates_are_those_of_the_engine():
     assert {name for name, _, _ in columns} == LOG_COLUMNS
     _, _, document = (root / "docs" / "configuration.md").read_text().partition("## Columns of the access log")
     assert re.findall(r"^\| `(\w+)` \| (\w*) ?\|", document, re.MULTILINE) == [
-        (name, "" if text_only == "1" else "number" if number == "1" else "string")
-        for name, number, text_only in columns
+        (name, "" if text_only == "1" else ("string", "number", "object")[int(form)])
+        for name, form, text_only in columns
     ]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fastgate.admin.views import authority
 from fastgate.core import engine
+from fastgate.statistics import FILTER_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 MAX_ENDPOINTS = 1000
-_INTERNAL = frozenset(("heartbeat_ms", "longest_turn_ns", "py_inside"))
+_BY_FILTER = ("filter_calls", "filter_failures", "filter_timeouts", "filter_overloads", "filter_waiting")
+_INTERNAL = frozenset(("heartbeat_ms", "longest_turn_ns", "py_inside", *_BY_FILTER))  # the last are shown by Filter
 
 
 def _escaped(value: str) -> str:
@@ -76,6 +78,7 @@ def exposition(
     for name, text in (
         ("workers_replaced", "Workers that died and were replaced."),
         ("roll_backs", "Configurations given up after they were applied, because workers died over them."),
+        ("plugin_processes_replaced", "Plugin processes that died or hung and were replaced."),
     ):
         lines += family(f"fastgate_{name}_total", "counter", text, [("", {}, own[name])])
     for name, kind, text in engine.counters():
@@ -104,7 +107,20 @@ def exposition(
         [("", {}, sum(not healthy for healthy in endpoints.values()))],
     )  # fmt: skip
     lines += _series(totals)
+    lines += _filters(totals)
     return "\n".join(lines) + "\n"
+
+
+def _histogram(
+    labels: Mapping[str, str], buckets: Sequence[int], seconds: float
+) -> Iterable[tuple[str, Mapping[str, str], float]]:
+    """Return the samples of one set of labels, from the engine's buckets."""
+    total = 0
+    for bound, count in zip([f"{bound / 1e6:g}" for bound in engine.latency_bounds()] + ["+Inf"], buckets, strict=True):
+        total += count
+        yield "_bucket", {**labels, "le": bound}, total
+    yield "_sum", labels, seconds
+    yield "_count", labels, total
 
 
 def _series(totals: Totals) -> Iterable[str]:
@@ -120,23 +136,42 @@ def _series(totals: Totals) -> Iterable[str]:
             if count
         ],
     )  # fmt: skip
-    samples: list[tuple[str, Mapping[str, str], float]] = []
-    bounds = [f"{bound / 1e6:g}" for bound in engine.latency_bounds()] + ["+Inf"]
-    for labels, series in named:
-        total = 0
-        for bound, count in zip(bounds, series.latency, strict=True):
-            total += count
-            samples.append(("_bucket", {**labels, "le": bound}, total))
-        samples.append(("_sum", labels, series.latency_sum / 1e6))
-        samples.append(("_count", labels, total))
     yield from family(
         "fastgate_request_duration_seconds",
         "histogram",
         "From the request's head to the response's last byte.",
-        samples,
+        [sample for labels, s in named for sample in _histogram(labels, s.latency, s.latency_sum / 1e6)],
     )
     for name, attribute, text in (
         ("fastgate_request_body_bytes_total", "received", "Bytes of request bodies, by listener and route."),
         ("fastgate_response_bytes_total", "sent", "Bytes of responses with their heads, by listener and route."),
     ):
         yield from family(name, "counter", text, [("", labels, getattr(series, attribute)) for labels, series in named])
+
+
+def _filters(totals: Totals) -> Iterable[str]:
+    named = [({"filter": name}, s) for name, s in sorted(totals.filters.items())]
+    yield from family(
+        "fastgate_filter_calls_total", "counter", "Calls of a Filter, one for each phase and piece of a body.",
+        [("", labels, s.calls) for labels, s in named],
+    )  # fmt: skip
+    yield from family(
+        "fastgate_filter_errors_total", "counter", "Calls of a Filter that came to nothing.",
+        [
+            ("", {**labels, "kind": kind}, count)
+            for labels, s in named
+            for kind, count in zip(FILTER_ERRORS, s.errors, strict=True)
+        ],
+    )  # fmt: skip
+    yield from family(
+        "fastgate_filter_waiting", "gauge", "Calls of a Filter that wait for their turn or for its answer.",
+        [("", labels, s.waiting) for labels, s in named],
+    )  # fmt: skip
+    yield from family(
+        "fastgate_filter_duration_seconds", "histogram", "From the start to the end of a Filter's method.",
+        [sample for labels, s in named for sample in _histogram(labels, s.latency, s.latency_sum / 1e9)],
+    )  # fmt: skip
+    yield from family(
+        "fastgate_filter_counts_total", "counter", "What a Filter counts itself.",
+        [("", {**labels, "name": name}, n) for labels, s in named for name, n in sorted(s.counts.items())],
+    )  # fmt: skip

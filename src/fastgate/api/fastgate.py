@@ -217,14 +217,20 @@ LOG_COLUMNS = frozenset(
         "user_agent",
         "referer",
         "x_forwarded_for",
+        "log",
     )
 )
 
 
+_LOG_FIELD = re.compile(r"log\.[a-zA-Z_][a-zA-Z0-9_]{0,63}")  # what filters say there
+
+
 def _template(value: str) -> str:
     for name in re.findall(r"\{([^}]*)\}", value):
-        if name not in LOG_COLUMNS:
-            raise fault(f"{{{name}}} is no column of the access log; there are {', '.join(sorted(LOG_COLUMNS))}")
+        if name not in LOG_COLUMNS and not _LOG_FIELD.fullmatch(name):
+            raise fault(
+                f"{{{name}}} is no column of the access log; there are {', '.join(sorted(LOG_COLUMNS))} and log.NAME"
+            )
     return value
 
 

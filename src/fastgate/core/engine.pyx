@@ -62,6 +62,11 @@ cdef extern from "fg_stats.h" nogil:
     #undef X
     };
     enum { ENGINE_COUNTERS = sizeof engine_counters / sizeof engine_counters[0] };
+    static const char *const engine_errors[] = {
+    #define X(REASON, kind) kind,
+        FG_FILTER_ERRORS(X)
+    #undef X
+    };
     static const uint64_t engine_bounds[] = FG_LATENCY_BOUNDS;
     enum { ENGINE_BOUNDS = sizeof engine_bounds / sizeof engine_bounds[0] };
     """
@@ -70,7 +75,9 @@ cdef extern from "fg_stats.h" nogil:
         const char *kind
         const char *text
     const counter_t engine_counters[]
-    enum: ENGINE_COUNTERS, ENGINE_BOUNDS, FG_R_COUNT, FG_LATENCY_BUCKETS, FG_SERIES_MAX
+    enum: ENGINE_COUNTERS, ENGINE_BOUNDS, FG_R_COUNT, FG_LATENCY_BUCKETS, FG_SERIES_MAX, FG_FILTERS_MAX, FG_FILTER_NAMES
+    enum: FG_FILTER_ERROR_COUNT
+    const char *const engine_errors[]
     const uint64_t FG_STATS_MAGIC
     const uint64_t engine_bounds[]
 
@@ -85,12 +92,24 @@ cdef extern from "fg_stats.h" nogil:
         uint64_t latency[1]
         uint64_t latency_sum_us, received, sent
 
+    ctypedef struct fg_filter_count "struct fg_filter_count":
+        char name[64]
+        uint64_t n
+
+    ctypedef struct fg_filter_series "struct fg_filter_series":
+        char name[180]
+        uint64_t calls, waiting, latency_sum_ns, nnames
+        uint64_t errors[1]
+        uint64_t latency[1]
+        fg_filter_count names[1]
+
     ctypedef struct fg_slab "struct fg_slab":
-        uint64_t magic, size, pid, nseries
+        uint64_t magic, size, pid, nseries, nfilters
         fg_counters c
         uint64_t reasons[1]
         uint64_t upstream_errors[1]
         fg_series series[1]
+        fg_filter_series filters[1]
 
     size_t fg_stats_size()
     uint64_t fg_stats_load(const uint64_t *word)
@@ -146,6 +165,11 @@ def latency_bounds():
     return [engine_bounds[i] for i in range(ENGINE_BOUNDS)]
 
 
+def filter_errors():
+    """Kinds of errors of a filter's calls, in their order in a slab."""
+    return [engine_errors[i].decode() for i in range(FG_FILTER_ERROR_COUNT)]
+
+
 def is_stats(const uint8_t[::1] slab):
     """Whether this is the slab of a worker of this version that has started."""
     return (slab.shape[0] == <Py_ssize_t>fg_stats_size() and (<const fg_slab *>&slab[0]).magic == FG_STATS_MAGIC
@@ -161,9 +185,10 @@ def pulse(const uint8_t[::1] slab):
 
 
 def read_stats(const uint8_t[::1] slab):
-    """Copy a slab, which may be written meanwhile: (pid, counters by name, reasons and upstream errors by number, series). A
-    series is (listener, route, requests by status class, latency buckets, latency sum in microseconds, bytes received, bytes
-    sent)."""
+    """Copy a slab, which may be written meanwhile: (pid, counters by name, reasons and upstream errors by number, series,
+    filters). A series is (listener, route, requests by status class, latency buckets, latency sum in microseconds, bytes
+    received, bytes sent), a filter (name, calls, errors by kind, calls that wait, latency buckets, latency sum in nanoseconds,
+    (name, n) of what it counts itself)."""
     if slab.shape[0] < <Py_ssize_t>fg_stats_size():
         raise ValueError("not a statistics slab")
     cdef const fg_slab *s = <const fg_slab *>&slab[0]
@@ -174,12 +199,27 @@ def read_stats(const uint8_t[::1] slab):
     for i in range(min(<int>fg_stats_load_acquire(&s.nseries), <int>FG_SERIES_MAX)):
         x = &s.series[i]
         series.append((
-            (<const char *>x.listener)[:strnlen(x.listener, sizeof(x.listener))].decode("utf-8", "replace"),
-            (<const char *>x.route)[:strnlen(x.route, sizeof(x.route))].decode("utf-8", "replace"),
+            text(x.listener, sizeof(x.listener)), text(x.route, sizeof(x.route)),
             [fg_stats_load(&x.status_class[j]) for j in range(6)],
             [fg_stats_load(&x.latency[j]) for j in range(FG_LATENCY_BUCKETS)],
             fg_stats_load(&x.latency_sum_us), fg_stats_load(&x.received), fg_stats_load(&x.sent),
         ))
     return (s.pid, {engine_counters[i].name.decode(): fg_stats_load(&words[i]) for i in range(ENGINE_COUNTERS)},
             [fg_stats_load(&s.reasons[i]) for i in range(FG_R_COUNT)],
-            [fg_stats_load(&s.upstream_errors[i]) for i in range(FG_R_COUNT)], series)
+            [fg_stats_load(&s.upstream_errors[i]) for i in range(FG_R_COUNT)], series,
+            [read_filter(&s.filters[i]) for i in range(min(<int>fg_stats_load_acquire(&s.nfilters), <int>FG_FILTERS_MAX))])
+
+
+cdef tuple read_filter(const fg_filter_series *x):
+    cdef int i
+    return (
+        text(x.name, sizeof(x.name)), fg_stats_load(&x.calls), [fg_stats_load(&x.errors[i]) for i in range(FG_FILTER_ERROR_COUNT)],
+        fg_stats_load(&x.waiting), [fg_stats_load(&x.latency[i]) for i in range(FG_LATENCY_BUCKETS)],
+        fg_stats_load(&x.latency_sum_ns),
+        [(text(x.names[i].name, sizeof(x.names[i].name)), fg_stats_load(&x.names[i].n))
+         for i in range(min(<int>fg_stats_load_acquire(&x.nnames), <int>FG_FILTER_NAMES))],
+    )
+
+
+cdef str text(const char *p, size_t room):
+    return p[:strnlen(p, room)].decode("utf-8", "replace")

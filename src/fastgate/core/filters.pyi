@@ -1,10 +1,11 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 CONTINUE: int
 REPLY: int
 FAILED: int
 REPLACE: int
+NONE: int
 PHASES: tuple[str, ...]
 END: int
 TEXTS: dict[str, int]
@@ -36,6 +37,12 @@ class Call:
     def edits(
         self, response: bool = False
     ) -> list[tuple[list[tuple[str, str]], list[tuple[str, str]], list[str], str, str, int, bytes]]: ...
+    def enter(self) -> None: ...
+    def leave(self, position: int) -> float: ...
+    def fail(self) -> None: ...
+    def count(self, position: int, counts: Mapping[str, int]) -> None: ...
+    def say(self, fields: Sequence[tuple[str, str]]) -> None: ...
+    def reported(self, verdict: bytes) -> bytes: ...
 
 def verdict(
     exchange: int,

@@ -3,8 +3,11 @@
 import mmap
 import socket
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset, strlen
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fastgate.core.http1 cimport fg_field
 from fastgate.core.image cimport fg_ep_endpoint, fg_img_edits, fg_img_pair, fg_ref
@@ -24,7 +27,7 @@ cdef extern from "fg_call.h" nogil:
     };
     """
     enum: FG_RECORD_CALL, FG_RECORD_VERDICT, FG_RECORD_MAX, FG_PHASE_COUNT, FG_PHASE_END, FG_CALL_TEXT_COUNT, FG_CALL_MORE, FG_CALL_LAST, FG_CALL_BODY
-    enum: FG_OUTCOME_CONTINUE, FG_OUTCOME_REPLY, FG_OUTCOME_FAILED, FG_OUTCOME_REPLACE
+    enum: FG_OUTCOME_CONTINUE, FG_OUTCOME_REPLY, FG_OUTCOME_FAILED, FG_OUTCOME_REPLACE, FG_OUTCOME_NONE
     const char *const filter_phases[]
     const char *const filter_texts[]
 
@@ -35,7 +38,16 @@ cdef extern from "fg_call.h" nogil:
         uint16_t status, client_port
         uint64_t received, sent, duration_ns
         fg_ref text[1]
-        fg_ref fields, response_fields, request_edits, response_edits, trailers, response_trailers, endpoints, body
+        fg_ref fields, response_fields, request_edits, response_edits, trailers, response_trailers, endpoints, members, body
+
+    ctypedef struct fg_spent "struct fg_spent":
+        uint64_t took_ns
+        uint32_t member, failed
+
+    ctypedef struct fg_count "struct fg_count":
+        uint64_t n
+        fg_ref name
+        uint32_t member
 
     ctypedef struct fg_verdict "struct fg_verdict":
         uint32_t size, kind
@@ -43,7 +55,7 @@ cdef extern from "fg_call.h" nogil:
         uint8_t phase, outcome
         uint16_t status
         fg_img_edits edits
-        fg_ref target, authority, body
+        fg_ref target, authority, body, spent, counts, fields
         fg_ep_endpoint endpoint
 
     int fg_records_add(fg_records *a, const void *record, size_t size)
@@ -60,6 +72,7 @@ cdef extern from "fg_ring.h" nogil:
     bint fg_ring_must_wake(fg_ring *r)
 
 CONTINUE, REPLY, FAILED, REPLACE = FG_OUTCOME_CONTINUE, FG_OUTCOME_REPLY, FG_OUTCOME_FAILED, FG_OUTCOME_REPLACE
+NONE = FG_OUTCOME_NONE
 PHASES = tuple(filter_phases[i].decode() for i in range(FG_PHASE_COUNT))
 END = FG_PHASE_END
 TEXTS = {filter_texts[i].decode(): i for i in range(FG_CALL_TEXT_COUNT)}
@@ -88,12 +101,23 @@ cdef class Call:
 
     cdef bytes data
     cdef const fg_call *c
+    cdef uint64_t began_ns
+    cdef fg_spent first                 # the most that is needed as a rule
+    cdef fg_spent *spent                # `first`, or of malloc's
+    cdef uint32_t nspent, room
+    cdef list counts                    # of (member, name, n)
+    cdef list fields_said               # of (name, JSON)
 
     def __cinit__(self, bytes data):
         self.data = data
         self.c = <const fg_call *><const char *>data
         if len(data) < <Py_ssize_t>sizeof(fg_call) or self.c.size != len(data) or self.c.kind != FG_RECORD_CALL:
             raise ValueError("not a call record")
+        self.spent, self.room = &self.first, 1
+
+    def __dealloc__(self):
+        if self.spent != &self.first:
+            free(self.spent)
 
     @property
     def exchange(self):
@@ -186,6 +210,122 @@ cdef class Call:
             out.append(edits_at(self.data, at))
             at += (<const fg_verdict *>(<const char *>self.data + at)).size
         return out
+
+    # --- what its filters do, for statistics and log
+
+    cdef uint32_t member(self, uint32_t position) noexcept:
+        """The number of a Filter of the stage in the statistics; one that nobody has for those that are not counted."""
+        if position >= self.c.members.len:
+            return 0xffffffff
+        return (<const uint32_t *>(<const char *>self.data + self.c.members.off))[position]
+
+    def enter(self):
+        """A method of a filter is called."""
+        self.began_ns = now_ns()
+
+    def leave(self, position):
+        """It is over: a method of the filter at this position in the stage. Returns the seconds since `enter`."""
+        cdef uint64_t took_ns = now_ns() - self.began_ns
+        if self.nspent == self.room:
+            self.grow()
+        self.spent[self.nspent].took_ns = took_ns
+        self.spent[self.nspent].member, self.spent[self.nspent].failed = self.member(position), 0
+        self.nspent += 1
+        return took_ns * 1e-9
+
+    cdef int grow(self) except -1:
+        cdef uint32_t room = self.room + self.c.members.len + 1
+        cdef fg_spent *more = <fg_spent *>malloc(room * sizeof(fg_spent))
+        if more == NULL:
+            raise MemoryError
+        memcpy(more, self.spent, self.nspent * sizeof(fg_spent))
+        if self.spent != &self.first:
+            free(self.spent)
+        self.spent, self.room = more, room
+        return 0
+
+    def fail(self):
+        """The filter that `leave` was about has failed."""
+        if self.nspent:
+            self.spent[self.nspent - 1].failed = 1
+
+    def count(self, uint32_t position, counts):
+        """A filter has counted this much, by name."""
+        if self.counts is None:
+            self.counts = []
+        self.counts += [(self.member(position), name, min(n, FG_COUNT_MAX)) for name, n in counts.items()]
+
+    def say(self, fields):
+        """These are new for the access log: pairs of name and JSON, which is empty for one that is withdrawn."""
+        self.fields_said = fields
+
+    def reported(self, bytes verdict):
+        """Return the verdict with what the filters did; for b"" one of outcome NONE."""
+        cdef bytes base = verdict or bare(self.c, FG_OUTCOME_NONE), out
+        cdef size_t spent = self.nspent * sizeof(fg_spent), at = len(base), size = at + spent
+        cdef fg_ref counts = fg_ref(0, 0), fields = fg_ref(0, 0)
+        cdef bytearray more = None
+        cdef fg_verdict *v
+        if self.counts or self.fields_said:
+            more = bytearray()
+            counts = self.put_counts(more, size)
+            fields = self.put_fields(more, size)
+            more += bytes(-len(more) & 7)
+            size += len(more)
+        if size > FG_RECORD_MAX:
+            return base
+        out = PyBytes_FromStringAndSize(NULL, size)
+        memcpy(<char *>out, <const char *>base, at)
+        memcpy(<char *>out + at, self.spent, spent)
+        if more is not None:
+            memcpy(<char *>out + at + spent, <const char *>more, len(more))
+        v = <fg_verdict *><char *>out
+        v.size, v.spent, v.counts, v.fields = <uint32_t>size, fg_ref(<uint32_t>at, self.nspent), counts, fields
+        return out
+
+    cdef fg_ref put_counts(self, bytearray more, size_t base):
+        cdef fg_count c
+        cdef list counts = self.counts or []
+        cdef size_t at = len(more)
+        memset(&c, 0, sizeof(c))
+        more += bytes(len(counts) * sizeof(fg_count))
+        for i, (member, name, n) in enumerate(counts):
+            c.n, c.member, c.name = n, member, fg_ref(<uint32_t>(base + len(more)), <uint32_t>len(name))
+            more[at + i * sizeof(c):at + (i + 1) * sizeof(c)] = (<const char *>&c)[:sizeof(c)]
+            more += name.encode()
+        return fg_ref(<uint32_t>(base + at), <uint32_t>len(counts))
+
+    cdef fg_ref put_fields(self, bytearray more, size_t base):
+        cdef fg_img_pair pair
+        cdef list fields = self.fields_said or []
+        cdef size_t at
+        more += bytes(-len(more) & 7)
+        at = len(more)
+        more += bytes(len(fields) * sizeof(pair))
+        for i, (name, value) in enumerate(fields):
+            pair.name = fg_ref(<uint32_t>(base + len(more)), <uint32_t>len(name))
+            more += name.encode()
+            pair.value = fg_ref(<uint32_t>(base + len(more)), <uint32_t>len(value))
+            more += value.encode()
+            more[at + i * sizeof(pair):at + (i + 1) * sizeof(pair)] = (<const char *>&pair)[:sizeof(pair)]
+        return fg_ref(<uint32_t>(base + at), <uint32_t>len(fields))
+
+
+cdef bytes bare(const fg_call *c, int outcome):
+    cdef fg_verdict v
+    memset(&v, 0, sizeof(v))
+    v.size, v.kind, v.exchange, v.phase, v.outcome = sizeof(v), FG_RECORD_VERDICT, c.exchange, c.phase, outcome
+    return (<const char *>&v)[:sizeof(v)]
+
+
+cdef enum:
+    FG_COUNT_MAX = 1 << 30  # of one call: no sum of them ever wraps
+
+
+cdef uint64_t now_ns() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return <uint64_t>t.tv_sec * 1000000000 + <uint64_t>t.tv_nsec
 
 
 cdef str address_of(const fg_ep_endpoint *x):

@@ -39,12 +39,17 @@ cdef extern from "fg_image.h" nogil:
     ctypedef struct fg_img_edits "struct fg_img_edits":
         fg_ref set, add, remove
 
+    ctypedef struct fg_img_member "struct fg_img_member":
+        uint64_t key
+        fg_ref name
+        uint32_t phases
+
     ctypedef struct fg_img_stage "struct fg_img_stage":
         uint64_t key
         uint32_t timeout, phases
         uint8_t runs_inline, deny
         uint32_t buffer_body
-        fg_ref spec
+        fg_ref spec, members
 
     ctypedef struct fg_img_filters "struct fg_img_filters":
         fg_img_edits request, response

@@ -64,6 +64,18 @@ cdef bint edits_ok(seg_t s, const fg_img_edits *e) noexcept nogil:
     return pairs_ok(s, e.set) and pairs_ok(s, e.add) and texts_ok(s, e.remove)
 
 
+cdef bint members_ok(seg_t s, fg_ref array) noexcept nogil:
+    cdef const fg_img_member *member
+    cdef uint32_t i
+    if not array_ok(s, array, sizeof(fg_img_member)):
+        return False
+    for i in range(array.len):
+        member = <const fg_img_member *>(s.p + array.off) + i
+        if member.phases >> FG_PHASE_COUNT or not text_ok(s, member.name):
+            return False
+    return True
+
+
 cdef bint stages_ok(seg_t s, fg_ref array) noexcept nogil:
     cdef const fg_img_stage *stage
     cdef uint32_t i
@@ -74,6 +86,8 @@ cdef bint stages_ok(seg_t s, fg_ref array) noexcept nogil:
         if stage.buffer_body > FG_FILTER_BODY:
             return False
         if stage.timeout == 0 or stage.phases >> FG_PHASE_COUNT or not text_ok(s, stage.spec):
+            return False
+        if not members_ok(s, stage.members):
             return False
     return True
 

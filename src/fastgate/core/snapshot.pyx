@@ -20,7 +20,7 @@ from fastgate.core.image cimport (
     FG_REWRITE_FULL, FG_REWRITE_NONE, FG_REWRITE_PREFIX, FG_SEG_CLUSTERS, FG_SEG_GROUP, FG_SEG_HOSTS, FG_SEG_SOCKETS,
     FG_UPSTREAM_H2C, FG_UPSTREAM_HTTP1, FG_UPSTREAM_WEBSOCKET, fg_candidate, fg_candidates, fg_checksum, fg_condition,
     fg_ep_cluster, fg_ep_endpoint, fg_ep_header, fg_group, fg_hash, fg_hosts, fg_img_backend, fg_img_cluster,
-    fg_img_edits, fg_img_filters, fg_img_stage, fg_img_header, fg_img_limits, fg_img_listener, fg_img_pair, fg_img_redirect,
+    fg_img_edits, fg_img_filters, fg_img_member, fg_img_stage, fg_img_header, fg_img_limits, fg_img_listener, fg_img_pair, fg_img_redirect,
     fg_health_key, fg_img_rule, fg_img_segment, fg_img_socket, fg_img_statuses, fg_name, fg_node, fg_part_hash, fg_ref, fg_slot,
 )
 from fastgate.core.http1 cimport header_token
@@ -334,6 +334,20 @@ cdef uint32_t _path_kind(object path) except? 255:
 _PHASES = {filter_phases[i].decode(): 1 << i for i in range(FG_PHASE_COUNT)}
 
 
+cdef uint32_t _phases(object names) except? 0:
+    return sum(_PHASES[name] for name in names)
+
+
+cdef fg_ref _members(_Segment seg, object members) except *:
+    cdef fg_ref array = _array(seg, members, sizeof(fg_img_member))
+    cdef fg_img_member out
+    for i, (name, phases) in enumerate(members):
+        memset(&out, 0, sizeof(out))
+        out.key, out.name, out.phases = key(name), seg.text(name), _phases(phases)
+        (<fg_img_member *>(seg.p + array.off) + <size_t>i)[0] = out
+    return array
+
+
 cdef fg_ref _stages(_Segment seg, object plugins) except *:
     stages = stages_of(plugins)
     cdef fg_ref array = _array(seg, stages, sizeof(fg_img_stage))
@@ -342,7 +356,8 @@ cdef fg_ref _stages(_Segment seg, object plugins) except *:
         memset(&out, 0, sizeof(out))
         out.key = key(stage.spec)
         out.timeout = stage.timeout
-        out.phases = sum(_PHASES[name] for name in stage.phases)
+        out.phases = _phases(stage.phases)
+        out.members = _members(seg, stage.members)
         out.runs_inline, out.deny, out.buffer_body = stage.inline, stage.deny, stage.buffer_body
         if stage.inline:
             out.spec = seg.text(stage.spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
@@ -22,6 +23,7 @@ D = TypeVar("D")
 
 MOST_LOG_FIELDS = 32
 LONGEST_LOG_VALUE = 1024  # characters; longer ones are cut
+LONGEST_LOG_INTEGER = 1024  # bits
 MOST_COUNTERS = 64
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")
@@ -47,10 +49,11 @@ class StateKey(Generic[T]):
 class LogFields(MutableMapping[str, "str | int | float | bool"]):
     """Fields that the access log's line of the request gets: names of letters, digits and "_", short plain values."""
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_changed", "_fields")
 
     def __init__(self) -> None:
         self._fields: dict[str, str | int | float | bool] = {}
+        self._changed: dict[str, None] = {}  # names that the engine has to hear of, in their order
 
     def __setitem__(self, name: str, value: str | float | bool) -> None:
         if not isinstance(value, str | int | float):
@@ -61,6 +64,9 @@ class LogFields(MutableMapping[str, "str | int | float | bool"]):
                 raise ValueError(f"a request has at most {MOST_LOG_FIELDS} log fields")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"log field {name} is {value}, which JSON has no number for")
+        if isinstance(value, int) and value.bit_length() > LONGEST_LOG_INTEGER:
+            raise ValueError(f"log field {name} is an integer of more than {LONGEST_LOG_INTEGER} bits")
+        self._changed[name] = None
         self._fields[name] = value[:LONGEST_LOG_VALUE] if isinstance(value, str) else value
 
     def __getitem__(self, name: str) -> str | int | float | bool:
@@ -68,6 +74,7 @@ class LogFields(MutableMapping[str, "str | int | float | bool"]):
 
     def __delitem__(self, name: str) -> None:
         del self._fields[name]
+        self._changed[name] = None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
@@ -77,6 +84,11 @@ class LogFields(MutableMapping[str, "str | int | float | bool"]):
 
     def __repr__(self) -> str:
         return f"LogFields({self._fields!r})"
+
+    def _news(self) -> list[tuple[str, str]]:
+        """What has changed since this was asked last: names, and values as JSON, "" for those that are gone."""
+        changed, self._changed = self._changed, {}
+        return [(name, json.dumps(self._fields[name]) if name in self._fields else "") for name in changed]
 
 
 class Outcome(NamedTuple):
@@ -101,7 +113,7 @@ class Context:
     Attributes:
         filter: the Filter resource that is called, `namespace/name`.
         request_id: as `Request.id`.
-        counts: what `count` has added up so far.
+        counts: what `count` has added up; a gateway takes it from there when the filter's method has returned.
         outcome: how the request ended, in `on_log`; None before.
     """
 

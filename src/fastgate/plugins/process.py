@@ -24,11 +24,12 @@ from typing import Any
 from fastgate.core import filters
 from fastgate.plugins import wire
 from fastgate.plugins.discovery import Catalog
-from fastgate.plugins.stage import Stage, StageError
+from fastgate.plugins.stage import LOG, Stage, StageError
 
 log = logging.getLogger("fastgate.filter")
 
 THREADS = 8  # for `def` callbacks
+REPORT_DELAY = 0.05  # seconds until the engine is woken for what it does not wait for
 CALLS_PER_TURN = 64  # of the event loop: between them timers and sockets of filters have their turn
 _PR_SET_NAME = 15
 
@@ -48,6 +49,7 @@ class Host:
         self._running: dict[tuple[int, int], set[asyncio.Task[None]]] = {}  # by stage and exchange
         self._waiting: deque[bytes] = deque()  # verdicts for which the ring had no room
         self._flushing = False
+        self._reporting = False
         self.ended = self._loop.create_future()
         wake.setblocking(False)
         self._loop.add_reader(wake, self._woken)
@@ -142,10 +144,13 @@ class Host:
     async def _run(self, stage: Stage, call: filters.Call) -> None:
         timer = self._loop.call_at(call.deadline, asyncio.current_task().cancel)  # type: ignore[union-attr]
         try:
-            if verdict := await stage.run(call):
+            verdict = await stage.run(call)
+            if call.phase == LOG:
+                self._report(verdict)
+            else:
                 self._put(verdict)
         except asyncio.CancelledError:
-            return  # nobody waits any more
+            self._report(call.reported(b""))  # nobody waits any more
         except Exception:
             log.exception("a filter failed")
             self._put(wire.failed(call))
@@ -161,9 +166,17 @@ class Host:
             self._flushing = True
             self._loop.call_soon(self._flush)
 
+    def _report(self, verdict: bytes) -> None:
+        """Put what nobody waits for: the engine finds it when it is woken for something else, or a little later."""
+        if self._waiting or not self._rings.put(verdict):
+            self._waiting.append(verdict)
+        if not self._reporting:
+            self._reporting = True
+            self._loop.call_later(REPORT_DELAY, self._flush)
+
     def _flush(self) -> None:
         """Wake the engine, once for all verdicts of a turn."""
-        self._flushing = False
+        self._flushing = self._reporting = False
         while self._waiting and self._rings.put(self._waiting[0]):
             self._waiting.popleft()
         if self._rings.must_wake():

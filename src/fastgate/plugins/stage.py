@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,24 +35,46 @@ log = logging.getLogger("fastgate.filter")
 
 REQUEST, REQUEST_BODY, UPSTREAM, RESPONSE, RESPONSE_BODY, LOCAL_REPLY, LOG = range(len(filters.PHASES))
 DENIED = object()  # in the place of a result: the filter failed, and may not be skipped
-_LOG_INTERVAL = 1.0  # seconds between two log lines about the failures of one filter
+_LOG_INTERVAL = 1.0  # seconds between two log lines of a kind about one filter
+_SLOW = 0.5  # share of its timeout after which a call is slow
 
 
 class StageError(Exception):
     """The filters of a stage cannot be made or started; the message says why."""
 
 
+class _Lines:
+    """Log lines of a kind, a bounded number of them."""
+
+    __slots__ = ("_last", "_since")
+
+    def __init__(self) -> None:
+        self._last = -math.inf
+        self._since = 0
+
+    def due(self) -> int:
+        """How many times there was something to log since the last line, now included; 0: there is no line now."""
+        self._since += 1
+        now = time.monotonic()
+        if now - self._last < _LOG_INTERVAL:
+            return 0
+        count, self._since, self._last = self._since, 0, now
+        return count
+
+
 class _Member:
     """One Filter of a stage."""
 
-    __slots__ = ("deny", "failures", "filter", "last_said", "name", "type")
+    __slots__ = ("_failures", "_slow_calls", "deny", "filter", "name", "position", "slow_after", "timeout", "type")
 
-    def __init__(self, document: dict[str, Any], catalog: Catalog) -> None:
+    def __init__(self, position: int, document: dict[str, Any], catalog: Catalog) -> None:
+        self.position = position
         self.name: str = document["name"]
         self.deny: bool = document["deny"]
         self.type: str = document["type"]
-        self.failures = 0  # that have not been logged
-        self.last_said = 0.0
+        self.timeout: float = document["timeout"] / 1000
+        self.slow_after = self.timeout * _SLOW
+        self._failures, self._slow_calls = _Lines(), _Lines()
         config = json.loads(document["config"])
         found = catalog.check(self.type, config)
         if isinstance(found, PluginProblem):
@@ -61,19 +84,20 @@ class _Member:
         except Exception as e:
             raise StageError(f"Filter {self.name}: {type(e).__name__}: {e}") from e
 
-    def failed(self, error: BaseException, request_id: str) -> object:
-        """Log a failure, at most one line a second. DENIED, or None when the filter may be skipped."""
-        self.failures += 1
-        now = time.monotonic()
-        if now - self.last_said >= _LOG_INTERVAL:
-            self._say(error, request_id, now)
+    def failed(self, error: BaseException, call: filters.Call) -> object:
+        """Log a failure. DENIED, or None when the filter may be skipped."""
+        if count := self._failures.due():
+            more = f" ({count} failures since the last line)" if count > 1 else ""
+            log.error("Filter %s: request %s: %s: %s%s", self.name, call.text(wire.ID), type(error).__name__, error,
+                      more, exc_info=error if not isinstance(error, TypeError | ValueError) else None)  # fmt: skip
         return DENIED if self.deny else None
 
-    def _say(self, error: BaseException, request_id: str, now: float) -> None:
-        more = f" ({self.failures} failures since the last line)" if self.failures > 1 else ""
-        log.error("Filter %s: request %s: %s: %s%s", self.name, request_id, type(error).__name__, error, more,
-                  exc_info=error if not isinstance(error, TypeError | ValueError) else None)  # fmt: skip
-        self.last_said, self.failures = now, 0
+    def slow(self, took: float, call: filters.Call) -> None:
+        """Log a call that took longer than `slow_after`, in seconds."""
+        if count := self._slow_calls.due():
+            more = f" ({count} slow calls since the last line)" if count > 1 else ""
+            log.warning("Filter %s: request %s: on_%s took %.3f s of its timeout of %.3f s%s", self.name,
+                        call.text(wire.ID), filters.PHASES[call.phase], took, self.timeout, more)  # fmt: skip
 
 
 class _Exchange:
@@ -116,7 +140,7 @@ class Stage:
         Raises:
             StageError: one of them cannot be made.
         """
-        self._members = [_Member(document, catalog) for document in json.loads(spec)]
+        self._members = [_Member(n, document, catalog) for n, document in enumerate(json.loads(spec))]
         self._threads = threads
         self._exchanges: dict[int, _Exchange] = {}
         self._on_request = self._callbacks("request")
@@ -159,11 +183,12 @@ class Stage:
             exchange.close()
 
     async def run(self, call: filters.Call) -> bytes:
-        """Run a call and return its verdict; b"" when it has none. Nothing that a filter does is raised.
+        """Run a call and return its verdict. Nothing that a filter does is raised.
 
         Without threads it waits for nothing (see `driven`): a filter that does has failed.
         """
         exchange = self._entered(call)
+        counts = exchange.context.counts  # which outlive the context, when the exchange ends before the call
         try:
             steps = self._phases[call.phase](self, call, exchange)
             result: Any = None
@@ -171,8 +196,10 @@ class Stage:
                 try:
                     member, method, elsewhere, arguments, returns = steps.send(result)
                 except StopIteration as end:
-                    return end.value  # type: ignore[no-any-return] # of every phase
+                    return _reported(call, exchange, end.value)
                 exchange.context.filter = member.name
+                failed = False
+                call.enter()
                 try:
                     result = method(*arguments) if elsewhere is None else elsewhere(method, *arguments)
                     if result is not None:
@@ -180,7 +207,17 @@ class Stage:
                             result = await result if self._threads is not None else driven(result)
                         _check(result, returns)
                 except Exception as e:  # noqa: BLE001 - whatever a filter does
-                    result = member.failed(e, exchange.context.request_id)
+                    failed = True
+                    result = member.failed(e, call)
+                finally:  # also when it is cancelled
+                    took = call.leave(member.position)
+                    if failed:
+                        call.fail()
+                    if took > member.slow_after:
+                        member.slow(took, call)
+                    if counts:
+                        call.count(member.position, counts)
+                        counts.clear()
         finally:
             self._left(call, exchange)
 
@@ -315,6 +352,13 @@ def driven(awaitable: Any) -> Any:
         return end.value
     coroutine.close()
     raise RuntimeError("an inline filter cannot wait for anything: let it run offloaded")
+
+
+def _reported(call: filters.Call, exchange: _Exchange, verdict: bytes) -> bytes:
+    """A verdict with what its filters have said about the exchange."""
+    if exchange.context._log is not None:  # noqa: SLF001 - of this package
+        call.say(exchange.context._log._news())  # noqa: SLF001
+    return call.reported(verdict)
 
 
 def _check(result: object, returns: type[Any]) -> None:

@@ -121,6 +121,30 @@ class Trailers(Filter[Named]):
         return chunk + repr([list(x.trailers.items()) for x in (request, response)]).encode()
 
 
+class Told(BaseModel):
+    fields: dict[str, str | float] = {}
+    counts: dict[str, int] = {}
+    sleep: float = 0
+
+
+class Tell(Filter[Told]):
+    """Says and counts what it is configured to. At the response it withdraws the field `gone`, and says the status."""
+
+    async def on_request(self, request: Request, context: Context) -> None:
+        time.sleep(self.config.sleep)  # noqa: ASYNC251 - inline filters cannot wait otherwise
+        context.log.update(self.config.fields)
+        for name, n in self.config.counts.items():
+            context.count(name, n)
+
+    async def on_response(self, request: Request, context: Context, response: Response) -> None:
+        context.log["status"] = response.status
+        context.log.pop("gone", None)
+        context.count("responses")
+
+    async def on_log(self, request: Request, context: Context, response: Response) -> None:
+        context.count("logged", 2)
+
+
 class Where(BaseModel):
     file: str
 

@@ -12,7 +12,7 @@ from fastgate.core import engine
 from fastgate.health import Checked
 from fastgate.ir import Endpoint
 from fastgate.runtime import LastReload
-from fastgate.statistics import OWN, Series, Totals
+from fastgate.statistics import OWN, FilterSeries, Series, Statistics, Totals
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram) \| (.*?) ?\| (\w*) ?\| (.+) \|$", re.MULTILINE)
@@ -31,6 +31,9 @@ def totals():
     series = out.series["Gateway/ns/g/l", ODD] = Series(latency_sum=1_500_000, received=7, sent=9)
     series.status_class[2] = 5
     series.latency[0], series.latency[-1] = 3, 2
+    stamp = out.filters["ns/stamp"] = FilterSeries(calls=7, waiting=1, latency_sum=2_500_000_000, counts={"hits": 9})
+    stamp.errors[1] = 4
+    stamp.latency[2] = 6
     return out
 
 
@@ -62,6 +65,30 @@ def test_a_histogram_is_cumulative_and_in_seconds():
     assert (buckets[0].labels["le"], buckets[0].value) == ("0.0001", 3)
     assert (buckets[-1].labels["le"], buckets[-1].value) == ("+Inf", 5)
     assert {s.name.rpartition("_")[2]: s.value for s in samples if "le" not in s.labels} == {"sum": 1.5, "count": 5}
+
+
+def test_filters_are_shown_by_name():
+    found = families(totals())
+    named = {"filter": "ns/stamp"}
+
+    def samples(name):
+        return [(sample.labels, sample.value) for sample in found[name].samples]
+
+    assert samples("fastgate_filter_calls") == [(named, 7)]
+    assert samples("fastgate_filter_waiting") == [(named, 1)]
+    assert samples("fastgate_filter_errors") == [
+        ({**named, "kind": kind}, n) for kind, n in (("failed", 0), ("timeout", 4), ("overloaded", 0))
+    ]
+    assert samples("fastgate_filter_counts") == [({**named, "name": "hits"}, 9)]
+    time = {s.name.rpartition("_")[2]: s.value for s in found["fastgate_filter_duration_seconds"].samples}
+    assert (time["sum"], time["count"]) == (2.5, 6)
+
+
+def test_what_filters_count_outlives_the_manager():
+    before, after = Statistics(), Statistics()
+    before._base = totals()
+    after.restore([before.document()])
+    assert after.totals().filters == before.totals().filters == totals().filters
 
 
 def test_checked_endpoints_are_shown_and_bounded():
