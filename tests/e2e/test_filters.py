@@ -86,6 +86,9 @@ def test_a_changed_secret_reaches_the_filter_and_is_not_shown(serve, files, back
     assert server.get("/") == (201, "first-secret")
     (files / "secret.yaml").write_text(SECRET % "other-secret")
     server.wait(lambda: server.get("/") == (201, "other-secret"))
+    made = re.search(r'fastgate_filter_calls_total{filter="default/tell"} (\d+)\n', server.admin_page("/metrics")[1])
+    assert made is not None
+    assert int(made[1]) >= 2  # one of the Filter before, and one after
     shown = "".join(server.admin_page(path)[1] for path in ("/config", "/status", "/metrics"))
     shown += fastgate("explain", "-f", files, "GET", "http://a/", "--json").stdout
     assert '"name": "default/tell"' in shown

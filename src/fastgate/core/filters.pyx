@@ -1,3 +1,5 @@
+# cython: binding=False
+# A bound method of a limited-API class costs hundreds of instructions more, and each call has several.
 """Calls and verdicts of filter plugins as Python values, and the rings that carry them (csrc/fg_call.h, csrc/fg_ring.h)."""
 
 import mmap
