@@ -117,15 +117,15 @@ def wrk(pid: int, directory: Path, *, connections: int, seconds: int, path: str,
     return Sample(spent / 1000 / max(requests, 1), requests / seconds, re.search(r"99%\s+(\S+)", out)[1], errors)
 
 
-def _settled(pid: int) -> int:
-    """The worker's memory in KiB once it stands still: no CPU for half a second."""
-    before = cpu_ns(pid)
+def settled(pids: list[int]) -> None:
+    """Wait until processes stand still: hardly any CPU for half a second."""
+    before = -math.inf
     while True:
-        time.sleep(0.5)
-        now = cpu_ns(pid)
-        if now - before < 5_000_000:
-            return pss_kib(pid)
+        now = sum(map(cpu_ns, pids))
+        if now - before < 5_000_000 * len(pids):
+            return
         before = now
+        time.sleep(0.5)
 
 
 def held_kib(pid: int, count: int, path: str, *, read: bool) -> float:
@@ -139,7 +139,8 @@ def held_kib(pid: int, count: int, path: str, *, read: bool) -> float:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    before = _settled(pid)
+    settled([pid])
+    before = pss_kib(pid)
     clients = []
     try:
         for _ in range(count):
@@ -153,7 +154,8 @@ def held_kib(pid: int, count: int, path: str, *, read: bool) -> float:
             if read:
                 while b"hello" not in client.recv(65536):
                     pass
-        return (_settled(pid) - before) / count
+        settled([pid])
+        return (pss_kib(pid) - before) / count
     finally:
         for client in clients:
             client.close()

@@ -23,6 +23,8 @@ http {{
   server {{
     listen 127.0.0.1:{backend} backlog=4096;
     location / {{ return 200 "hello, world\\n"; }}
+    location /json {{ default_type application/json; return 200 '{{"items": [1, 2], "notes": "no"}}'; }}
+    location /stamp {{ return 200 "$http_x_stamp"; }}
     location /64k {{ alias {dir}/64k; }}
     location /1m {{ alias {dir}/1m; }}
   }}
@@ -206,12 +208,14 @@ class Peer:
         text = self.configuration.format(**places, **filled)
         return text + fastgate_routes(routes) if self.name == "fastgate" else text
 
-    def start(self, directory: Path, core: int, routes: int = 1, form: str = "lean") -> subprocess.Popen[bytes]:
-        """Write the configuration and start the proxy on one core."""
+    def start(self, directory: Path, core: int | None = 0, routes: int = 1, form: str = "lean") -> subprocess.Popen[bytes]:
+        """Write the configuration and start the proxy on one core, or anywhere."""
         config = directory / f"{self.name}-{routes}{self.suffix}"
         config.write_text(self.text(directory, routes, form))
         command = [*self.command, *(self.arguments.get(form) or self.arguments.get("lean", ()))]
-        command = ["taskset", "-c", str(core), *(part.format(config=config, dir=directory) for part in command)]
+        command = [part.format(config=config, dir=directory) for part in command]
+        if core is not None:
+            command = ["taskset", "-c", str(core), *command]
         with Path(directory / self.log if self.log and form == "logging" else os.devnull).open("ab") as out:
             return subprocess.Popen(
                 command, env={**os.environ, **self.environment}, stdout=out, stderr=subprocess.DEVNULL

@@ -48,6 +48,8 @@ def test_one_empty_line_may_precede():
         (b"GET\t/ HTTP/1.1\r\n", "bad_method"),
         (b"\r\r\nGET / HTTP/1.1\r\n", "bad_method"),
         (b"GET /\r\n", "bad_version"),
+        (b"GET / RTSP/1.0\r\n", "bad_version"),
+        (b"GET / XHTTP/1.1\r\n", "bad_version"),
         (b"GET / \r\n", "bad_version"),
         (b"GET / HTTP/1.1 \r\n", "bad_version"),
         (b"GET / http/1.1\r\n", "bad_version"),
@@ -60,6 +62,7 @@ def test_one_empty_line_may_precede():
         (b"GET /#a HTTP/1.1\r\n", "bad_target"),
         (b"GET a HTTP/1.1\r\n", "bad_target_form"),
         (b"GET * HTTP/1.1\r\n", "bad_target_form"),
+        (b"NOTIFY * HTTP/1.1\r\n", "bad_target_form"),
         (b"GET ftp://a/ HTTP/1.1\r\n", "bad_target_form"),
         (b"GET http:/// HTTP/1.1\r\n", "bad_host"),
         (b"GET http://u@a/ HTTP/1.1\r\n", "bad_host"),
@@ -71,6 +74,10 @@ def test_one_empty_line_may_precede():
         (head(b": 1"), "bad_field_name"),
         (head(b"A"), "bad_field_name"),
         (head(b"A\x00: 1"), "bad_field_name"),
+        (head(b"A\rB: 1"), "bad_field_name"),
+        (head(b"A@: 1"), "bad_field_name"),
+        (head(b"A", b" : 1"), "bad_field_name"),
+        (head(b"A:\rB: 1"), "bad_field_value"),
         (head(b"A: 1\x00"), "bad_field_value"),
         (head(b"A: 1\r2"), "bad_field_value"),
         (head(b"A: \x7f"), "bad_field_value"),
@@ -148,6 +155,17 @@ def test_targets(target, host, port, path, query):
     assert (r.host, r.port, r.path, r.query) == (host, port, path, query)
 
 
+def test_any_token_is_a_method():
+    for method in (b"M-SEARCH", b"get", b"!#$%&'*+-.^_`|~09"):
+        assert http1.parse_request(head(start=method + b" / HTTP/1.1")).method == method
+
+
+def test_what_values_may_have():
+    r = http1.parse_request(head(b"Content-Length: \t 007\t ", b"A: \xc3\xa9\xff", b"b: \t", b"C_d: 1\t2"))
+    assert (r.framing, r.content_length) == ("length", 7)
+    assert r.fields[2:] == ((b"A", b"\xc3\xa9\xff"), (b"b", b""), (b"C_d", b"1\t2"))
+
+
 def test_other_forms():
     assert http1.parse_request(head(start=b"OPTIONS * HTTP/1.1")).path == b"*"
     r = http1.parse_request(head(start=b"CONNECT b:443 HTTP/1.1"))
@@ -160,6 +178,8 @@ def test_response():
     assert (r.status, r.reason, r.framing, r.content_length) == (200, b"OK", "length", 3)
     assert http1.parse_response(b"HTTP/1.0 404\r\n\r\n").framing == "until_close"
     assert http1.parse_response(b"HTTP/1.1 304 \r\nContent-Length: 3\r\n\r\n").framing == "none"
+    assert http1.parse_response(b"HTTP/1.1 304 \r\nTransfer-Encoding: chunked\r\n\r\n").framing == "none"
+    assert http1.parse_response(b"HTTP/1.1 200  \xc3\xa9\t\r\n\r\n").reason == b" \xc3\xa9\t"
     assert http1.parse_response(b"HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n").framing == "chunked"
     assert http1.parse_response(b"HTTP/1.1 200 \r\n") is None
 
@@ -172,6 +192,12 @@ def test_response():
         (b"HTTP/1.1 2000 OK\r\n", "bad_status_line"),
         (b"HTTP/1.1  200 OK\r\n", "bad_status_line"),
         (b"HTTP/1.1 099 OK\r\n", "bad_status_line"),
+        (b"HTTP/1.1\t200 OK\r\n", "bad_status_line"),
+        (b"HTTP/01.1 200 OK\r\n", "bad_status_line"),
+        (b"HTTP/1.01 200 OK\r\n", "bad_status_line"),
+        (b"HTTP/1.1 200 OK\rA: 1\r\n", "bad_status_line"),
+        (b"\r\nHTTP/1.1 200 OK\r\n", "bad_status_line"),  # RFC 9112 section 2.2 grants this to requests only
+        (b"\rHTTP/1.1 200 OK\r\n", "bad_status_line"),
         (b"ICY 200 OK\r\n", "bad_status_line"),
         (b"HTTP/1.1 200 O\x00K\r\n", "bad_status_line"),
         (b"HTTP/1.1 200 OK\n", "bad_line_end"),
@@ -182,6 +208,11 @@ def test_response():
             "length_with_transfer_encoding",
         ),
         (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "bad_transfer_encoding"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, deflate\r\n\r\n", "bad_transfer_encoding"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n x\r\n\r\n", "obs_fold"),
+        (b"HTTP/1.1 200 OK\r\n Server: a\r\n\r\n", "obs_fold"),
+        (b"HTTP/1.1 200 OK\r\nA: 1\rB: 2\r\n", "bad_field_value"),
+        (b"HTTP/1.1 200 OK\r\nA b: 1\r\n", "bad_field_name"),
     ],
 )
 def test_response_faults(data, code):
@@ -193,7 +224,10 @@ def test_response_faults(data, code):
     [
         (b"3\r\nabc\r\n0\r\n", (b"abc", 11, True)),
         (b"003;a=b\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", (b"abcde", 24, True)),
+        (b"2;\r\nab\r\n0\r\n\r\n", (b"ab", 11, True)),  # of extensions only the bytes and the length are looked at
+        (b'2;a="b;\r\nab\r\n0;"\r\n\r\n', (b"ab", 18, True)),
         (b"A\r\n01234", (b"01234", 8, False)),
+        (b"2 a\r\n", "bad_chunk_size"),
         (b"g\r\n", "bad_chunk_size"),
         (b"\r\n", "bad_chunk_size"),
         (b" 3\r\n", "bad_chunk_size"),
