@@ -1,93 +1,148 @@
-"""What a filter that sets one header costs, beside the same in Envoy's Lua: `python -m benchmarks.filters`.
+"""What a filter that sets one header costs, beside the same in Envoy: `python -m benchmarks.filters`.
 
-CPU for each request over all processes of a proxy, less that of the same proxy without the filter, in the same round. The
-filter itself is `benchmarks/installed/bench_filters.py`; its distribution is put on PYTHONPATH, as if it were installed.
+CPU for each request over all processes of a proxy, less that of the same proxy without the filter, in the same round. Envoy
+does it in Lua, and asks an external processor (`benchmarks/ext_proc.py`), whose CPU counts too.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import http.client
 import statistics
+import subprocess
+import sys
 import tempfile
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.load import T975, backend, cpu_ns, wait_for, wrk
-from benchmarks.peers import PORT, Peer, available, fastgate_routes
+from benchmarks.load import Sample, backend, interval, mean_interval, started, stop, wait_for, wrk
+from benchmarks.peers import PORT, Peer, available
+from benchmarks.plugged import filter_resource, plugged, tree
 
-INSTALLED = str(Path(__file__).parent / "installed")
+PROCESSOR_PORT = 17003
+PROCESSOR = ("taskset", "-c", "0", sys.executable, "-m", "benchmarks.ext_proc", str(PROCESSOR_PORT))
 
-FILTER = """---
-apiVersion: fastgate.dev/v1alpha1
-kind: Filter
-metadata: {{name: f}}
-spec: {{type: %s, execution: %s}}
-"""
-NAMED = "{filters: [{type: ExtensionRef, extensionRef: {group: fastgate.dev, kind: Filter, name: f}}], backendRefs:"
+ROUTER = "          - name: envoy.filters.http.router\n"
 LUA = """          - name: lua
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua
               default_source_code: {{inline_string: "function envoy_on_request(h) h:headers():replace('x-stamp', 'hello') end"}}
-          - name: envoy.filters.http.router
 """
+EXT_PROC = """          - name: ext_proc
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
+              grpc_service: {{envoy_grpc: {{cluster_name: processor}}}}
+              message_timeout: 5s
+              processing_mode: {{request_header_mode: SEND, response_header_mode: SKIP}}
+"""
+PROCESSOR_CLUSTER = """
+  - name: processor
+    type: STATIC
+    circuit_breakers: {{thresholds: [{{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000}}]}}
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {{http2_protocol_options: {{}}}}
+    load_assignment:
+      cluster_name: processor
+      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: PROCESSOR_PORT}}}}}}}}]}}]
+""".replace("PROCESSOR_PORT", str(PROCESSOR_PORT))
 
 
-class Filtered(Peer):
-    """fastgate with a filter on its one route."""
+@dataclass(frozen=True)
+class Subject:
+    """Who is measured.
 
-    def text(self, directory: Path, routes: int = 1, form: str = "lean") -> str:
-        """Return the configuration."""
-        plain = fastgate_routes(1)
-        return super().text(directory, routes, form).replace(plain, plain.replace("{backendRefs:", NAMED))
+    Attributes:
+        without: name of the same proxy without the filter, which this one is compared to.
+        stamp: what the backend finds in `x-stamp`.
+        beside: command of a process that belongs to the proxy.
+    """
+
+    peer: Peer
+    without: str = ""
+    stamp: bytes = b""
+    beside: tuple[str, ...] = ()
 
 
-def subjects(directory: Path) -> dict[str, tuple[Peer, str]]:
-    """Return who is measured, and whom each is compared to: itself without the filter."""
+def subjects(directory: Path) -> dict[str, Subject]:
+    """Return who is measured, by name."""
     peers = {peer.name: peer for peer in available(directory)}
     plain = peers["fastgate"]
-    path = os.pathsep.join([plain.environment["PYTHONPATH"], INSTALLED])
-    out = {"fastgate": (plain, "")}
-    for name, kind, execution in (
-        ("inline", "Stamp", "Inline"), ("offloaded", "Stamp", "Offloaded"), ("offloaded, no work", "Nothing", "Offloaded"),
-    ):  # fmt: skip
-        configuration = plain.configuration + FILTER % (kind, execution)
-        options = {**vars(plain), "configuration": configuration, "environment": {"PYTHONPATH": path}}
-        out[f"fastgate {name}"] = (Filtered(**options), "fastgate")
-    if "envoy" in peers:
-        lua = peers["envoy"].configuration.replace("          - name: envoy.filters.http.router\n", LUA, 1)
-        out["envoy"] = (peers["envoy"], "")
-        out["envoy lua"] = (replace(peers["envoy"], configuration=lua), "envoy")
+    out = {"fastgate": Subject(plain)}
+    for name, kind, execution, stamp in (
+        ("fastgate inline", "Stamp", "Inline", b"hello"),
+        ("fastgate offloaded", "Stamp", "Offloaded", b"hello"),
+        ("fastgate offloaded, no work", "Nothing", "Offloaded", b""),
+    ):
+        peer = plugged(plain, "fastgate-filter", {"/": ["f"]}, [filter_resource("f", kind, execution)])
+        out[name] = Subject(peer, "fastgate", stamp)
+    if envoy := peers.get("envoy"):
+        lua = envoy.configuration.replace(ROUTER, LUA + ROUTER)
+        asking = envoy.configuration.replace(ROUTER, EXT_PROC + ROUTER) + PROCESSOR_CLUSTER
+        out["envoy"] = Subject(envoy)
+        out["envoy lua"] = Subject(replace(envoy, configuration=lua), "envoy", b"hello")
+        out["envoy ext_proc"] = Subject(replace(envoy, configuration=asking), "envoy", b"hello", PROCESSOR)
     return out
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all of its descendants."""
-    found = [pid]
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += tree(int(child))
-    return found
+def stamped() -> bytes:
+    """Return what the backend finds in `x-stamp`."""
+    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)
+    connection.request("GET", "/stamp")
+    body = connection.getresponse().read()
+    connection.close()
+    return body
 
 
-def measure(peer: Peer, directory: Path, connections: int, seconds: int) -> tuple[float, float, int]:
-    """CPU microseconds for each request over all processes, requests a second, errors."""
-    process = peer.start(directory, 0)
+def measure(subject: Subject, directory: Path, connections: int, seconds: int) -> Sample:
+    """Load one subject, after a second to warm up."""
+    beside = [subprocess.Popen(subject.beside)] if subject.beside else []
     try:
-        wait_for(PORT)
-        for duration in (1, seconds):
-            pids = tree(process.pid)
-            before = sum(map(cpu_ns, pids))
-            sample = wrk(
-                process.pid, directory, connections=connections, seconds=duration, path="/", hosts=1, close=False
-            )
-            spent = sum(map(cpu_ns, pids)) - before
-        requests = sample.per_second * seconds
-        return spent / 1000 / requests, sample.per_second, sample.errors
+        if beside:
+            wait_for(PROCESSOR_PORT)
+        with started(subject.peer, directory) as process:
+            if (stamp := stamped()) != subject.stamp:
+                sys.exit(f"{subject.peer.name}: the backend found {stamp!r} in x-stamp, expected {subject.stamp!r}")
+            for duration in (1, seconds):
+                pids = [pid for one in (process, *beside) for pid in tree(one.pid)]
+                sample = wrk(
+                    pids, directory, connections=connections, seconds=duration, path="/", hosts=1, close=False
+                )  # fmt: skip
+        return sample
     finally:
-        process.terminate()
-        process.wait()
+        for one in beside:
+            stop(one)
+
+
+def report(who: dict[str, Subject], found: dict[str, list[Sample]], connections: int) -> None:
+    """Print a table."""
+    print(f"\n{connections} connections, {len(found['fastgate'])} rounds")
+    print(
+        f"{'proxy':28} {'CPU us/req':>10} {'req/s':>9} {'p99':>9} {'errors':>7}   {'more than without [95%]':30} / inline's"
+    )
+    more = {
+        name: [mine.cpu_us - other.cpu_us for mine, other in zip(samples, found[who[name].without], strict=True)]
+        for name, samples in found.items()
+        if who[name].without
+    }
+    for name, samples in found.items():
+        ordered = sorted(samples, key=lambda s: s.cpu_us)
+        rate = statistics.median(s.per_second for s in samples)
+        added = ratio = ""
+        if name in more:
+            added = "{:.2f} [{:.2f}, {:.2f}]".format(*mean_interval(more[name]))
+            ratios = [mine / inline for mine, inline in zip(more[name], more["fastgate inline"], strict=True)]
+            if (
+                name != "fastgate inline" and min(ratios) > 0
+            ):  # a machine so noisy that a filter saves time has no ratio
+                ratio = "{:.2f} [{:.2f}, {:.2f}]".format(*interval(ratios))
+        middle = ordered[len(ordered) // 2]
+        errors = sum(s.errors for s in samples)
+        print(
+            f"{name:28} {middle.cpu_us:10.2f} {rate:9.0f} {middle.p99:>9} {errors:7}   {added:30} {ratio}", flush=True
+        )
 
 
 def main() -> None:
@@ -104,26 +159,9 @@ def main() -> None:
             for connections in options.connections or (64, 1):
                 found = defaultdict(list)
                 for _ in range(options.rounds):
-                    for subject, (peer, _) in who.items():
-                        found[subject].append(measure(peer, directory, connections, options.seconds))
+                    for subject, what in who.items():
+                        found[subject].append(measure(what, directory, connections, options.seconds))
                 report(who, found, connections)
-
-
-def report(
-    who: dict[str, tuple[Peer, str]], found: dict[str, list[tuple[float, float, int]]], connections: int
-) -> None:
-    """Print a table."""
-    print(f"\n{connections} connections, {len(found['fastgate'])} rounds")
-    print(f"{'proxy':28} {'CPU us/req':>10} {'req/s':>9} {'errors':>7}   more than without [95%]")
-    for name, samples in found.items():
-        cpu, rate = (statistics.median(column) for column in list(zip(*samples, strict=True))[:2])
-        more = ""
-        if base := who[name][1]:
-            deltas = [mine[0] - other[0] for mine, other in zip(samples, found[base], strict=True)]
-            mean, n = statistics.fmean(deltas), len(deltas)
-            half = T975[min(n - 1, len(T975) - 1)] * statistics.stdev(deltas) / n**0.5 if n > 1 else float("nan")
-            more = f"{mean:6.2f} [{mean - half:.2f}, {mean + half:.2f}]"
-        print(f"{name:28} {cpu:10.2f} {rate:9.0f} {sum(s[2] for s in samples):7}   {more}", flush=True)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ end
 class Sample:
     """One run of one proxy under load."""
 
-    cpu_us: float  # of the worker, for each request
+    cpu_us: float  # of the processes asked for, for each request
     per_second: float
     p99: str
     errors: int
@@ -44,6 +44,12 @@ class Sample:
 def cpu_ns(pid: int) -> int:
     """Nanoseconds that a process has spent on a CPU, all of its threads."""
     return sum(int(p.read_text().split()[0]) for p in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+
+
+def microseconds(text: str) -> float:
+    """Return a time as wrk prints it: "740.00us", "1.20ms", "2.00s"."""
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()
+    return float(number) * {"us": 1, "ms": 1_000, "s": 1_000_000}[unit]
 
 
 def pss_kib(pid: int) -> int:
@@ -87,31 +93,47 @@ def backend(directory: Path, core: int = 1) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running(peer: Peer, directory: Path, routes: int = 1, form: str = "lean") -> Iterator[int]:
-    """Run a proxy on core 0; the process id of its worker."""
+def started(
+    peer: Peer, directory: Path, routes: int = 1, form: str = "lean", core: int | None = 0
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a proxy on one core, or anywhere."""
     if accepts(PORT):
         sys.exit(f"port {PORT} is in use: what listens there would be measured in the place of {peer.name}")
-    process = peer.start(directory, 0, routes, form)
+    process = peer.start(directory, core, routes, form)
     try:
         wait_for(PORT)
-        yield worker_of(process)
+        yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
 
 
-def wrk(pid: int, directory: Path, *, connections: int, seconds: int, path: str, hosts: int, close: bool) -> Sample:
-    """Load the proxy that runs from core 1, and see what it costs its worker."""
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process that may not want to."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def running(peer: Peer, directory: Path, routes: int = 1, form: str = "lean") -> Iterator[int]:
+    """Run a proxy on core 0; the process id of its worker."""
+    with started(peer, directory, routes, form) as process:
+        yield worker_of(process)
+
+
+def wrk(
+    pids: list[int], directory: Path, *, connections: int, seconds: int, path: str, hosts: int, close: bool
+) -> Sample:
+    """Load the proxy that runs from core 1, and see what it costs these of its processes."""
     script = directory / "load.lua"
     script.write_text(SCRIPT % (path, hosts - 1, ', ["Connection"] = "close"' if close else ""))
     command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
-    before = cpu_ns(pid)
+    before = sum(map(cpu_ns, pids))
     out = subprocess.run([*command, f"http://127.0.0.1:{PORT}/"], capture_output=True, text=True, check=True).stdout
-    spent = cpu_ns(pid) - before
+    spent = sum(map(cpu_ns, pids)) - before
     requests = int(re.search(r"(\d+) requests in", out)[1])
     errors = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", out))
     return Sample(spent / 1000 / max(requests, 1), requests / seconds, re.search(r"99%\s+(\S+)", out)[1], errors)
@@ -162,11 +184,16 @@ def held_kib(pid: int, count: int, path: str, *, read: bool) -> float:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def mean_interval(values: list[float]) -> tuple[float, float, float]:
+    """Mean with its 95% interval."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, math.nan, math.nan
+    half = T975[min(len(values) - 1, len(T975) - 1)] * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
 def interval(ratios: list[float]) -> tuple[float, float, float]:
     """Geometric mean of ratios with its 95% interval."""
-    logs = [math.log(r) for r in ratios]
-    mean = statistics.fmean(logs)
-    if len(logs) < 2:
-        return math.exp(mean), math.nan, math.nan
-    half = T975[min(len(logs) - 1, len(T975) - 1)] * statistics.stdev(logs) / math.sqrt(len(logs))
-    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
+    mean, low, high = map(math.exp, mean_interval([math.log(r) for r in ratios]))
+    return mean, low, high

@@ -208,7 +208,9 @@ class Peer:
         text = self.configuration.format(**places, **filled)
         return text + fastgate_routes(routes) if self.name == "fastgate" else text
 
-    def start(self, directory: Path, core: int | None = 0, routes: int = 1, form: str = "lean") -> subprocess.Popen[bytes]:
+    def start(
+        self, directory: Path, core: int | None = 0, routes: int = 1, form: str = "lean"
+    ) -> subprocess.Popen[bytes]:
         """Write the configuration and start the proxy on one core, or anywhere."""
         config = directory / f"{self.name}-{routes}{self.suffix}"
         config.write_text(self.text(directory, routes, form))

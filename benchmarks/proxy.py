@@ -75,7 +75,7 @@ def run_round(load: Load, who: list[Subject], seconds: int, directory: Path) -> 
         with running(peer, directory, routes, load.form) as pid:
             for duration in (1, seconds):
                 out[name] = wrk(
-                    pid, directory, connections=load.connections, seconds=duration, path=load.path, hosts=routes,
+                    [pid], directory, connections=load.connections, seconds=duration, path=load.path, hosts=routes,
                     close=load.close,
                 )  # fmt: skip
         for log in directory.glob("*.log"):

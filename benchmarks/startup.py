@@ -91,7 +91,7 @@ def measure(routes: int, changes: int, work: Path, *, files: bool) -> None:
             until_served(f"changed-{n}.example")
             took.append(time.monotonic() - begun)
         pid = worker_of(process)
-        wrk(pid, work, connections=64, seconds=2, path="/", hosts=routes - 1, close=False)
+        wrk([pid], work, connections=64, seconds=2, path="/", hosts=routes - 1, close=False)
         shape = f"{routes} files" if files else "one file"
         print(
             f"{routes} routes, {shape:12} first request {first:5.2f} s   one changed route live: median "

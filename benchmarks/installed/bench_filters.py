@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import fastgate
 
 
@@ -18,3 +20,13 @@ class Nothing(fastgate.Filter):
 
     async def on_request(self, request: fastgate.Request, context: fastgate.Context) -> None:
         """See the class."""
+
+
+class Burn(fastgate.Filter):
+    """Keeps a core busy for 20 ms."""
+
+    def on_request(self, request: fastgate.Request, context: fastgate.Context) -> None:
+        """See the class."""
+        end = time.monotonic() + 0.02
+        while time.monotonic() < end:
+            pass
