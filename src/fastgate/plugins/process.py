@@ -216,6 +216,12 @@ async def _follow(host: Host, reader: asyncio.StreamReader, writer: asyncio.Stre
         await writer.drain()
 
 
+def log_to_stderr() -> None:
+    """Set up logging. Libraries only warn: some tell of each request that they make, with all of its URL."""
+    logging.basicConfig(level=logging.WARNING, format="fastgate-plugin: %(message)s", stream=sys.stderr)
+    logging.getLogger("fastgate").setLevel(logging.INFO)
+
+
 def main(arguments: list[str]) -> int:
     """Run the process: three descriptors (rings, wake socket, channel), bytes of memory that it may use or 0."""
     rings, wake, channel, memory = map(int, arguments)
@@ -227,7 +233,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, signal.SIG_IGN)  # the manager acts on them; terminals and systemd send them to all
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    logging.basicConfig(level=logging.INFO, format="fastgate-plugin: %(message)s", stream=sys.stderr)
+    log_to_stderr()
     asyncio.run(serve(rings, socket.socket(fileno=wake), socket.socket(fileno=channel), Catalog()))
     return 0
 
