@@ -73,6 +73,10 @@ void fg_control_drained(struct fg_engine *e) {
     answer(e->control, FG_CTL_DRAINED, 0, NULL);
 }
 
+void fg_control_ended(struct fg_engine *e, uint64_t generation) {
+    answer(e->control, FG_CTL_ENDED, generation, NULL);
+}
+
 void fg_control_health(struct fg_engine *e, uint64_t key, bool healthy, const char *why) {
     struct fg_control_message m = {.type = FG_CTL_HEALTH_CHANGED, .key = key, .a = healthy};
     snprintf(m.text, sizeof m.text, "%s", why);
@@ -86,7 +90,7 @@ static void *build(void *arg) {
     struct job *job = arg;
     const struct fg_functions *f = &job->e->f;
     job->result = f->open_image(job->fd, &job->gen->image, job->why, sizeof job->why);
-    if (job->result == 0 && fg_filter_prepare(f, &job->gen->image, job->why, sizeof job->why) < 0) {
+    if (job->result == 0 && fg_filter_prepare(f, job->gen, job->why, sizeof job->why) < 0) {
         f->close_image(&job->gen->image);
         job->result = -1;
     }
@@ -112,13 +116,14 @@ static void job_done(struct fg_io *io) {
     c->job = NULL;
     close(job->fd);
     if (job->result < 0) {
-        free(job->gen);
+        fg_filter_discard(&c->e->f, job->gen);
         answer(c, FG_CTL_FAILED, job->number, job->why);
     } else if (job->unwanted) {
         c->e->f.close_image(&job->gen->image);
-        free(job->gen);
+        fg_filter_discard(&c->e->f, job->gen);
     } else {
-        job->gen->refs = 1;
+        job->gen->refs = job->gen->keeps = 1;
+        job->gen->number = job->number;
         c->e->stats->c.generations_live++;
         c->prepared = job->gen;
         c->prepared_number = job->number;
@@ -330,7 +335,7 @@ void fg_control_free(struct fg_control *c) {
         if (c->job->result == 0)
             c->e->f.close_image(&c->job->gen->image);
         close(c->job->fd);
-        free(c->job->gen);
+        fg_filter_discard(&c->e->f, c->job->gen);
         free(c->job);
     }
     if (c->done.fd >= 0)

@@ -20,7 +20,7 @@ void fg_generation_unref(struct fg_engine *e, struct fg_generation *g) {
         return;
     e->f.close_image(&g->image);
     e->stats->c.generations_live--;
-    free(g);
+    fg_filter_unkeep(e, g);
 }
 
 /* Half of the descriptors for clients, for each may need one upstream. */

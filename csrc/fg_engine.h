@@ -14,8 +14,12 @@ struct fg_records;
 /* Runs the inline stages of `n` bytes of calls (fg_call.h) and appends a verdict for each that needs one. */
 typedef void (*fg_run_filters_fn)(const uint8_t *calls, size_t n, struct fg_records *verdicts);
 
-/* Makes the filters of an inline stage, unless it knows the key. Runs on a helper thread. 0, or -1 with a sentence in `why`. */
-typedef int (*fg_prepare_stage_fn)(uint64_t key, const uint8_t *spec, size_t n, char *why, size_t why_size);
+/* Makes the filters of an inline stage, unless it knows the key, and keeps them for `owner`. Runs on a helper thread. 0, or -1
+ * with a sentence in `why`. */
+typedef int (*fg_prepare_stage_fn)(const void *owner, uint64_t key, const uint8_t *spec, size_t n, char *why, size_t why_size);
+
+/* Ends the filters that were kept for this owner and are for no other. */
+typedef void (*fg_release_stages_fn)(const void *owner);
 
 struct fg_functions {
     fg_h1_request_fn parse_request;
@@ -29,6 +33,7 @@ struct fg_functions {
     fg_match_fn match;
     fg_run_filters_fn run_filters;       /* NULL: this host runs none */
     fg_prepare_stage_fn prepare_stage;
+    fg_release_stages_fn release_stages;
 };
 
 struct fg_engine_options {

@@ -18,6 +18,7 @@ struct fg_filters {
     struct fg_rings *rings;
     uint8_t *copy;                   /* of the verdict that is looked at, FG_RECORD_MAX bytes: the scratch is for calls */
     struct fg_records calls, verdicts; /* inline: of this turn */
+    struct fg_generation *ended;     /* whose inline stages have had their last call, or have it in `calls` */
     struct fg_filtering **slots;     /* by number: in use, or NULL */
     uint32_t nslots, first_free;     /* no slot before first_free is free */
     uint32_t sequence;
@@ -73,6 +74,8 @@ static struct fg_filtering *filtering_of(struct fg_req *r) {
         return NULL;
     }
     x->r = r;
+    x->gen = r->gen;
+    x->gen->keeps++;
     return r->filtering = x;
 }
 
@@ -542,27 +545,33 @@ void fg_filter_end(struct fg_req *r) {
     if (x->slot < f->first_free)
         f->first_free = x->slot;
     r->filtering = NULL;
+    fg_filter_unkeep(e, x->gen);
     free(x);
 }
 
 /* --- images ------------------------------------------------------------------------------------------------------------------------ */
 
-static int prepare_stages(const struct fg_functions *f, const uint8_t *seg, uint32_t filters, char *why, size_t why_size) {
+static int prepare_stages(const struct fg_functions *f, struct fg_generation *g, const uint8_t *seg, uint32_t filters, char *why,
+                          size_t why_size) {
     const struct fg_ref stages = fg_img_filters_at(seg, filters)->stages;
     const struct fg_img_stage *s = (const void *)(seg + stages.off);
-    for (uint32_t i = 0; i < stages.len; i++)
-        if (s[i].runs_inline && f->prepare_stage &&
-            f->prepare_stage(s[i].key, seg + s[i].spec.off, s[i].spec.len, why, why_size) < 0)
+    for (uint32_t i = 0; i < stages.len; i++) {
+        if (!s[i].runs_inline || f->prepare_stage == NULL)
+            continue;
+        g->runs_inline = true;
+        if (f->prepare_stage(g, s[i].key, seg + s[i].spec.off, s[i].spec.len, why, why_size) < 0)
             return -1;
+    }
     return 0;
 }
 
-int fg_filter_prepare(const struct fg_functions *f, const struct fg_image *image, char *why, size_t why_size) {
+int fg_filter_prepare(const struct fg_functions *f, struct fg_generation *g, char *why, size_t why_size) {
+    const struct fg_image *image = &g->image;
     for (uint32_t i = 0; i < image->nsockets; i++) {
         const struct fg_ref of = image->sockets[i].listeners;
         const struct fg_img_listener *listeners = (const void *)(image->sockets_seg + of.off);
         for (uint32_t j = 0; j < of.len; j++)
-            if (prepare_stages(f, image->sockets_seg, listeners[j].filters, why, why_size) < 0)
+            if (prepare_stages(f, g, image->sockets_seg, listeners[j].filters, why, why_size) < 0)
                 return -1;
     }
     for (uint32_t i = 0; i < image->nsegments; i++) {
@@ -573,14 +582,44 @@ int fg_filter_prepare(const struct fg_functions *f, const struct fg_image *image
         for (uint32_t j = 0; j < rules.len; j++) {
             const struct fg_img_rule *rule = (const struct fg_img_rule *)(seg + rules.off) + j;
             const struct fg_img_backend *backends = (const void *)(seg + rule->to.off);
-            if (prepare_stages(f, seg, rule->filters, why, why_size) < 0)
+            if (prepare_stages(f, g, seg, rule->filters, why, why_size) < 0)
                 return -1;
             for (uint32_t k = 0; rule->action == FG_ACTION_FORWARD && k < rule->to.len; k++)
-                if (prepare_stages(f, seg, backends[k].filters, why, why_size) < 0)
+                if (prepare_stages(f, g, seg, backends[k].filters, why, why_size) < 0)
                     return -1;
         }
     }
     return 0;
+}
+
+void fg_filter_discard(const struct fg_functions *f, struct fg_generation *g) {
+    if (g->runs_inline)
+        f->release_stages(g);
+    free(g);
+}
+
+void fg_filter_unkeep(struct fg_engine *e, struct fg_generation *g) {
+    if (--g->keeps)
+        return;
+    if (e->filters && g->runs_inline) {
+        g->next_ended = e->filters->ended;
+        e->filters->ended = g;
+    } else {
+        fg_control_ended(e, g->number);
+        fg_filter_discard(&e->f, g);
+    }
+}
+
+static void discard_ended(struct fg_filters *f) {
+    while (f->ended) {
+        struct fg_generation *g = f->ended;
+        f->ended = g->next_ended;
+        f->e->stats->c.py_enter++;
+        f->e->stats->c.py_inside = 1;
+        fg_control_ended(f->e, g->number);
+        fg_filter_discard(&f->e->f, g);
+        f->e->stats->c.py_inside = 0;
+    }
 }
 
 /* --- who answers ------------------------------------------------------------------------------------------------------------------ */
@@ -607,6 +646,7 @@ void fg_filter_run_inline(struct fg_engine *e) {
             free(calls.p);
         f->verdicts = verdicts;
     }
+    discard_ended(f);
 }
 
 /* Everybody who waits for the plugin process waits in vain. */
@@ -675,6 +715,7 @@ void fg_filter_free(struct fg_engine *e) {
     struct fg_filters *f = e->filters;
     if (f == NULL)
         return;
+    discard_ended(f);
     if (f->io.fd >= 0)
         close(f->io.fd);
     if (f->rings)

@@ -32,6 +32,7 @@ struct fg_filter_body {
 /* Of an exchange, from its first call to its end; owned by fg_req. */
 struct fg_filtering {
     struct fg_req *r;
+    struct fg_generation *gen;      /* whose stages these are; its image may be gone */
     uint32_t slot, sequence;        /* together the number of the exchange in calls */
     uint8_t nstages, at;            /* `at`: the stage that is called now or next */
     uint8_t phase, then;
@@ -59,7 +60,13 @@ enum fg_filter_result {
 };
 
 /* Makes the inline filters that an image names. On a helper thread. 0, or -1 with a sentence in `why`. */
-int fg_filter_prepare(const struct fg_functions *f, const struct fg_image *image, char *why, size_t why_size);
+int fg_filter_prepare(const struct fg_functions *f, struct fg_generation *g, char *why, size_t why_size);
+
+/* Gives a keep back. With the last one its inline filters end, after their last call; the manager is told, and `g` is gone. */
+void fg_filter_unkeep(struct fg_engine *e, struct fg_generation *g);
+
+/* Likewise, of a generation that nothing was called for. */
+void fg_filter_discard(const struct fg_functions *f, struct fg_generation *g);
 
 /* Calls the stages of `filters` (of the listener, the rule or its backend) that have the request phase; the exchange goes on at
  * `then`. */
@@ -148,7 +155,8 @@ const struct fg_verdict *fg_filter_kept(const struct fg_req *r, bool response, c
 /* Drops the kept verdicts, all about the request: its head is what they made of it. */
 void fg_filter_forget(struct fg_req *r);
 
-/* Inline stages: every call of the turn that ended, in one batch; again until there is none. */
+/* Inline stages: every call of the turn that ended, in one batch; again until there is none. Then those stop that are called
+ * no more. */
 void fg_filter_run_inline(struct fg_engine *e);
 
 /* The plugin process: rings in a memfd, and the socket beside them. Takes both descriptors. What waits for the one before is

@@ -47,6 +47,10 @@ struct fg_address { /* IPv4 is kept as IPv4, also when it came over a dual-stack
 struct fg_generation {
     struct fg_image image;
     uint32_t refs;
+    uint32_t keeps;                     /* of its stages: one of the image, and one of each exchange that may call them */
+    bool runs_inline;                   /* some of them run here */
+    uint64_t number;
+    struct fg_generation *next_ended;   /* without image and exchanges, until the calls of this turn have run */
 };
 
 struct fg_listen {
@@ -307,6 +311,7 @@ void fg_log_exchange(struct fg_req *r, uint64_t took_us);
 struct fg_control *fg_control_new(struct fg_engine *e, int fd); /* takes the descriptor */
 void fg_control_free(struct fg_control *c);
 void fg_control_drained(struct fg_engine *e);
+void fg_control_ended(struct fg_engine *e, uint64_t generation);
 void fg_control_health(struct fg_engine *e, uint64_t key, bool healthy, const char *why);
 int fg_control_attach(struct fg_control *c, int fd); /* a connected socket is the manager's from now on */
 struct fg_control_message fg_control_hello(const struct fg_engine *e);

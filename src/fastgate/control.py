@@ -45,6 +45,7 @@ class Type(IntEnum):
     KEPT = 73
     ADOPTED = 74
     HEALTH_CHANGED = 75
+    ENDED = 76
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,7 +236,7 @@ class ListenerManager:
         await self._listeners.settle(self._supervisor.live(), self._supervisor.away)
         await self._listeners.close_all_but({s.key for s in config.sockets}, self._supervisor.live())
         await served.set_endpoints(endpoints, self._supervisor.live())
-        await self.plugins.settle(self._supervisor.live())
+        await self.plugins.settle()
 
     def _follow_health(self, changes: int) -> None:
         """Note what is checked now. A worker that was late may have missed what changed since `changes`: it is told."""

@@ -58,20 +58,20 @@ class PluginProcesses:
         self._beside: dict[Worker, _Beside] = {}
         self._left: list[_Beside] = []
         self._ending: set[asyncio.Task[None]] = set()  # of workers that died
-        self._specs: dict[int, str] = {}  # what the processes have
-        self._needed: dict[int, str] = {}  # of it, what the configuration that was prepared last needs
+        self.specs: dict[int, str] = {}  # stages of what is served, and of what is prepared
+        self._needed: dict[int, str] = {}  # of them, those of what was prepared last
 
     async def prepare(self, config: Ir, workers: Iterable[Worker]) -> None:
         """Let these workers have what a configuration needs, beside what is served."""
         self._needed = {snapshot.key(stage.spec): stage.spec for stage in offloaded(config)}
-        self._specs = {**self._specs, **self._needed}
+        self.specs = {**self.specs, **self._needed}
         await self._configure(workers)
 
-    async def settle(self, workers: Iterable[Worker]) -> None:
-        """Stop what the configuration that was prepared, and is served now, does not need."""
-        if self._needed != self._specs:
-            self._specs = self._needed
-            await self._configure(workers)
+    async def settle(self) -> None:
+        """Stop what the configuration that was prepared, and is served now, does not need, after its last request."""
+        if self._needed != self.specs:
+            self.specs = self._needed
+            await asyncio.gather(*(beside.settle() for beside in self._beside.values()))
 
     async def equip(self, worker: Worker) -> None:
         """Let a new worker have what is served."""
@@ -84,11 +84,11 @@ class PluginProcesses:
             ending = asyncio.ensure_future(beside.ended())  # its process is waited for, lest it stays a zombie
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
-        if self._specs:
+        if self.specs:
             for worker in workers:
                 if worker not in self._beside and worker.alive:
                     self._beside[worker] = _Beside(self, worker)
-        await asyncio.gather(*(beside.configure(self._specs) for beside in self._beside.values()))
+        await asyncio.gather(*(beside.configure() for beside in self._beside.values()))
 
     def leave(self) -> None:
         """Let go of all of them: each ends with its worker, or when a successor gives that one another."""
@@ -96,7 +96,7 @@ class PluginProcesses:
             beside.close()
         self._left += self._beside.values()
         self._beside.clear()
-        self._specs, self._needed = {}, {}
+        self.specs, self._needed = {}, {}
 
     async def stop(self) -> None:
         """End all of them, whose workers have ended."""
@@ -130,10 +130,26 @@ class _Beside:
         self._closed = False
         self._there = asyncio.Event()
         self._answered = asyncio.Event()
+        self._settling: asyncio.Task[None] | None = None
         self._task = asyncio.ensure_future(self._keep())
 
-    async def configure(self, specs: dict[int, str]) -> None:
-        """Let it run these stages. What cannot be run is logged, and its calls fail."""
+    async def configure(self) -> None:
+        """Let it run all stages that there are. What cannot be run is logged, and its calls fail."""
+        await self._configure({**self._specs, **self._processes.specs})
+
+    async def settle(self) -> None:
+        """Let it run no others; but while exchanges go on that others may be called for, leave that to the last one."""
+        if self._worker.alone.is_set():
+            await self._configure(self._processes.specs)
+        elif self._settling is None or self._settling.done():
+            self._settling = asyncio.ensure_future(self._settle_later())
+
+    async def _settle_later(self) -> None:
+        while not self._worker.alone.is_set():
+            await self._worker.alone.wait()
+        await self._configure(self._processes.specs)
+
+    async def _configure(self, specs: dict[int, str]) -> None:
         self._specs = specs
         try:
             await asyncio.wait_for(self._there.wait(), ANSWER_TIMEOUT)
@@ -145,6 +161,8 @@ class _Beside:
         """Let go of it; it ends with its worker."""
         self._closed = True
         self._task.cancel()
+        if self._settling is not None:
+            self._settling.cancel()
 
     async def ended(self) -> None:
         """Wait for its end, and bring it about when it does not come by itself."""

@@ -47,6 +47,7 @@ class Worker:
         slab: its statistics.
         address: the name of its socket in the instance, "" when it cannot be adopted.
         ready: done when it has reported, with an exception when it ended before.
+        alone: set unless exchanges of a generation go on that another one has replaced.
         drained: set when all its connections are closed after DRAIN.
         listening: (socket key, slot) that it accepts from.
     """
@@ -70,7 +71,10 @@ class Worker:
         self.alive = True
         self.ready = asyncio.get_running_loop().create_future()
         self.drained = asyncio.Event()
+        self.alone = asyncio.Event()
+        self.alone.set()
         self.listening: set[tuple[str, int]] = set()
+        self._generations: set[int] = set()  # that were committed and have not ended
         self._gone = gone
         self._health = health
         self._waiting: dict[tuple[Type, int, int], asyncio.Future[None]] = {}
@@ -121,7 +125,18 @@ class Worker:
             for answer in (Type.LISTENING, Type.PREPARED, Type.COMMITTED, Type.ENDPOINTS_SET):
                 self._answer((answer, message.key, message.slot), WorkerError(message.text))
         else:
+            self._count_generations(message)
             self._answer((message.type, message.key, message.slot), None)
+
+    def _count_generations(self, message: Message) -> None:
+        if message.type is Type.COMMITTED:
+            self._generations.add(message.key)
+        elif message.type is Type.ENDED:
+            self._generations.discard(message.key)
+        if len(self._generations) > 1:
+            self.alone.clear()
+        else:
+            self.alone.set()
 
     def _reported(self, hello: Message) -> None:
         self.pid = hello.a

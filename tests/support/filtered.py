@@ -17,6 +17,7 @@ PHASES = {
     "Edit": ("request", "response"),
     "Held": ("response",),
     "KeptPage": ("local_reply",),
+    "Life": ("response", "log"),
     "Log": ("log",),
     "Mark": ("local_reply",),
     "Page": ("local_reply",),

@@ -320,3 +320,43 @@ def test_the_end_of_one_stage_is_not_that_of_another(proxies, tmp_path):
         assert read(client)[0].startswith(b"HTTP/1.1 503")
     wanted = sorted(f"GET /{number} 503 0" for number in range(20))
     proxy.wait_for(lambda: file.exists() and sorted(file.read_text().splitlines()) == wanted)
+
+
+def test_a_filter_that_no_configuration_names_stops_after_its_last_request(proxies, backend, inline, tmp_path):
+    """What it is called for at the earliest comes after the configuration that does not name it any more."""
+    file = tmp_path / "life"
+    endpoints = {"c": (backend.endpoint,)}
+    proxy = proxies(filtered(plugin("Life", inline, file=str(file))), endpoints)
+    client = proxy.connect()
+    get(client, "/held")
+    held = backend.accept()
+    held.head()
+    proxy.apply(filtered(plugin("Edit", inline)), endpoints)
+    assert file.read_text() == "start\n"
+    held.send(OK)
+    read(client)
+    proxy.wait_for(lambda: file.read_text() == "start\n/held\nlog\nstop\n")
+
+
+def test_a_filter_that_stays_is_not_stopped_and_a_configuration_that_returns_is_started_again(
+    proxies, backend, inline, tmp_path
+):
+    file = tmp_path / "life"
+    endpoints = {"c": (backend.endpoint,)}
+    life = plugin("Life", inline, file=str(file))
+    proxy = proxies(filtered(life), endpoints)
+    proxy.apply(config(match(forward(filters=ir.Filters(plugins=(life,))), "/other")), endpoints)
+    proxy.wait_for(lambda: proxy.counter("generations_live") == 1)
+    assert file.read_text() == "start\n"
+    proxy.apply(config(), endpoints)
+    proxy.wait_for(lambda: file.read_text() == "start\nstop\n")
+    proxy.apply(filtered(life), endpoints)
+    proxy.wait_for(lambda: file.read_text() == "start\nstop\nstart\n")
+
+
+@pytest.mark.parametrize("form", ["process"], indirect=True)
+def test_filters_stop_with_their_worker(proxies, backend, inline, tmp_path):
+    file = tmp_path / "life"
+    proxy = proxies(filtered(plugin("Life", inline, file=str(file))), {"c": (backend.endpoint,)})
+    proxy.run(proxy.manager.stop())
+    assert file.read_text() == "start\nstop\n"

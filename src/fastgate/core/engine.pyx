@@ -11,7 +11,7 @@ from fastgate.core.http1 cimport (
 )
 from fastgate.core.client_hello cimport client_hello, fg_client_hello
 from fastgate.core.image cimport fg_image, fg_match_query, fg_match_result, image_close, image_open
-from fastgate.core.filters cimport fg_records, prepare_stage, run_filters
+from fastgate.core.filters cimport fg_records, prepare_stage, release_stages, run_filters
 from fastgate.core.router cimport match
 
 cdef extern from "<string.h>" nogil:
@@ -27,7 +27,8 @@ cdef extern from "fg_engine.h" nogil:
     ctypedef void (*match_fn)(const fg_image *, uint32_t, const fg_match_query *, fg_match_result *) noexcept nogil
 
     ctypedef void (*run_filters_fn)(const uint8_t *, size_t, fg_records *) noexcept nogil
-    ctypedef int (*prepare_fn)(uint64_t, const uint8_t *, size_t, char *, size_t) noexcept nogil
+    ctypedef int (*prepare_fn)(const void *, uint64_t, const uint8_t *, size_t, char *, size_t) noexcept nogil
+    ctypedef void (*release_fn)(const void *) noexcept nogil
 
     ctypedef struct fg_functions "struct fg_functions":
         head_fn parse_request, parse_response, parse_trailers
@@ -39,6 +40,7 @@ cdef extern from "fg_engine.h" nogil:
         match_fn match
         run_filters_fn run_filters
         prepare_fn prepare_stage
+        release_fn release_stages
 
     ctypedef struct fg_engine_options "struct fg_engine_options":
         int control_fd, stats_fd, log_fd, adopt_fd
@@ -137,6 +139,7 @@ def run(int control_fd, int stats_fd, int log_fd, *, int adopt_fd=-1, uint32_t w
     f.match = match
     f.run_filters = run_filters
     f.prepare_stage = prepare_stage
+    f.release_stages = release_stages
     o.control_fd, o.stats_fd, o.log_fd, o.adopt_fd = control_fd, stats_fd, log_fd, adopt_fd
     o.build = build
     o.worker, o.workers, o.orphan_timeout, o.memory_limit = worker, workers, orphan_timeout, memory_limit

@@ -7,4 +7,5 @@ cdef extern from "fg_call.h" nogil:
         pass
 
 cdef void run_filters(const uint8_t *calls, size_t n, fg_records *verdicts) noexcept nogil
-cdef int prepare_stage(uint64_t key, const uint8_t *spec, size_t n, char *why, size_t why_size) noexcept nogil
+cdef int prepare_stage(const void *owner, uint64_t key, const uint8_t *spec, size_t n, char *why, size_t why_size) noexcept nogil
+cdef void release_stages(const void *owner) noexcept nogil

@@ -575,19 +575,25 @@ cdef void run_calls(const uint8_t *calls, size_t n, fg_records *verdicts) noexce
             fg_records_add(verdicts, <const char *>out, len(out))
 
 
-cdef int prepare_stage(uint64_t key, const uint8_t *spec, size_t n, char *why, size_t why_size) noexcept nogil:
+cdef int prepare_stage(const void *owner, uint64_t key, const uint8_t *spec, size_t n, char *why, size_t why_size) noexcept nogil:
     """Make the filters of an inline stage. 0, or -1 with a sentence in `why`."""
     with gil:
-        return prepare(key, (<const char *>spec)[:n], why, why_size)
+        return prepare(<uint64_t>owner, key, (<const char *>spec)[:n], why, why_size)
 
 
-cdef int prepare(uint64_t key, bytes spec, char *why, size_t why_size) noexcept:
+cdef int prepare(uint64_t owner, uint64_t key, bytes spec, char *why, size_t why_size) noexcept:
     cdef bytes text
     try:
-        inline().prepare(key, spec)
+        inline().prepare(owner, key, spec)
         return 0
     except BaseException as e:
         text = str(e).encode()[:why_size - 1]
         memcpy(why, <const char *>text, len(text))
         why[len(text)] = 0
         return -1
+
+
+cdef void release_stages(const void *owner) noexcept nogil:
+    """Stop the inline stages that only this owner had."""
+    with gil:
+        inline().release(<uint64_t>owner)

@@ -6,6 +6,7 @@ The engine calls with the GIL held for all calls of a turn (core/filters.pyx).
 from __future__ import annotations
 
 import logging
+import threading
 
 from fastgate.core import filters, snapshot
 from fastgate.plugins import wire
@@ -26,11 +27,34 @@ class Inline:
         """Find filters in what is installed."""
         self.catalogs = [Catalog()]
         self._stages: dict[int, Stage] = {}
+        self._owners: dict[int, set[int]] = {}  # keys of stages, by who has prepared them
+        self._making = threading.Lock()  # each engine has a thread that prepares
+        self._counting = threading.Lock()  # of owners; engines wait for it
 
-    def prepare(self, key: int, spec: bytes) -> None:
-        """Make and start the filters of a stage, unless that was done. StageError: they cannot be."""
-        if key in self._stages:
-            return
+    def prepare(self, owner: int, key: int, spec: bytes) -> None:
+        """Make and start the filters of a stage, unless that was done. StageError: they cannot be.
+
+        They are there until `release` is called with this owner, and every other that prepared the stage.
+        """
+        with self._making:
+            with self._counting:
+                self._owners.setdefault(owner, set()).add(key)
+                if key in self._stages:
+                    return
+            self._stages[key] = self._made(key, spec)
+
+    def release(self, owner: int) -> None:
+        """Stop the filters of stages that only this owner had, all of whose calls have been run."""
+        with self._counting:
+            left = self._owners.pop(owner, set()).difference(*self._owners.values())
+            stages = [self._stages.pop(key) for key in left if key in self._stages]
+        for stage in stages:
+            try:
+                driven(stage.stop())
+            except Exception:
+                log.exception("an inline filter did not stop")
+
+    def _made(self, key: int, spec: bytes) -> Stage:
         text = spec.decode()
         assert snapshot.key(text) == key  # noqa: S101 - the image was validated
         for catalog in self.catalogs:
@@ -41,7 +65,7 @@ class Inline:
                 if catalog is self.catalogs[-1]:
                     raise
         driven(stage.start())
-        self._stages[key] = stage
+        return stage
 
     def run(self, call: filters.Call) -> bytes | None:
         """Run a call and return its verdict; None for the end of an exchange, which has none."""

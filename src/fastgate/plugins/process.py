@@ -71,12 +71,15 @@ class Host:
                 faults[key] = str(e)
             else:
                 self._stages[key] = stage
+        while (call := self._rings.take()) is not None:  # that was made before a stage was said to be unneeded
+            self._begin(call)
         self._old |= self._stages.keys() - specs.keys()
         await self._stop_old()
         return faults
 
     async def _stop_old(self) -> None:
-        for key in [key for key in self._old if not self._stages[key].busy]:
+        running = {stage for stage, _ in self._running}
+        for key in [key for key in self._old if key not in running and not self._stages[key].busy]:
             self._old.discard(key)
             await self._stages.pop(key).stop()
 
@@ -87,8 +90,9 @@ class Host:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        for stage in self._stages.values():
-            await stage.stop()
+        self._old.clear()
+        while self._stages:
+            await self._stages.popitem()[1].stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     # --- calls -------------------------------------------------------------------------------------------------------
@@ -124,7 +128,7 @@ class Host:
                 task.cancel()
             if stage is not None:
                 stage.end(call.exchange)
-                if call.stage in self._old and not stage.busy:
+                if call.stage in self._old:
                     self._loop.create_task(self._stop_old())
             return
         if stage is None:
@@ -140,6 +144,8 @@ class Host:
         tasks.discard(task)
         if not tasks:
             del self._running[key]
+            if key[0] in self._old:
+                self._loop.create_task(self._stop_old())
 
     async def _run(self, stage: Stage, call: filters.Call) -> None:
         timer = self._loop.call_at(call.deadline, asyncio.current_task().cancel)  # type: ignore[union-attr]

@@ -170,6 +170,26 @@ class Slow(Filter[Where]):
             raise
 
 
+class Life(Filter[Where]):
+    """Notes its life, and the responses that it sees in it."""
+
+    async def start(self) -> None:
+        self._note("start")
+
+    async def stop(self) -> None:
+        self._note("stop")
+
+    async def on_response(self, request: Request, context: Context, response: Response) -> None:
+        self._note(request.path)
+
+    async def on_log(self, request: Request, context: Context, response: Response) -> None:
+        self._note("log")
+
+    def _note(self, word: str) -> None:
+        with Path(self.config.file).open("a") as file:
+            file.write(word + "\n")
+
+
 class Held(Filter[Where]):
     """Waits with a response until somebody has written to a FIFO."""
 
