@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastgate.heads import RequestHead, ResponseHead
     from fastgate.plugins.context import Context, StateKey
     from fastgate.plugins.discovery import Catalog
+    from fastgate.plugins.duration import Duration
     from fastgate.plugins.filter import Filter, NoConfig, Phase
     from fastgate.plugins.headers import Headers
     from fastgate.plugins.hookspecs import Metric, hookimpl
@@ -38,6 +39,7 @@ __all__ = [
     "ConfigMapRef",
     "ConfigurationError",
     "Context",
+    "Duration",
     "Endpoint",
     "Error",
     "Filter",
@@ -77,6 +79,7 @@ _MODULES = {
     "ConfigMapRef": "plugins.values",
     "ConfigurationError": "errors",
     "Context": "plugins.context",
+    "Duration": "plugins.duration",
     "Endpoint": "plugins.identity",
     "Error": "errors",
     "Filter": "plugins.filter",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _UNITS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"  # the specification's
 _PART = re.compile(r"(\d{1,5})(h|ms|m|s)")
 
 
@@ -20,3 +21,20 @@ def milliseconds(duration: str | None) -> int:
     if not parts or "".join(part[0] for part in parts) != duration:
         raise ValueError(f"{duration!r} is not a duration")
     return sum(int(part[1]) * _UNITS[part[2]] for part in parts)
+
+
+def spelled(duration: int) -> str:
+    """Return a duration in milliseconds as GEP-2257 spells it, in the largest units that it has.
+
+    Raises:
+        ValueError: it is negative, or has more hours than five digits.
+    """
+    if not 0 <= duration < 100_000 * _UNITS["h"]:
+        raise ValueError(f"{duration} ms is no duration between 0s and 99999h59m59s999ms")
+    parts = []
+    left = duration
+    for unit, size in _UNITS.items():
+        number, left = divmod(left, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts) or "0s"

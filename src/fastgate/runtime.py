@@ -103,6 +103,7 @@ class Runtime:
         self.translation: Translation | None = None
         self.report = Report(applied=False, generation=0, problems=(), statuses=Statuses())
         self.last_reload = LastReload()
+        self.refused: tuple[Problem, ...] = ()  # what is wrong with the last set, when nothing of it is served
         self._before: tuple[Loaded | None, Translation | None, Report] | None = None
         self._objects = Objects()
         self._translator = Translator(Catalog() if catalog is None else catalog)
@@ -147,7 +148,7 @@ class Runtime:
                 await self.manager.apply(translation.ir, self._endpoints(translation))
             except ApplyError as e:
                 return self._refused([*prepared.problems, Problem(f"the workers refused the configuration: {e}")])
-            self._before = before
+            self._before, self.refused = before, ()
             self._resolver.keep(translation.endpoints.names)
             self.loaded, self.translation = prepared.loaded, translation
             self.manager.count("reloads")
@@ -186,8 +187,9 @@ class Runtime:
     def _refused(self, problems: Iterable[Problem]) -> Report:
         self.manager.count("reloads_refused")
         self.last_reload = self._failed()
+        self.refused = tuple(problems)
         served = self.report
-        return Report(applied=False, generation=served.generation, problems=tuple(problems), statuses=served.statuses)
+        return Report(applied=False, generation=served.generation, problems=self.refused, statuses=served.statuses)
 
     def _failed(self) -> LastReload:
         return replace(self.last_reload, successful=False)

@@ -3,6 +3,7 @@
 import asyncio
 
 from fastgate import resolver, runtime
+from fastgate.admin.views import status
 from fastgate.gateway import sources_of
 from fastgate.ir import Endpoint
 from fastgate.listener_manager import ListenerManager
@@ -26,6 +27,30 @@ kind: Backend
 metadata: {name: b}
 spec: {endpoints: [{address: app.example, port: 81}]}
 """
+
+
+async def refused_then_accepted():
+    """What status says after a set that is refused as a whole, and after the next one."""
+    manager = ListenerManager(workers=1, threads=True, ports={80: 0})
+    await manager.start()
+    try:
+        subject = runtime.Runtime(manager, strict=True)
+        await subject.apply(*sources_of(CONFIGURATION))
+        assert status(subject)["refused"] == []
+        await subject.apply(*sources_of(CONFIGURATION.replace("port: 81", "port: many")))
+        refused = status(subject)
+        await subject.apply(*sources_of(CONFIGURATION))
+        return refused, status(subject)
+    finally:
+        await manager.stop()
+
+
+def test_status_says_why_a_set_was_refused_until_another_is_served():
+    refused, accepted = asyncio.run(refused_then_accepted())
+    (problem,) = refused["refused"]
+    assert "must be a valid integer" in problem
+    assert (refused["generation"], refused["problems"]) == (1, [])
+    assert accepted["refused"] == []
 
 
 async def served_when_known_between():

@@ -32,7 +32,7 @@ def ready(runtime: Runtime, *, draining: bool) -> tuple[bool, str]:
 
 
 def status(runtime: Runtime) -> dict[str, Any]:
-    """Return what is served: generation, sockets as bound, and the status of every object."""
+    """Return what is served: generation, sockets as bound, the status of every object; and why nothing newer is."""
     return {
         "generation": runtime.manager.generation,
         "workers": runtime.manager.pids,
@@ -40,6 +40,7 @@ def status(runtime: Runtime) -> dict[str, Any]:
         "endpoints": endpoints(runtime),
         "objects": all_json(runtime.report.statuses),
         "problems": [str(problem) for problem in runtime.report.problems],
+        "refused": [str(problem) for problem in runtime.refused],
     }
 
 

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from fastgate import durations
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
@@ -68,7 +70,7 @@ Hostname = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^(\*\.)
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$")]
 HeaderValue = Annotated[str, Field(min_length=1, max_length=4096)]
-Duration = Annotated[str, Field(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")]
+Duration = Annotated[str, Field(pattern=durations.PATTERN)]
 FILTER_TYPE = r"^([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?/)?[A-Za-z0-9._]([-A-Za-z0-9._]*[A-Za-z0-9._])?$"
 
 # What the patterns mean to who broke them.
@@ -80,7 +82,7 @@ FORMS = {
     rf"^(\*\.)?{_SUBDOMAIN}$": "a DNS name in lower case, or '*.' and such a name",
     r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$": "a token of letters, digits and !#$%&'*+-.^_`|~",
     FILTER_TYPE: "the name of a filter, or 'distribution/Name'",
-    r"^([0-9]{1,5}(h|m|s|ms)){1,4}$": "a duration of whole numbers with units, such as 1h30m, 10s or 250ms",
+    durations.PATTERN: "a duration of whole numbers with units, such as 1h30m, 10s or 250ms",
     r"^/[!-~]*$": "a path that starts with '/', in visible ASCII",
 }
 

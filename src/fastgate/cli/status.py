@@ -22,7 +22,7 @@ def status(
 ) -> None:
     """Show the Gateways, listeners, routes and filters of the running gateway: conditions, addresses, attached routes.
 
-    Exits 1 when an object is not as it should be, 2 when no gateway answers.
+    Exits 1 when an object is not as it should be or the last configuration was refused, 2 when no gateway answers.
 
     Example: fastgate status --admin 127.0.0.1:9901
     """
@@ -79,7 +79,13 @@ def status(
     print_table(["OBJECT", "CONDITION", "REASON", "MESSAGE"], rows)
     for problem in document["problems"]:
         print(problem, file=sys.stderr)
-    raise typer.Exit(1 if faults else 0)
+    if document["refused"]:
+        print(
+            f"\nwhat was given last is refused, and generation {document['generation']} still served:", file=sys.stderr
+        )
+    for problem in document["refused"]:
+        print(problem, file=sys.stderr)
+    raise typer.Exit(1 if faults or document["refused"] else 0)
 
 
 def _fetch(admin: str) -> dict[str, Any]:

@@ -72,7 +72,7 @@ requires-python = ">=3.11"
 dependencies = ["fastgate", "pydantic>=2.12"]
 
 [project.optional-dependencies]
-test = ["mypy>=1.18", "pytest>=8.4", "pytest-asyncio>=1.1"]
+test = ["fastgate[testing]", "mypy>=1.18", "pytest>=8.4", "pytest-asyncio>=1.1"]
 
 [project.entry-points."fastgate.filters"]
 @CLASS@ = "@MODULE@:@CLASS@"
@@ -143,9 +143,10 @@ class @CLASS@(fastgate.Filter[@CLASS@Config]):
 ''',
     "src/@MODULE@/py.typed": "",
     "tests/test_@MODULE@.py": '''\
-"""A filter is tested by plain calls."""
+"""A filter is tested by plain calls, and in a gateway before a backend that takes notes."""
 
 from fastgate import Context, Request
+from fastgate.testing import Starter
 from @MODULE@ import @CLASS@, @CLASS@Config
 
 
@@ -159,6 +160,13 @@ async def test_field_and_value_are_configured() -> None:
     request = Request()
     await @CLASS@(@CLASS@Config(header="x-hi", value="there")).on_request(request, Context())
     assert request.headers == {"x-hi": "there"}
+
+
+async def test_the_backend_gets_the_field(fastgate_gateway: Starter) -> None:
+    gateway = fastgate_gateway(@CLASS@, config={"header": "x-hi"})
+    response = await gateway.async_client.get("/a")
+    assert response.status_code == 200
+    assert gateway.backend.requests[0].headers["x-hi"] == "hello"
 ''',
     "example.yaml": """\
 apiVersion: gateway.networking.k8s.io/v1

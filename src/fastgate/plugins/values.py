@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import (
@@ -16,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    RootModel,
     Secret,
     SecretBytes,
     SecretStr,
@@ -110,13 +112,16 @@ def canonical(config: BaseModel) -> dict[str, Any]:
         PydanticCustomError: the configuration itself holds a secret, which belongs in a Secret.
     """
     for path, value in _walk(config, ()):
+        if isinstance(value, Ref) and "{}" in path:
+            raise PydanticCustomError("fastgate", "a set has no order to resolve its references in: let it be a list")
         if isinstance(value, SecretStr | SecretBytes | Secret):
             raise PydanticCustomError(
                 "fastgate",
                 "{field} is a secret in a configuration that anyone may read: let it be a fastgate.SecretRef",
                 {"field": ".".join(map(str, path))},
             )
-    return config.model_dump(mode="json", by_alias=False, round_trip=True, context=CANONICAL)
+    written: dict[str, Any] = config.model_dump(mode="json", by_alias=False, round_trip=True, context=CANONICAL)
+    return _sorted(config, written)  # type: ignore[no-any-return] # of a dict
 
 
 def load(model: type[BaseModel], config: dict[str, Any]) -> BaseModel:
@@ -160,6 +165,22 @@ def _mapped(part: Any, path: Path, change: Callable[[Any, Path], Any]) -> Any:
     return part
 
 
+def _sorted(value: Any, written: Any) -> Any:
+    """What was written of a value, with the items of sets in an order that does not depend on their hashes."""
+    if isinstance(value, RootModel):
+        return _sorted(value.root, written)
+    if isinstance(written, dict):
+        if isinstance(value, dict):
+            return {name: _sorted(one, part) for one, (name, part) in zip(value.values(), written.items(), strict=True)}
+        return {name: _sorted(getattr(value, name, None), part) for name, part in written.items()}
+    if not isinstance(written, list) or not isinstance(value, list | tuple | set | frozenset):
+        return written
+    items = [_sorted(one, part) for one, part in zip(value, written, strict=True)]
+    if isinstance(value, set | frozenset):
+        items.sort(key=partial(json.dumps, sort_keys=True))
+    return items
+
+
 def _walk(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     """Every value in a configuration that is no container, and every reference."""
     if isinstance(value, BaseModel) and not isinstance(value, Ref):
@@ -171,5 +192,8 @@ def _walk(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     elif isinstance(value, list | tuple):
         for index, part in enumerate(value):
             yield from _walk(part, (*path, index))
+    elif isinstance(value, set | frozenset):
+        for part in value:
+            yield from _walk(part, (*path, "{}"))
     else:
         yield path, value

@@ -29,7 +29,7 @@ def shown(monkeypatch):
         ]
         objects = all_json(translate(store_of(documents), CATALOG).statuses)
         document = {
-            "generation": 1, "workers": [1], "sockets": [], "endpoints": [], "objects": objects, "problems": []
+            "generation": 1, "workers": [1], "sockets": [], "endpoints": [], "objects": objects, "problems": [], "refused": []
         }  # fmt: skip
         monkeypatch.setattr(command, "_fetch", lambda _: json.loads(json.dumps(document)))
         done = CliRunner().invoke(app, ["status"])
@@ -49,6 +49,16 @@ def test_a_faulty_filter_says_why(shown):
     assert (code, lines) == (
         1, [["Filter/default/a", "Accepted=False", "InvalidConfiguration", *message.split()]]
     )  # fmt: skip
+
+
+def test_a_refused_configuration_is_told(monkeypatch):
+    document = {
+        "generation": 7, "workers": [], "sockets": [], "endpoints": [], "objects": {}, "problems": [], "refused": ["a: b"]
+    }  # fmt: skip
+    monkeypatch.setattr(command, "_fetch", lambda _: document)
+    done = CliRunner().invoke(app, ["status"])
+    assert done.exit_code == 1
+    assert done.stderr.endswith("what was given last is refused, and generation 7 still served:\na: b\n")
 
 
 def test_every_target_has_a_line(shown):

@@ -1,13 +1,16 @@
 """Filters that are installed, and those that pretend to be."""
 
 import json
+import os
+import subprocess
 import sys
 import textwrap
+from datetime import timedelta
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from fastgate import Catalog, ConfigMapRef, Error, Filter, SecretRef
+from fastgate import Catalog, ConfigMapRef, Duration, Error, Filter, SecretRef
 from fastgate.plugins import values
 from fastgate.plugins.discovery import FilterType, PluginProblem
 
@@ -191,6 +194,64 @@ def test_a_model_decides_about_unknown_fields():
     assert Catalog({"Open": cls}).check("Open").validated({"any": 1}) == {"any": 1}
 
 
+SETS = """
+import json
+from pydantic import BaseModel, ConfigDict, RootModel
+from fastgate.plugins.values import canonical
+class Pair(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    names: frozenset[str]
+class Names(RootModel[set[str]]):
+    pass
+class Config(BaseModel):
+    names: set[str]
+    deep: dict[str, list[frozenset[str | int]]]
+    pairs: set[Pair]
+    root: Names
+words = {"b", "a", "d", "c", "e"}
+pairs = {Pair(names=frozenset("xyz")), Pair(names=frozenset("uvw"))}
+print(json.dumps(canonical(Config(names=words, deep={"x": [frozenset(("a", "b", 3, 1))]}, pairs=pairs, root=words))))
+"""
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "2"])
+def test_sets_are_written_in_the_same_order_by_every_process(seed):
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    done = subprocess.run([sys.executable, "-c", SETS], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {
+        "names": ["a", "b", "c", "d", "e"],
+        "deep": {"x": [["a", "b", 1, 3]]},
+        "pairs": [{"names": ["u", "v", "w"]}, {"names": ["x", "y", "z"]}],
+        "root": ["a", "b", "c", "d", "e"],
+    }
+
+
+class Timed(BaseModel):
+    wait: Duration = timedelta(seconds=90)
+    most: Duration | None = Field(default=None, gt=timedelta(0))
+
+
+def test_durations_are_written_as_gateway_api_writes_them():
+    found = Catalog({"Timed": configured_by(Timed)}).check("Timed")
+    assert found.validated({}) == {"wait": "1m30s", "most": None}
+    canonical = found.validated({"wait": "250ms", "most": "1h"})
+    assert canonical == {"wait": "250ms", "most": "1h"}
+    config = found.instance(canonical).config
+    assert (config.wait, config.most) == (timedelta(milliseconds=250), timedelta(hours=1))
+    assert found.config_model.model_json_schema()["properties"]["wait"]["type"] == "string"
+
+
+@pytest.mark.parametrize("wrong", ["1", 1, 1.5, "1d", "-1s", "1s\n", "1s1s1s1s1s", None, True])
+def test_what_is_no_duration_is_refused(wrong):
+    with pytest.raises(ValidationError, match="must be a duration of whole numbers with units, such as 1h30m"):
+        Timed.model_validate({"wait": wrong})
+
+
+def test_durations_have_bounds():
+    with pytest.raises(ValidationError, match="greater than"):
+        Timed.model_validate({"most": "0s"})
+
+
 def test_a_model_that_fails_is_a_problem_of_the_type():
     class Failing(BaseModel):
         a: int
@@ -215,6 +276,17 @@ def test_secrets_belong_in_secrets():
     with pytest.raises(ValidationError, match=r"password is a secret .* let it be a fastgate\.SecretRef") as raised:
         found.validated({"password": "hush"})
     assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize("model", [SecretStr, SecretRef])
+def test_neither_secrets_nor_references_stand_in_sets(model):
+    class Odd(BaseModel):
+        values: set[model]
+
+    value = "hush" if model is SecretStr else {"name": "s", "key": "k"}
+    found = Catalog({"Odd": configured_by(Odd)}).check("Odd", {"values": [value]})
+    with pytest.raises(ValidationError, match=r"is a secret in a configuration|let it be a list"):
+        found.validated({"values": [value]})
 
 
 # --- values of Secrets and ConfigMaps --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastgate.durations import milliseconds
+from fastgate.durations import milliseconds, spelled
 from fastgate.translate.conditions import Condition, GatewayStatus, ListenerStatus, Statuses, to_json
 from fastgate.translate.hostnames import covers, intersects
 from fastgate.translate.http_route import normalized_path
@@ -29,6 +29,15 @@ class TestDurations:
     def test_everything_else_is_refused(self, text):
         with pytest.raises(ValueError, match="not a duration"):
             milliseconds(text)
+
+    @pytest.mark.parametrize("text", ["0s", "1ms", "90ms", "1s", "1m30s", "1h1m1s1ms", "99999h59m59s999ms"])
+    def test_they_are_written_in_their_largest_units(self, text):
+        assert spelled(milliseconds(text)) == text
+
+    @pytest.mark.parametrize("duration", [-1, milliseconds("99999h59m59s999ms") + 1])
+    def test_what_cannot_be_written(self, duration):
+        with pytest.raises(ValueError, match="no duration between"):
+            spelled(duration)
 
 
 class TestHostnames:
