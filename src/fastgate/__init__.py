@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastgate.api.metadata import Metadata, Resource
     from fastgate.core.client_hello import parse_client_hello
     from fastgate.core.http1 import normalize_path, parse_request, parse_response
     from fastgate.errors import ConfigurationError, Error, ParseError, StaleError, StoppedError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fastgate.problems import Problem, Severity
     from fastgate.router import Match, Router
     from fastgate.runtime import Report
+    from fastgate.store import Store
 
 __all__ = [
     "PLUGIN_API",
@@ -46,6 +48,7 @@ __all__ = [
     "Gateway",
     "Headers",
     "Match",
+    "Metadata",
     "Metric",
     "NoConfig",
     "ParseError",
@@ -54,6 +57,7 @@ __all__ = [
     "Report",
     "Request",
     "RequestHead",
+    "Resource",
     "Response",
     "ResponseHead",
     "Router",
@@ -62,6 +66,7 @@ __all__ = [
     "StaleError",
     "StateKey",
     "StoppedError",
+    "Store",
     "TlsIdentity",
     "TraceParent",
     "__version__",
@@ -86,6 +91,7 @@ _MODULES = {
     "Gateway": "gateway",
     "Headers": "plugins.headers",
     "Match": "router",
+    "Metadata": "api.metadata",
     "Metric": "plugins.hookspecs",
     "NoConfig": "plugins.filter",
     "ParseError": "errors",
@@ -94,6 +100,7 @@ _MODULES = {
     "Report": "runtime",
     "Request": "plugins.request",
     "RequestHead": "heads",
+    "Resource": "api.metadata",
     "Response": "plugins.response",
     "ResponseHead": "heads",
     "Router": "router",
@@ -102,6 +109,7 @@ _MODULES = {
     "StaleError": "errors",
     "StateKey": "plugins.context",
     "StoppedError": "errors",
+    "Store": "store",
     "TlsIdentity": "plugins.identity",
     "TraceParent": "plugins.trace",
     "hookimpl": "plugins.hookspecs",

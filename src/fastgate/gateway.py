@@ -11,11 +11,13 @@ from fastgate.errors import Error, StoppedError
 from fastgate.ir import AccessLog
 from fastgate.listener_manager import ListenerManager
 from fastgate.plugins.discovery import Catalog
+from fastgate.plugins.manager import Hooks
 from fastgate.problems import Problem
 from fastgate.runtime import Report, Runtime, check
 from fastgate.sources.documents import YamlError, parse
 from fastgate.sources.files import Files
 from fastgate.sources.objects import Source
+from fastgate.sources.plugged import Plugged
 from fastgate.translate.conditions import all_json
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ class Gateway:
         strict: refuse a set of resources with an error in it rather than the faulty objects.
         filters: classes that Filters may name, beside those that are installed. A name means one class in all gateways
             of a process.
+        plugins: modules or objects with hooks of the process, by name, beside those that are installed.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Gateway:
         access_log_fd: int = -1,
         strict: bool = False,
         filters: Mapping[str, type[Filter[Any]]] | None = None,
+        plugins: Mapping[str, object] | None = None,
     ) -> None:
         """Keep the arguments; `start` serves."""
         self._resources = resources
@@ -86,10 +90,14 @@ class Gateway:
         }  # fmt: skip
         self._access_log = AccessLog(access_log)
         self._strict = strict
+        self._plugins = plugins
+        self._plugged = Plugged()
+        self._applying: asyncio.Lock
+        self._given: tuple[list[Source], list[Problem]] = ([], [])
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._runtime: Runtime | None = None
-        self._resolving: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -149,8 +157,8 @@ class Gateway:
 
     def apply(self, resources: str | Path | Iterable[Mapping[str, Any] | Path]) -> Report:
         """Serve other resources. Refused objects keep their previous version and are in the report's problems."""
-        sources, problems = sources_of(resources)
-        return self._run(self._running().apply(sources, problems))
+        given = sources_of(resources)
+        return self._run(self._apply(self._running(), given))
 
     def wait_ready(self, timeout: float = 10.0) -> None:
         """Wait until every listener that can be served is; `start` and `apply` have done so when they return.
@@ -191,19 +199,47 @@ class Gateway:
 
     async def _start(self) -> Report:
         manager = ListenerManager(**self._manager_options)
-        self._runtime = Runtime(
-            manager, strict=self._strict, access_log=self._access_log, catalog=self._manager_options["catalog"]
-        )
+        hooks = await asyncio.to_thread(Hooks, self._plugins)
+        runtime = self._runtime = Runtime(
+            manager, strict=self._strict, access_log=self._access_log, hooks=hooks,
+            catalog=self._manager_options["catalog"],
+        )  # fmt: skip
         await manager.start()
-        self._resolving = asyncio.ensure_future(self._runtime.keep_resolving())
-        sources, problems = sources_of(self._resources)
-        return await self._runtime.apply(sources, problems)
+        await hooks.call_and_wait("fastgate_startup")
+        wanted = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def changed() -> None:
+            loop.call_soon_threadsafe(wanted.set)
+
+        self._plugged = Plugged(hooks, changed)
+        self._applying = asyncio.Lock()
+        report = await self._apply(runtime, sources_of(self._resources))
+        self._tasks = [
+            asyncio.ensure_future(runtime.keep_resolving()),
+            asyncio.ensure_future(self._follow(runtime, wanted)),
+        ]
+        return report
+
+    async def _apply(self, runtime: Runtime, given: tuple[list[Source], list[Problem]] | None = None) -> Report:
+        """Serve what is given, by default what was last, with what the plugins have."""
+        async with self._applying:
+            sources, problems = self._given = given or self._given
+            more, wrong = await asyncio.to_thread(self._plugged.read)
+            return await runtime.apply([*sources, *more], [*problems, *wrong])
+
+    async def _follow(self, runtime: Runtime, wanted: asyncio.Event) -> None:
+        while True:
+            await wanted.wait()
+            wanted.clear()
+            await self._apply(runtime)
 
     async def _stop(self, runtime: Runtime, drain: float) -> bool:
-        if self._resolving is not None:
-            self._resolving.cancel()
+        for task in self._tasks:
+            task.cancel()
         finished = await runtime.manager.drain(timeout=drain) if drain > 0 else True
         await runtime.manager.stop()
+        await runtime.hooks.call_and_wait("fastgate_shutdown")
         return finished
 
     async def _ready(self) -> None:

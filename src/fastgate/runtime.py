@@ -105,7 +105,7 @@ class Runtime:
         self.last_reload = LastReload()
         self.refused: tuple[Problem, ...] = ()  # what is wrong with the last set, when nothing of it is served
         self._before: tuple[Loaded | None, Translation | None, Report] | None = None
-        self._objects = Objects()
+        self._objects = Objects(self.hooks.kinds)
         self._translator = Translator(Catalog() if catalog is None else catalog)
         self._resolver = Resolver()
         self._lock = asyncio.Lock()
@@ -198,7 +198,7 @@ class Runtime:
         translation = self._translator.translate(store)
         if not self.hooks.has("fastgate_amend_ir"):
             return translation
-        ir = self.hooks.amend(translation.ir)
+        ir = self.hooks.amend(translation.ir, store)
         try:
             snapshot.build(ir)
         except Exception as e:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import yaml
 
 import fastgate
 
@@ -192,3 +193,55 @@ def test_everything_public_is_there():
     assert set(fastgate.__all__) <= set(dir(fastgate))
     with pytest.raises(AttributeError):
         _ = fastgate.nothing
+
+
+def test_hooks_are_called_by_an_embedded_gateway():
+    """A plugin's source has a route, whose path a resource of a kind of its own says."""
+    calls, asked, second = [], [], threading.Event()
+
+    class Path(fastgate.Resource):
+        spec: str
+
+    class Paths:
+        name = "paths"
+        path = "/first"
+
+        def read(self):
+            return [
+                {"apiVersion": "acme.dev/v1", "kind": "Path", "metadata": {"name": "p"}, "spec": self.path},
+                *yaml.safe_load_all(YAML.format(path=self.path, port=9)),
+            ]
+
+    class Plugin:
+        source = Paths()
+
+        @fastgate.hookimpl
+        async def fastgate_startup(self):
+            calls.append("startup")
+
+        @fastgate.hookimpl
+        def fastgate_shutdown(self):
+            calls.append("shutdown")
+
+        @fastgate.hookimpl
+        def fastgate_resource_kinds(self):
+            return {("acme.dev/v1", "Path"): Path}
+
+        @fastgate.hookimpl
+        def fastgate_config_sources(self, changed):
+            asked.append(changed)
+            return [self.source]
+
+        @fastgate.hookimpl
+        def fastgate_amend_ir(self, resources):
+            calls.append(resources.get("Path", "default", "p").spec)
+            if calls[-1] == "/second":
+                second.set()
+
+    with fastgate.Gateway([], ports={80: 0}, plugins={"acme": Plugin()}) as gateway:
+        gateway.address("http")
+        assert calls == ["startup", "/first", "/first"]
+        Plugin.source.path = "/second"
+        asked[0]()
+        assert second.wait(10)
+    assert calls[-1] == "shutdown"

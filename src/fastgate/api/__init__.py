@@ -12,9 +12,11 @@ from fastgate.api import core, fastgate, filters, gateway, http_route, metadata,
 from fastgate.api.base import FORMS, GROUP, Invalid, Problem, UnknownKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pydantic import BaseModel
+
+    Kinds = Mapping[tuple[str, str], type[metadata.Resource]]  # of plugins, by apiVersion and kind
 
 __all__ = ["CLUSTER_SCOPED", "KINDS", "Invalid", "Problem", "UnknownKind", "parse", "problems_of"]
 
@@ -50,11 +52,11 @@ _SUBJECT = re.compile(r"^(?:Input|String|List|Dictionary|Value) should ")
 _CORE_FIELDS = frozenset(("status",))
 
 
-def parse(document: dict[str, Any]) -> Any:
+def parse(document: dict[str, Any], kinds: Kinds | None = None) -> Any:
     """Validate a document as the API server would (schema, then rules) and return its model.
 
     `status` and what is null are left out first; what is null in the configuration of a Filter stays. The versions of a
-    kind differ in name only.
+    kind differ in name only, but for those of plugins, which are in `kinds`.
 
     Raises:
         UnknownKind: no such kind is read here.
@@ -62,7 +64,8 @@ def parse(document: dict[str, Any]) -> Any:
     """
     version, kind = document["apiVersion"], document["kind"]
     group = version.rpartition("/")[0]
-    model = KINDS.get((group, kind))
+    others = kinds or {}
+    model: type[BaseModel] | None = KINDS.get((group, kind)) or others.get((version, kind))
     if model is None:
         raise UnknownKind(f"kind {kind} of {version} is not served and is left alone{_meant_kind(group, kind)}")
     problems = metadata.problems(document["metadata"], kind, namespaced=kind not in CLUSTER_SCOPED)
@@ -71,6 +74,10 @@ def parse(document: dict[str, Any]) -> Any:
         resource = model.model_validate(_normal(fields, _OPAQUE.get(kind, ())))
     except ValidationError as e:
         problems += problems_of(e, model, kind, with_values=kind != "Secret")
+    except Exception as e:
+        if (version, kind) not in others:
+            raise
+        problems.append(Problem((), f"the model of {kind} failed: {type(e).__name__}: {e}"))
     if problems:
         raise Invalid(problems)
     return resource

@@ -67,6 +67,14 @@ class Metadata(Model):
     managed_fields: list[dict[str, Any]] | None = None
 
 
+class Resource(Model):
+    """What every resource has. A kind of a plugin's own derives from it, commonly with a `spec`."""
+
+    api_version: str
+    kind: str
+    metadata: Metadata
+
+
 def problems(metadata: dict[str, Any], kind: str, *, namespaced: bool) -> list[Problem]:
     """Return what the API server says to the values; what is of a wrong type is left to the model."""
     found = [*_names(metadata, kind, namespaced), *_labels(metadata.get("labels")), *_others(metadata)]

@@ -11,6 +11,7 @@ import typer
 
 from fastgate.output import print_problems
 from fastgate.plugins.discovery import Catalog
+from fastgate.plugins.manager import Hooks
 from fastgate.sources.files import Files
 from fastgate.sources.objects import Objects
 from fastgate.translate import explain as explanations
@@ -37,8 +38,9 @@ def explain(
     Example: fastgate explain -f routes/ GET https://shop.example.com/cart -H 'x-user: 1'
     """
     sources, problems = Files(files).read()
-    loaded = Objects().load(sources)
-    print_problems([*problems, *loaded.problems])
+    hooks = Hooks()
+    loaded = Objects(hooks.kinds).load(sources)
+    print_problems([*problems, *hooks.problems, *loaded.problems])
     translation = translate(loaded.store, Catalog())
     answers: tuple[explanations.Explanation, ...] = ()
     request = None

@@ -55,12 +55,12 @@ def plugins(
         raise typer.Exit(2)
     problems: list[Problem] = []
     users: dict[str, list[str]] = {}
+    catalog, hooks = Catalog(), Hooks()
     if files:
         sources, wrong = Files(files).read()
-        loaded = Objects().load(sources)
+        loaded = Objects(hooks.kinds).load(sources)
         problems += [*wrong, *loaded.problems]
         users = _users(loaded.store)
-    catalog, hooks = Catalog(), Hooks()
     filters = [_filter(catalog, name, users) for name in catalog.names()]
     filters = [one for one in filters if one["usedBy"] or not used]
     faults = [Problem(one["problem"], object=f"filter {one['type']}") for one in filters if one["problem"]]

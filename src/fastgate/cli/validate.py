@@ -12,6 +12,7 @@ import typer
 
 from fastgate.output import MOST, counted, print_problems
 from fastgate.plugins.discovery import Catalog
+from fastgate.plugins.manager import Hooks
 from fastgate.problems import Problem, Severity
 from fastgate.sources.files import Files
 from fastgate.sources.findings import problems_of
@@ -39,8 +40,9 @@ def validate(
     Example: fastgate validate gateway.yaml routes/
     """
     sources, problems = Files(paths).read()
-    loaded = Objects().load(sources)
-    problems += loaded.problems
+    hooks = Hooks()
+    loaded = Objects(hooks.kinds).load(sources)
+    problems += [*hooks.problems, *loaded.problems]
     problems += findings(loaded, translate(loaded.store, Catalog()))
     problems.sort(key=lambda p: p.file)  # those of a file come in the order of its documents
     errors = sum(p.severity is Severity.ERROR or strict for p in problems)

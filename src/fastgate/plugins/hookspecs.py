@@ -14,15 +14,14 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from fastgate.api.metadata import Resource
     from fastgate.ir import Ir
+    from fastgate.store import Store
 
 PROJECT = "fastgate"
 hookimpl = pluggy.HookimplMarker(PROJECT)
 # The manager calls each plugin by itself, and so has at most one result.
 _hookspec = pluggy.HookspecMarker(PROJECT)(firstresult=True)
-
-# Specified, so that plugins can be written, but not called by this version: a plugin that has one is told so.
-NOT_CALLED = frozenset(("fastgate_access_log_sinks", "fastgate_resource_kinds"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +80,8 @@ def fastgate_config_sources(changed: Callable[[], None]) -> Iterable[ConfigSourc
 
 
 @_hookspec
-def fastgate_amend_ir(ir: Ir) -> Ir | None:
-    """Return another configuration in the place of what was translated; None leaves it. Provisional.
+def fastgate_amend_ir(ir: Ir, resources: Store) -> Ir | None:
+    """Return another configuration in the place of the one translated from these resources; None leaves it. Provisional.
 
     It has to be pure: it is called twice, and a configuration for which the results differ is refused, as is one that
     the call fails for. No cluster can be added: endpoints are published apart.
@@ -96,6 +95,9 @@ def fastgate_access_log_sinks() -> Iterable[AccessLogSink]:
 
 
 @_hookspec
-def fastgate_resource_kinds() -> Mapping[tuple[str, str], type]:
-    """Return models of further kinds of resources, by apiVersion and kind. Not called yet."""
+def fastgate_resource_kinds() -> Mapping[tuple[str, str], type[Resource]]:
+    """Return models of further kinds of resources, by apiVersion and kind. Called once, before `fastgate_startup`.
+
+    Such resources are in namespaces. They are validated with all others, and are for `fastgate_amend_ir` to read.
+    """
     raise NotImplementedError

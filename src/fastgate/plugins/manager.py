@@ -12,11 +12,15 @@ import pluggy
 
 from fastgate.plugins import hookspecs
 from fastgate.plugins.distributions import ImportFailure, installed, said
+from fastgate.plugins.kinds import fault
 from fastgate.problems import Problem, Severity
+from fastgate.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from fastgate.api import Kinds
+    from fastgate.api.metadata import Resource
     from fastgate.ir import Ir
 
 GROUP = "fastgate"
@@ -43,7 +47,13 @@ class Hooked:
 
 
 class Hooks:
-    """Plugins of the process. One that cannot be imported, or implements what there is not, is left out as a whole."""
+    """Plugins of the process. One that cannot be imported, or implements what there is not, is left out as a whole.
+
+    Attributes:
+        problems: what is wrong with plugins.
+        plugins: those that are used.
+        kinds: of resources that they have.
+    """
 
     def __init__(self, plugins: Mapping[str, object] | None = None, *, look: bool = True) -> None:
         """Use these modules or objects, by name, and those that are installed when `look` says so."""
@@ -64,6 +74,7 @@ class Hooks:
                 continue
             for part in dict.fromkeys(parts):
                 self._take(name, part)
+        self.kinds = self._kinds()
 
     def has(self, hook: str) -> bool:
         """Return whether any plugin implements a hook."""
@@ -89,15 +100,15 @@ class Hooks:
             except Exception:
                 log.exception("%s of %s failed", hook, name)
 
-    def amend(self, ir: Ir) -> Ir:
-        """Return what the plugins make of a configuration, one after the other.
+    def amend(self, ir: Ir, resources: Store = Store()) -> Ir:  # noqa: B008 - immutable
+        """Return what the plugins make of the configuration of these resources, one after the other.
 
         Raises:
             AmendError: one failed, is not pure, or returned what no configuration is.
         """
         for name, caller in self._callers("fastgate_amend_ir"):
             try:
-                first, second = caller(ir=ir), caller(ir=ir)
+                first, second = (caller(ir=ir, resources=resources) for _ in range(2))
             except Exception as e:
                 raise AmendError(f"fastgate_amend_ir of {name} failed: {said(e)}") from e
             if first != second:
@@ -110,6 +121,23 @@ class Hooks:
                 raise AmendError(f"fastgate_amend_ir of {name} added clusters: {', '.join(sorted(added))}")
             ir = first
         return ir
+
+    def _kinds(self) -> Kinds:
+        """The kinds of all plugins. Of one that cannot be used, its plugin is told."""
+        kinds: dict[tuple[str, str], type[Resource]] = {}
+        for name, caller in self._callers("fastgate_resource_kinds"):
+            try:
+                found = dict(caller() or {})
+            except Exception as e:  # noqa: BLE001 - the author's code
+                self._say(name, f"fastgate_resource_kinds of {name} failed: {said(e)}")
+                continue
+            for key, model in found.items():
+                why = fault(key, model, kinds)
+                if why is None:
+                    kinds[key] = model
+                else:
+                    self._say(name, f"a kind of {name} is left out: {why}")
+        return kinds
 
     def _callers(self, hook: str) -> Iterator[tuple[str, Any]]:
         """Each plugin's part of a hook, in pluggy's order."""
@@ -125,9 +153,6 @@ class Hooks:
         self._manager.register(plugin, f"{name}:{count}")
         hooks = tuple(sorted(hook for hook in _marked(plugin) if hook in SPECIFIED))
         self.plugins.append(Hooked(name, hooks))
-        for hook in hooks:
-            if hook in hookspecs.NOT_CALLED:
-                self._say(name, f"{hook} of {name} is not called by this version of fastgate")
 
     def _say(self, name: str, message: str) -> None:
         self.problems.append(Problem(message, object=f"plugin {name}", severity=Severity.WARNING))

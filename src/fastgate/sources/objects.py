@@ -103,8 +103,9 @@ class _Pass:
 class Objects:
     """Turns one set of documents after the other into stores, and remembers what it took."""
 
-    def __init__(self) -> None:
-        """Start with nothing."""
+    def __init__(self, kinds: api.Kinds | None = None) -> None:
+        """Start with nothing. `kinds`: those of plugins."""
+        self._kinds = kinds
         self._entries: dict[Key, _Entry] = {}
 
     def load(self, sources: Iterable[Source]) -> Loaded:
@@ -170,7 +171,7 @@ class Objects:
         completed = {**document, "metadata": metadata}
         if key[0] == "Secret":
             completed = _secret(completed, source.directory)
-        return _Entry(document, api.parse(completed), generation)
+        return _Entry(document, api.parse(completed, self._kinds), generation)
 
     def _imply(self, run: _Pass) -> None:
         """What exists without being written: the class `fastgate`, and every namespace that an object is in."""

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import field_validator
 
-from fastgate import Metric, hookimpl
+from fastgate import Metric, Resource, hookimpl
 from fastgate.admin import plugged
 from fastgate.ir import Cluster, Ir, Socket
-from fastgate.plugins.hookspecs import NOT_CALLED
-from fastgate.plugins.manager import SPECIFIED, AmendError, Hooks
+from fastgate.plugins.manager import AmendError, Hooks
 from fastgate.problems import Severity
+from fastgate.sources.objects import Objects, Source
 from fastgate.sources.plugged import Plugged
 
 
@@ -24,8 +25,8 @@ def plugin(**functions):
     return module
 
 
-def no_items():
-    return []
+def kinds(found):
+    return plugin(fastgate_resource_kinds=hookimpl(lambda: found))
 
 
 def hooks(**plugins):
@@ -98,12 +99,68 @@ def test_an_optional_hook_need_not_exist():
     assert [p.hooks for p in found.plugins] == [()]
 
 
-def test_a_hook_that_is_not_called_yet_says_so():
-    for name in NOT_CALLED:
-        assert only_problem(hooks(a=plugin(**{name: hookimpl(no_items)}))) == (
-            f"{name} of a is not called by this version of fastgate"
-        )
-    assert set(SPECIFIED) > NOT_CALLED
+class Colour(Resource):
+    spec: dict[str, str]
+
+
+PAINT = ("acme.dev/v1", "Paint")
+
+
+def paint(**more):
+    return {"apiVersion": "acme.dev/v1", "kind": "Paint", "metadata": {"name": "red"}, "spec": {"is": "red"}, **more}
+
+
+def test_kinds_of_plugins_are_validated_and_stored():
+    loaded = Objects(hooks(a=kinds({PAINT: Colour})).kinds).load([Source(paint())])
+    assert loaded.problems == ()
+    assert loaded.store.get("Paint", "default", "red").spec == {"is": "red"}
+    refused = Objects(hooks(a=kinds({PAINT: Colour})).kinds).load([Source(paint(spec=[], more=1))])
+    assert [problem.message for problem in refused.problems] == [
+        "must be a valid dictionary",
+        "unknown field 'more'",
+    ]
+    (unknown,) = Objects().load([Source(paint())]).problems
+    assert "kind Paint of acme.dev/v1 is not served" in unknown.message
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({("gateway.example/v1", "Filter"): Colour}, "a kind of a is left out: Filter is a kind of fastgate's own"),
+        ({PAINT: dict}, "a kind of a is left out: the model of Paint is not a class derived from fastgate.Resource"),
+        ({"Paint": Colour}, "a kind of a is left out: a kind is named by apiVersion and kind, not by 'Paint'"),
+        (7, "fastgate_resource_kinds of a failed: TypeError: 'int' object is not iterable"),
+    ],
+)
+def test_kinds_that_cannot_be_used(found, said):
+    assert only_problem(hooks(a=kinds(found))) == said
+
+
+def test_two_plugins_have_no_kind_of_one_name():
+    found = hooks(a=kinds({PAINT: Colour}), b=kinds({("other.dev/v1", "Paint"): Colour}))
+    assert only_problem(found) == "a kind of b is left out: Paint is a kind of another plugin, too"
+    assert found.kinds == {PAINT: Colour}
+
+
+def test_a_model_that_fails_refuses_its_resource():
+    class Odd(Resource):
+        spec: str
+
+        @field_validator("spec")
+        @classmethod
+        def _fail(cls, value):
+            raise RuntimeError(value)
+
+    loaded = Objects({PAINT: Odd}).load([Source(paint(spec="odd"))])
+    assert [problem.message for problem in loaded.problems] == ["the model of Paint failed: RuntimeError: odd"]
+
+
+def test_resources_are_given_to_who_amends():
+    def amend(ir, resources):
+        return replace(ir, sockets=(Socket(resources.get("Paint", "default", "red").spec["is"], 80, ()),))
+
+    loaded = Objects({PAINT: Colour}).load([Source(paint())])
+    assert hooks(a=amending(amend)).amend(IR, loaded.store).sockets[0].address == "red"
 
 
 # --- how they are called ---------------------------------------------------------------------------------------------
