@@ -242,6 +242,10 @@ static void handle(struct fg_control *c, struct fg_control_message *m, int fds[F
         fg_log_reopen(e->log, fd);
         fds[0] = -1;
         break;
+    case FG_CTL_SINK:
+        fg_log_sink(e->log, fd);
+        fds[0] = -1;
+        break;
     case FG_CTL_KEEP:
         fg_orphan_keep(e->orphan, fd);
         fds[0] = -1;

@@ -9,6 +9,7 @@
  *   ABORT      gen        forget a prepared image            -
  *   ENDPOINTS  gen, fd    swap the endpoint table            ENDPOINTS_SET gen | FAILED gen, text
  *   LOG        fd         write the access log here now      -
+ *   SINK       fd         send access log lines here, too    -
  *   KEEP       fd         keep this for a successor          -
  *   PLUGIN     fds        rings and socket of a plugin process  -
  *   HEALTH     key, a     1 healthy, 0 not: found by another  HEALTH_CHANGED key, a, text: found by this one
@@ -40,7 +41,7 @@
 
 enum fg_control_type {
     FG_CTL_LISTEN = 1, FG_CTL_UNLISTEN, FG_CTL_PREPARE, FG_CTL_COMMIT, FG_CTL_ABORT, FG_CTL_ENDPOINTS, FG_CTL_LOG,
-    FG_CTL_DRAIN, FG_CTL_STOP, FG_CTL_KEEP, FG_CTL_HEALTH, FG_CTL_PLUGIN,
+    FG_CTL_DRAIN, FG_CTL_STOP, FG_CTL_KEEP, FG_CTL_HEALTH, FG_CTL_PLUGIN, FG_CTL_SINK,
     FG_CTL_HELLO = 64, FG_CTL_LISTENING, FG_CTL_UNLISTENED, FG_CTL_PREPARED, FG_CTL_FAILED, FG_CTL_COMMITTED,
     FG_CTL_ENDPOINTS_SET, FG_CTL_DRAINED, FG_CTL_HOLDS, FG_CTL_KEPT, FG_CTL_ADOPTED, FG_CTL_HEALTH_CHANGED,
     FG_CTL_ENDED

@@ -3,6 +3,8 @@
  * The loop's thread owns `head`, the writer owns `tail`; each publishes its own with release and reads the other's with
  * acquire. A line that finds the writer asleep wakes it and is written at once; after a write the writer rests for REST_MS,
  * so that under load it writes what came meanwhile with one call, and nobody is woken for a line.
+ *
+ * The sinks of plugins get the same lines from a socket that never blocks: what it has no room for is dropped and counted.
  */
 #include "fg_filter.h"
 #include "fg_head.h"
@@ -14,10 +16,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { RING = 1 << 20, LINE_MAX_BYTES = 16384, LINE_END = 8 /* what ends one */, REST_MS = 5 };
+enum { RING = 1 << 20, LINE_MAX_BYTES = 16384, LINE_END = 8 /* what ends one */, REST_MS = 5, SINK_MESSAGE = 1 << 15 };
 
 enum writer_state { BUSY, RESTING, ASLEEP };
 
@@ -26,6 +29,8 @@ struct fg_log {
     pthread_t thread;
     int fd, wake_fd;
     int next_fd;            /* -1, or what the writer switches to */
+    int sink_fd, next_sink_fd;
+    uint64_t sunk;          /* bytes ever sent to the sink, or dropped; not behind `tail` */
     bool stop;
     int state;              /* enum writer_state, the writer's */
     uint64_t head, tail;    /* bytes ever put, ever written */
@@ -35,13 +40,49 @@ struct fg_log {
     uint8_t ring[RING];
 };
 
-static void switch_descriptor(struct fg_log *log) {
-    int fd = __atomic_exchange_n(&log->next_fd, -1, __ATOMIC_ACQ_REL);
-    if (fd >= 0) {
-        if (log->fd >= 0)
-            close(log->fd);
-        log->fd = fd;
+static void switch_to(int *fd, int *next) {
+    int other = __atomic_exchange_n(next, -1, __ATOMIC_ACQ_REL);
+    if (other >= 0) {
+        if (*fd >= 0)
+            close(*fd);
+        *fd = other;
     }
+}
+
+/* Bytes up to the last end of a line in a message's worth of the ring; `head` is the end of one. */
+static size_t whole_lines(const struct fg_log *log, uint64_t head) {
+    if (head - log->sunk <= SINK_MESSAGE)
+        return head - log->sunk;
+    size_t n = SINK_MESSAGE; /* longer than any line */
+    while (log->ring[(log->sunk + n - 1) % RING] != '\n')
+        n--;
+    return n;
+}
+
+static uint64_t lines_in(const struct fg_log *log, size_t n) {
+    uint64_t lines = 0;
+    for (size_t i = 0; i < n; i++)
+        lines += log->ring[(log->sunk + i) % RING] == '\n';
+    return lines;
+}
+
+static void sink_some(struct fg_log *log, uint64_t head) {
+    while (log->sink_fd >= 0 && log->sunk != head) {
+        size_t n = whole_lines(log, head), at = log->sunk % RING, first = n < RING - at ? n : RING - at;
+        struct iovec parts[2] = {{log->ring + at, first}, {log->ring, n - first}};
+        struct msghdr m = {.msg_iov = parts, .msg_iovlen = 2};
+        ssize_t sent = sendmsg(log->sink_fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            __atomic_fetch_add(&log->e->stats->c.log_sink_dropped, lines_in(log, n), __ATOMIC_RELAXED);
+        if (sent < 0 && errno != EAGAIN && errno != ENOBUFS) { /* the manager is gone; another one will bring its own */
+            close(log->sink_fd);
+            log->sink_fd = -1;
+        }
+        log->sunk += n;
+    }
+    log->sunk = head;
 }
 
 static void write_some(struct fg_log *log, uint64_t head) {
@@ -70,9 +111,11 @@ static void wait_for_kick(struct fg_log *log, enum writer_state state, int ms) {
 static void *writer(void *arg) {
     struct fg_log *log = arg;
     for (;;) {
-        switch_descriptor(log);
+        switch_to(&log->fd, &log->next_fd);
+        switch_to(&log->sink_fd, &log->next_sink_fd);
         uint64_t head = __atomic_load_n(&log->head, __ATOMIC_ACQUIRE);
         if (head != log->tail) {
+            sink_some(log, head);
             write_some(log, head);
             if (log->tail == head)
                 wait_for_kick(log, RESTING, REST_MS);
@@ -99,7 +142,7 @@ void fg_log_kick(struct fg_log *log) {
 }
 
 static void forget(struct fg_log *log) {
-    const int fds[] = {log->fd, log->next_fd, log->wake_fd};
+    const int fds[] = {log->fd, log->next_fd, log->sink_fd, log->next_sink_fd, log->wake_fd};
     for (unsigned i = 0; i < FG_COUNT_OF(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -115,7 +158,7 @@ struct fg_log *fg_log_new(struct fg_engine *e, int fd) {
     }
     log->e = e;
     log->fd = fd;
-    log->next_fd = -1;
+    log->next_fd = log->sink_fd = log->next_sink_fd = -1;
     log->wake_fd = eventfd(0, EFD_CLOEXEC);
     if (log->wake_fd < 0 || pthread_create(&log->thread, NULL, writer, log)) {
         forget(log);
@@ -124,11 +167,19 @@ struct fg_log *fg_log_new(struct fg_engine *e, int fd) {
     return log;
 }
 
-void fg_log_reopen(struct fg_log *log, int fd) {
-    int unused = __atomic_exchange_n(&log->next_fd, fd, __ATOMIC_ACQ_REL);
+static void give(struct fg_log *log, int *next, int fd) {
+    int unused = __atomic_exchange_n(next, fd, __ATOMIC_ACQ_REL);
     if (unused >= 0)
         close(unused);
     wake(log);
+}
+
+void fg_log_reopen(struct fg_log *log, int fd) {
+    give(log, &log->next_fd, fd);
+}
+
+void fg_log_sink(struct fg_log *log, int fd) {
+    give(log, &log->next_sink_fd, fd);
 }
 
 void fg_log_free(struct fg_log *log) {

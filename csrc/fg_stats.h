@@ -43,6 +43,7 @@
     X(buffer_bytes, gauge, "bytes in buffers of connections")                                     \
     X(log_lines, counter, "access log lines written")                                             \
     X(log_dropped, counter, "access log lines dropped because the ring was full")                 \
+    X(log_sink_dropped, counter, "access log lines that plugins did not take in time")            \
     X(turns, counter, "turns of the event loop")                                                  \
     X(slow_turns, counter, "turns that worked for more than 2 ms")                                \
     X(longest_turn_ns, gauge, "longest turn so far")                                              \

@@ -303,6 +303,7 @@ void fg_stats_count(struct fg_filter_series *s, struct fg_bytes name, uint64_t n
 enum fg_log_form { FG_LOG_OFF, FG_LOG_JSON, FG_LOG_TEXT };
 struct fg_log *fg_log_new(struct fg_engine *e, int fd); /* takes the descriptor */
 void fg_log_reopen(struct fg_log *log, int fd); /* takes the descriptor */
+void fg_log_sink(struct fg_log *log, int fd);   /* takes a SOCK_SEQPACKET socket; its messages are whole lines */
 void fg_log_free(struct fg_log *log);           /* waits for the writer at most 1 s */
 void fg_log_kick(struct fg_log *log);           /* once a turn: wakes the writer when there is work */
 void fg_log_exchange(struct fg_req *r, uint64_t took_us);

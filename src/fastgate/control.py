@@ -33,6 +33,7 @@ class Type(IntEnum):
     KEEP = 10
     HEALTH = 11
     PLUGIN = 12
+    SINK = 13
     HELLO = 64
     LISTENING = 65
     UNLISTENED = 66

@@ -14,6 +14,7 @@ from fastgate.plugins.discovery import Catalog
 from fastgate.plugins.manager import Hooks
 from fastgate.problems import Problem
 from fastgate.runtime import Report, Runtime, check
+from fastgate.sinks import Sinks
 from fastgate.sources.documents import YamlError, parse
 from fastgate.sources.files import Files
 from fastgate.sources.objects import Source
@@ -204,8 +205,9 @@ class Gateway:
             manager, strict=self._strict, access_log=self._access_log, hooks=hooks,
             catalog=self._manager_options["catalog"],
         )  # fmt: skip
-        await manager.start()
         await hooks.call_and_wait("fastgate_startup")
+        manager.sinks = Sinks.of(hooks)
+        await manager.start()
         wanted = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -239,6 +241,8 @@ class Gateway:
             task.cancel()
         finished = await runtime.manager.drain(timeout=drain) if drain > 0 else True
         await runtime.manager.stop()
+        if runtime.manager.sinks is not None:
+            await asyncio.to_thread(runtime.manager.sinks.close)
         await runtime.hooks.call_and_wait("fastgate_shutdown")
         return finished
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastgate.ir import Ir
     from fastgate.plugins.discovery import Catalog
     from fastgate.publication import Table
+    from fastgate.sinks import Sinks
     from fastgate.statistics import Statistics
     from fastgate.translate.programmed import Bound
     from fastgate.workers import Worker
@@ -189,6 +190,15 @@ class ListenerManager:
     def statistics(self) -> Statistics:
         """What all workers and the manager count."""
         return self._supervisor.statistics
+
+    @property
+    def sinks(self) -> Sinks | None:
+        """What takes access logs besides `log_fd`; to be set before `start`."""
+        return self._supervisor.sinks
+
+    @sinks.setter
+    def sinks(self, sinks: Sinks | None) -> None:
+        self._supervisor.sinks = sinks
 
     def count(self, name: str) -> None:
         """Count something of `statistics.OWN`."""

@@ -19,6 +19,7 @@ from fastgate.listener_manager import ListenerManager
 from fastgate.output import print_problems, print_table
 from fastgate.plugins.manager import Hooks
 from fastgate.runtime import Runtime
+from fastgate.sinks import Sinks
 from fastgate.sources.files import GRACE, Files
 from fastgate.sources.plugged import Plugged
 from fastgate.sources.watch import changes
@@ -105,9 +106,12 @@ class Standalone:
         self._runtime = Runtime(self._manager, strict=self._strict, access_log=self._access_log, hooks=self._hooks)
         try:
             await self._hooks.call_and_wait("fastgate_startup")
+            self._manager.sinks = Sinks.of(self._hooks)
             self._plugged = Plugged(self._hooks, self._changed)
             return await self._begin()
         finally:
+            if self._manager.sinks is not None:
+                await asyncio.to_thread(self._manager.sinks.close)
             await self._hooks.call_and_wait("fastgate_shutdown")
             if self._instance is not None and self._predecessor is None:
                 self._instance.release()

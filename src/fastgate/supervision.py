@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from fastgate.adoption import Orphan
     from fastgate.instance import Instance
+    from fastgate.sinks import Sinks
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Supervisor:
 
     Attributes:
         away: numbers of workers that have been gone for longer than a moment.
+        sinks: what takes access logs besides `log_fd`; to be set before `start`.
         statistics: of all workers that there ever were.
     """
 
@@ -47,6 +49,7 @@ class Supervisor:
     ) -> None:
         """Start nothing yet. `renew`: adopted workers are replaced even when they run our code."""
         self.log_fd = log_fd
+        self.sinks: Sinks | None = None
         self.away: set[int] = set()
         self.statistics = Statistics()
         self.on_return: Callable[[Worker], Awaitable[None]]  # gives a new worker what it has to serve
@@ -111,6 +114,8 @@ class Supervisor:
         """Give a worker what it needs whatever is served."""
         if self.log_fd >= 0 and isinstance(worker.runner, Adopted):
             worker.send(Message(Type.LOG), self.log_fd)
+        if self.sinks is not None:
+            self.sinks.connect(worker)
         self.keep(worker)
 
     def keep(self, *workers: Worker) -> None:

@@ -19,6 +19,7 @@ static int poll_without_rest(struct pollfd *fds, nfds_t n, int ms) {
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/socket.h>
 
 enum { PAD = 300, SECONDS = 20 };
 
@@ -183,6 +184,39 @@ static void either_the_writer_sees_the_line_or_the_loop_sees_it_asleep(void) {
     close(log.wake_fd);
 }
 
+/* Nobody reads from the sink: what it has no room for is counted, what it has is whole lines, and the log misses none of them. */
+static void a_full_sink_drops_and_holds_up_nothing(void) {
+    enum { LINES = 2000 };
+    static char message[SINK_MESSAGE];
+    uint64_t counted = 0, dropped;
+    int ends[2];
+    open_log();
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    fg_log_sink(engine.log, ends[1]);
+    while (__atomic_load_n(&engine.log->next_sink_fd, __ATOMIC_ACQUIRE) >= 0)
+        sched_yield(); /* the writer has it before it looks for lines */
+    for (uint64_t i = 0; i < LINES; i++) {
+        put(i);
+        fg_log_kick(engine.log);
+        CHECK_EQ(take(), i);
+    }
+    CHECK_EQ(slab.c.log_dropped, 0);
+    dropped = __atomic_load_n(&slab.c.log_sink_dropped, __ATOMIC_RELAXED);
+    CHECK(dropped > 0);
+    ssize_t n;
+    while ((n = recv(ends[0], message, sizeof message, MSG_DONTWAIT)) > 0) {
+        CHECK_EQ(message[n - 1], '\n');
+        for (ssize_t i = 0; i < n; i++)
+            counted += message[i] == '\n';
+    }
+    CHECK_EQ(counted + dropped, LINES);
+    close(ends[0]);
+    put(1); /* a sink that is gone is nothing to the log */
+    fg_log_kick(engine.log);
+    CHECK_EQ(take(), 1);
+    close_log();
+}
+
 static void lines_after_a_reopen_go_to_the_new_file(void) {
     int fds[2];
     open_log();
@@ -235,6 +269,7 @@ int main(void) {
     RUN(the_ring_goes_round);
     RUN(no_line_waits_for_the_next);
     RUN(either_the_writer_sees_the_line_or_the_loop_sees_it_asleep);
+    RUN(a_full_sink_drops_and_holds_up_nothing);
     RUN(lines_after_a_reopen_go_to_the_new_file);
     RUN(the_end_waits_for_what_is_owed);
     RUN(a_line_that_is_too_long_is_dropped);

@@ -1,5 +1,8 @@
 """Plugins of the process under `fastgate run`: each hook that is called, and a plugin that fails everywhere."""
 
+import json
+import os
+import signal
 import urllib.request
 
 import pytest
@@ -64,6 +67,27 @@ FAILING = """
     @fastgate.hookimpl
     def fastgate_config_sources(): raise RuntimeError("sources")
 """
+SINKS = """
+    import json
+    import pathlib
+    import threading
+
+    import fastgate
+
+    class Copy:
+        def write(self, lines):
+            with pathlib.Path(__file__).with_name("copy").open("a") as file:
+                for line in lines:
+                    file.write(json.dumps(line) + "\\n")
+
+    class Stuck:
+        def write(self, lines):
+            threading.Event().wait()
+
+    @fastgate.hookimpl
+    def fastgate_access_log_sinks():
+        return [Copy(), Stuck()]
+"""
 IMPURE = """
     import fastgate
 
@@ -112,6 +136,27 @@ def test_hooks_that_fail_keep_nothing_from_working(serve, plugged):
     for hook in ("startup", "shutdown", "metrics", "config_sources"):
         assert f"fastgate_{hook} of acme-failing failed" in text
     assert "acme-broken is disabled: acme_broken cannot be imported: ModuleNotFoundError" in text
+
+
+def test_sinks_get_access_logs_and_hold_up_nobody(serve, plugged, tmp_path):
+    distribution(plugged, "acme-sinks", {"acme": "acme_sinks"}, "fastgate", acme_sinks=SINKS)
+    copy = plugged / "copy"
+    server = serve("--access-log", "json", "--workers", 1)
+    server.wait(lambda: server.get("/a")[0] == 200 and server.metric("fastgate_log_sink_dropped_total") > 0)
+    logged = [json.loads(line) for line in (tmp_path / "access.log").read_text().splitlines()]
+    server.wait(lambda: [json.loads(line) for line in copy.read_text().splitlines()] == logged)
+    os.kill(server.workers()[0], signal.SIGKILL)
+    server.wait(lambda: server.get("/after")[0] == 200)
+    server.wait(lambda: '"/after"' in copy.read_text())
+
+
+def test_text_logs_are_lines_to_sinks(serve, plugged):
+    distribution(plugged, "acme-sinks", {"acme": "acme_sinks"}, "fastgate", acme_sinks=SINKS.replace(", Stuck()", ""))
+    server = serve("--access-log", "text")
+    assert server.get("/a")[0] == 200
+    assert server.stop()[0] == 0  # which waits for the last line
+    (line,) = (plugged / "copy").read_text().splitlines()
+    assert '"GET /a HTTP/1.1" 200' in json.loads(line)["text"]
 
 
 def test_a_configuration_that_is_not_amended_purely_is_refused(serve, plugged, tmp_path):

@@ -117,8 +117,11 @@ class AdminServer:
     def _metrics(self) -> str:
         manager = self._runtime.manager
         is_ready, _ = views.ready(self._runtime, draining=self.draining)
+        totals = manager.statistics.totals()
+        if manager.sinks is not None:
+            totals.counters["log_sink_dropped"] += manager.sinks.dropped
         own = metrics.exposition(
-            manager.statistics.totals(), manager.statistics.own, manager.health.endpoints(), self._runtime.last_reload,
+            totals, manager.statistics.own, manager.health.endpoints(), self._runtime.last_reload,
             ready=is_ready,
         )  # fmt: skip
         return own + plugged.exposition(self._runtime.hooks.collect("fastgate_metrics"))

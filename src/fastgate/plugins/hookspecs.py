@@ -51,10 +51,10 @@ class ConfigSource(Protocol):
 
 
 class AccessLogSink(Protocol):
-    """Where access logs go besides the file."""
+    """Where access logs go besides the file. What a sink is too slow for is dropped and counted; no request waits."""
 
     def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Take lines. Called in a thread of its own."""
+        """Take lines, by column; of a log that is text, `{"text": line}`. Called in a thread of its own."""
 
 
 @_hookspec
@@ -81,7 +81,7 @@ def fastgate_config_sources(changed: Callable[[], None]) -> Iterable[ConfigSourc
 
 @_hookspec
 def fastgate_amend_ir(ir: Ir, resources: Store) -> Ir | None:
-    """Return another configuration in the place of the one translated from these resources; None leaves it. Provisional.
+    """Return another configuration in the place of what these resources mean; None leaves it. Provisional.
 
     It has to be pure: it is called twice, and a configuration for which the results differ is refused, as is one that
     the call fails for. No cluster can be added: endpoints are published apart.
@@ -90,7 +90,7 @@ def fastgate_amend_ir(ir: Ir, resources: Store) -> Ir | None:
 
 @_hookspec
 def fastgate_access_log_sinks() -> Iterable[AccessLogSink]:
-    """Return sinks of access logs. Not called yet."""
+    """Return sinks of access logs, after `fastgate_startup`."""
     raise NotImplementedError
 
 
