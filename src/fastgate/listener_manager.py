@@ -12,16 +12,16 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fastgate.control import Message, Type
+from fastgate.control import Gone, Message, Type
 from fastgate.health import Health
 from fastgate.listeners import Listeners
 from fastgate.plugin_processes import PluginProcesses
 from fastgate.publication import ApplyError, Publication
 from fastgate.supervision import Supervisor
-from fastgate.workers import Options
+from fastgate.workers import Options, WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from fastgate.instance import Instance
     from fastgate.ir import Ir
@@ -221,6 +221,26 @@ class ListenerManager:
                 self._before = before
             self._follow_health(changes)
 
+    async def renew(self, config: Ir, endpoints: Table, timeout: float) -> None:  # noqa: ASYNC109 - the workers keep it
+        """Serve a configuration by new workers; those of now finish what they have open within `timeout` seconds.
+
+        Raises:
+            ApplyError: the new workers did not take it. What was served before still is, by who did.
+        """
+        async with self._lock:
+            successors: list[Worker] = []
+            try:
+                successors = await self._supervisor.successors()
+                await self._switch(config, endpoints, successors)
+            except (ApplyError, Gone, WorkerError, TimeoutError) as e:
+                self._supervisor.give_up(successors)
+                raise ApplyError(str(e) or "a new worker died") from None
+            self._before = None  # its filters may be others by now
+            for worker in successors:
+                self.health.tell(worker)
+            self.health.follow(self._publication.config, self._publication.endpoints)
+        self.retire(timeout)
+
     async def publish_endpoints(self, endpoints: Table) -> None:
         """Serve other endpoints under the same configuration."""
         async with self._lock:
@@ -236,17 +256,23 @@ class ListenerManager:
 
     # --- under the lock ----------------------------------------------------------------------------------------------
 
-    async def _switch(self, config: Ir, endpoints: Table) -> None:
-        """Endpoints of added clusters, the image, sockets, then the removal of what is unused."""
-        served, workers = self._publication, self._supervisor.live()
-        await served.set_endpoints({**served.endpoints, **endpoints}, workers)
+    async def _switch(self, config: Ir, endpoints: Table, successors: Sequence[Worker] = ()) -> None:
+        """Endpoints of added clusters, the image, sockets, then the removal of what is unused.
+
+        With successors the image is for them, and once they have it they take the places of those that serve.
+        """
+        served, workers = self._publication, successors or self._supervisor.live()
+        await served.set_endpoints({**served.endpoints, **endpoints}, self._supervisor.live())
+        for worker in successors:
+            await served.equip_endpoints(worker)
         await self.plugins.prepare(config, workers)
         await served.publish(config, workers, self._supervisor.committed)
+        self._supervisor.succeed(successors)
         self._listeners.bind(config)
         await self._listeners.settle(self._supervisor.live(), self._supervisor.away)
         await self._listeners.close_all_but({s.key for s in config.sockets}, self._supervisor.live())
         await served.set_endpoints(endpoints, self._supervisor.live())
-        await self.plugins.settle()
+        await self.plugins.settle(self._supervisor.live())
 
     def _follow_health(self, changes: int) -> None:
         """Note what is checked now. A worker that was late may have missed what changed since `changes`: it is told."""

@@ -21,7 +21,7 @@ from fastgate.runners import Process
 from fastgate.stages import offloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from fastgate.ir import Ir
     from fastgate.workers import Worker
@@ -61,23 +61,23 @@ class PluginProcesses:
         self.specs: dict[int, str] = {}  # stages of what is served, and of what is prepared
         self._needed: dict[int, str] = {}  # of them, those of what was prepared last
 
-    async def prepare(self, config: Ir, workers: Iterable[Worker]) -> None:
+    async def prepare(self, config: Ir, workers: Sequence[Worker]) -> None:
         """Let these workers have what a configuration needs, beside what is served."""
         self._needed = {snapshot.key(stage.spec): stage.spec for stage in offloaded(config)}
         self.specs = {**self.specs, **self._needed}
         await self._configure(workers)
 
-    async def settle(self) -> None:
+    async def settle(self, workers: Iterable[Worker]) -> None:
         """Stop what the configuration that was prepared, and is served now, does not need, after its last request."""
         if self._needed != self.specs:
             self.specs = self._needed
-            await asyncio.gather(*(beside.settle() for beside in self._beside.values()))
+            await asyncio.gather(*(self._beside[worker].settle() for worker in workers if worker in self._beside))
 
     async def equip(self, worker: Worker) -> None:
         """Let a new worker have what is served."""
         await self._configure([worker])
 
-    async def _configure(self, workers: Iterable[Worker]) -> None:
+    async def _configure(self, workers: Sequence[Worker]) -> None:
         for worker in [worker for worker in self._beside if not worker.alive]:
             beside = self._beside.pop(worker)
             beside.close()
@@ -88,7 +88,7 @@ class PluginProcesses:
             for worker in workers:
                 if worker not in self._beside and worker.alive:
                     self._beside[worker] = _Beside(self, worker)
-        await asyncio.gather(*(beside.configure() for beside in self._beside.values()))
+        await asyncio.gather(*(self._beside[worker].configure() for worker in workers if worker in self._beside))
 
     def leave(self) -> None:
         """Let go of all of them: each ends with its worker, or when a successor gives that one another."""
@@ -243,7 +243,8 @@ class _Beside:
             await asyncio.gather(answers, watch, writer.wait_closed(), return_exceptions=True)
         if self._process is not None and not self._closed:
             how = await self._process.ended()
-            log.error("the plugin process of worker %d ended: %s", self._worker.number, how)
+            if self._worker.alive:  # else it ended with its worker
+                log.error("the plugin process of worker %d ended: %s", self._worker.number, how)
 
     async def _hear(self, reader: asyncio.StreamReader) -> None:
         with suppress(ConnectionError):  # it died with a question unread

@@ -92,13 +92,17 @@ class Publication:
 
     async def equip(self, worker: Worker) -> None:
         """Bring a new worker to what is served."""
-        if self._version:
-            await worker.ask(Message(Type.ENDPOINTS, self._version), Type.ENDPOINTS_SET, self._endpoints_fd)
+        await self.equip_endpoints(worker)
         if self.generation:
             await worker.ask(
                 Message(Type.PREPARE, self.generation), Type.PREPARED, self._image_fd, timeout=PREPARE_TIMEOUT
             )
             await worker.ask(Message(Type.COMMIT, self.generation), Type.COMMITTED)
+
+    async def equip_endpoints(self, worker: Worker) -> None:
+        """Give a new worker the endpoints, before an image that nobody has yet."""
+        if self._version:
+            await worker.ask(Message(Type.ENDPOINTS, self._version), Type.ENDPOINTS_SET, self._endpoints_fd)
 
     def close(self) -> None:
         """Serve nothing more."""

@@ -12,6 +12,7 @@ from fastgate.errors import ConfigurationError
 from fastgate.listener_manager import ApplyError
 from fastgate.plugins.discovery import Catalog
 from fastgate.plugins.manager import AmendError, Hooks
+from fastgate.plugins.reload import reloaded
 from fastgate.problems import Problem, Severity
 from fastgate.resolver import Resolver, merged
 from fastgate.sources.findings import problems_of
@@ -106,7 +107,8 @@ class Runtime:
         self.refused: tuple[Problem, ...] = ()  # what is wrong with the last set, when nothing of it is served
         self._before: tuple[Loaded | None, Translation | None, Report] | None = None
         self._objects = Objects(self.hooks.kinds)
-        self._translator = Translator(Catalog() if catalog is None else catalog)
+        self._catalog = Catalog() if catalog is None else catalog
+        self._translator = Translator(self._catalog)
         self._resolver = Resolver()
         self._lock = asyncio.Lock()
         manager.on_roll_back = self._rolled_back
@@ -137,15 +139,24 @@ class Runtime:
             await self._resolver.resolve(translation.endpoints.names)
             return Prepared(tuple(found), loaded, translation)
 
-    async def publish(self, prepared: Prepared) -> Report:
-        """Serve what was prepared."""
+    async def reload_filters(self) -> None:
+        """Translate with the filters as their sources are now. ReloadError: they cannot be used; it stays as it was."""
+        async with self._lock:
+            self._catalog = await asyncio.to_thread(reloaded, self._catalog)
+            self._translator = Translator(self._catalog)
+
+    async def publish(self, prepared: Prepared, *, renew: float | None = None) -> Report:
+        """Serve what was prepared; with `renew` by new workers, while the others finish within so many seconds."""
         async with self._lock:
             translation = prepared.translation
             if translation is None:
                 return self._refused(prepared.problems)
             before = (self.loaded, self.translation, self.report)
             try:
-                await self.manager.apply(translation.ir, self._endpoints(translation))
+                if renew is None:
+                    await self.manager.apply(translation.ir, self._endpoints(translation))
+                else:
+                    await self.manager.renew(translation.ir, self._endpoints(translation), renew)
             except ApplyError as e:
                 return self._refused([*prepared.problems, Problem(f"the workers refused the configuration: {e}")])
             self._before, self.refused = before, ()

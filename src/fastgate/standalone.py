@@ -18,11 +18,12 @@ from fastgate.instance import Instance, InstanceError, InUseError, derived_name
 from fastgate.listener_manager import ListenerManager
 from fastgate.output import print_problems, print_table
 from fastgate.plugins.manager import Hooks
+from fastgate.plugins.reload import ReloadError, sources
 from fastgate.runtime import Runtime
 from fastgate.sinks import Sinks
 from fastgate.sources.files import GRACE, Files
 from fastgate.sources.plugged import Plugged
-from fastgate.sources.watch import changes
+from fastgate.sources.watch import changes, code
 
 if TYPE_CHECKING:
     import socket
@@ -54,6 +55,7 @@ class Standalone:
         orphan_timeout: int,
         memory_limit: int,
         instance: str,
+        dev: bool,
     ) -> None:
         """Keep the options; see `fastgate run --help` for what they mean."""
         self._files = Files(paths)
@@ -68,6 +70,7 @@ class Standalone:
         self._drain = (drain_delay, drain_timeout)
         self._options: dict[str, Any] = {"orphan_timeout": orphan_timeout, "memory_limit": memory_limit}
         self._name = instance or derived_name(paths, ports)
+        self._dev = dev
         self._wanted = asyncio.Event()  # a reload
         self._upgrade = asyncio.Event()
         self._ending = asyncio.Event()
@@ -88,6 +91,9 @@ class Standalone:
         """Serve until a signal ends it. Returns the exit status."""
         logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
+        if self._dev:  # byte code is told from older one by the second and the size of its source
+            sys.dont_write_bytecode = True
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         self._handle_signals()
         self._predecessor = Predecessor.find()
         try:
@@ -173,6 +179,8 @@ class Standalone:
                 (self._reload(), self._follow(watch), self._runtime.keep_resolving(), systemd.keep_alive()),
             ),
         ]
+        if self._dev:
+            tasks.append(asyncio.ensure_future(self._follow_code()))
         ended = asyncio.ensure_future(self._ending.wait())
         done, _ = await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -284,6 +292,23 @@ class Standalone:
     async def _follow(self, watch: AsyncIterator[None]) -> None:
         async for _ in watch:
             self._wanted.set()
+
+    async def _follow_code(self) -> None:
+        """Serve by new workers, with new plugin processes, when filters were changed where their sources are."""
+        paths = sources()
+        log.info("filters are reloaded when these change: %s", ", ".join(map(str, paths)) or "there are none")
+        if not paths:
+            await asyncio.Event().wait()  # for ever
+        async for _ in code(paths):
+            async with self._changing:
+                try:
+                    await self._runtime.reload_filters()
+                except ReloadError as e:
+                    log.error("filters stay as they were: %s", e)  # noqa: TRY400 - it says where
+                    continue
+                report = await self._runtime.publish(await self._prepare(), renew=self._drain[1])
+            print_problems(report.problems)
+            log.info("filters are reloaded" if report.applied else "filters stay as they were")
 
     def _changed(self) -> None:
         """Reload soon; from any thread."""

@@ -18,7 +18,7 @@ from fastgate.statistics import Statistics, pulse_of
 from fastgate.workers import Options, Worker, WorkerError, launch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from fastgate.adoption import Orphan
     from fastgate.instance import Instance
@@ -63,6 +63,7 @@ class Supervisor:
         self._workers: list[Worker | None] = [None] * options.workers
         self._starting: set[Worker] = set()
         self._retiring: set[Worker] = set()
+        self._successors: set[Worker] = set()  # that are to take the place of living ones
         self._tasks: set[asyncio.Task[None]] = set()
         self._left: set[str] = set()  # addresses of workers that were left to a successor
         self._deaths: list[float] = []
@@ -77,7 +78,7 @@ class Supervisor:
 
     def all(self) -> list[Worker]:
         """Return every worker with a channel: also those that are starting or retiring."""
-        return [*self.live(), *self._starting, *self._retiring]
+        return [*self.live(), *self._starting, *self._successors, *self._retiring]
 
     @property
     def retiring(self) -> int:
@@ -133,6 +134,36 @@ class Supervisor:
             log.info("worker process %d is replaced and drains", worker.pid)
             worker.send(Message(Type.DRAIN, a=0, b=timeout))
 
+    async def successors(self) -> list[Worker]:
+        """Start another worker for each that serves, and wait until all have reported. They are none of `live` yet.
+
+        Raises:
+            Gone, WorkerError, TimeoutError: one did not come up; there are none then.
+        """
+        started = [self._launch(worker.number) for worker in self.live()]
+        self._successors.update(started)
+        try:
+            for worker in started:
+                await asyncio.wait_for(asyncio.shield(worker.ready), START_TIMEOUT)
+                self.equip(worker)
+        except BaseException:
+            self.give_up(started)
+            raise
+        return started
+
+    def succeed(self, successors: Iterable[Worker]) -> None:
+        """Let them take the places of their predecessors, which are to `retire`."""
+        for worker in successors:
+            before, self._workers[worker.number] = self._workers[worker.number], worker
+            self._successors.discard(worker)
+            if before is not None and before.alive:
+                self._retiring.add(before)
+
+    def give_up(self, successors: Iterable[Worker]) -> None:
+        """End them: nothing takes anybody's place."""
+        for worker in successors:
+            worker.runner.kill()
+
     def leave(self) -> None:
         """Leave the workers to a successor: from now on they are orphans."""
         self._cease()
@@ -141,6 +172,7 @@ class Supervisor:
             worker.close()
         self._workers = [None] * self._options.workers
         self._starting.clear()
+        self._successors.clear()
         self._retiring.clear()
         self.statistics.forget_workers()
         self._renew = False
@@ -148,7 +180,12 @@ class Supervisor:
     async def stop(self) -> None:
         """End the workers at once."""
         self._cease()
-        ending = [*filter(None, self._workers), *self._starting, *self._retiring]  # those that drained are to be reaped
+        ending = [
+            *filter(None, self._workers),
+            *self._starting,
+            *self._successors,
+            *self._retiring,
+        ]  # those that drained are to be reaped
         for worker in ending:
             worker.send(Message(Type.STOP))
         for worker in ending:
@@ -203,6 +240,9 @@ class Supervisor:
         if worker in self._retiring:
             self._retiring.discard(worker)
             log.info("worker process %d has drained", worker.pid)
+            return
+        if worker in self._successors:
+            self._successors.discard(worker)
             return
         now = time.monotonic()
         self._deaths = [t for t in self._deaths if now - t < ROLL_BACK_WINDOW] + [now]

@@ -104,6 +104,12 @@ def run(
             help="Name under which a restarted gateway finds its workers. [default: from PATHS and --port-map]",
         ),
     ] = "",
+    dev: Annotated[
+        bool,
+        typer.Option(
+            "--dev", help="Reload filters when their sources change, of packages that are installed editable."
+        ),
+    ] = False,
 ) -> None:
     """Serve Gateway API resources from files, and reload them when they change.
 
@@ -128,5 +134,6 @@ def run(
         orphan_timeout=int(orphan_timeout * 1000),
         memory_limit=memory_limit << 20,
         instance=instance,
+        dev=dev,
     )
     sys.exit(asyncio.run(server.run()))

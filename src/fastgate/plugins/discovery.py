@@ -112,6 +112,15 @@ class Catalog:
             names |= {name} if len(points) == 1 else {f"{one.distribution}/{name}" for one in points}
         return sorted(names)
 
+    def used(self) -> list[str]:
+        """Return the installed filters that were asked for and can be used, with their distributions."""
+        return [
+            f"{distribution}/{name}"
+            for distribution, filters in sorted(self._loaded.items())
+            for name, found in sorted(filters.items())
+            if isinstance(found, FilterType)
+        ]
+
     def check(self, type: str, config: Mapping[str, Any] | None = None) -> FilterType | PluginProblem:  # noqa: A002
         """Return the filter of a `spec.type`, or why there is none for it.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import traceback
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -38,7 +40,7 @@ class Installed:
         try:
             return self.point.load()
         except (Exception, SystemExit) as e:
-            raise ImportFailure(f"{self.value} cannot be imported: {said(e)}") from e
+            raise ImportFailure(f"{self.value} cannot be imported: {said(e)}{_place(e)}") from e
 
 
 def installed(group: str) -> list[Installed]:
@@ -54,6 +56,16 @@ def installed(group: str) -> list[Installed]:
 def normal(distribution: str) -> str:
     """Return a distribution's name as PyPA's specification normalises it."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _place(error: BaseException) -> str:
+    """Where a module raised, or cannot be read, as " (file:line)"; "" when that was in none of its own."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}:{error.lineno})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    place = frames[-1]
+    of_import = place.filename in (__file__, metadata.__file__, importlib.__file__)
+    return "" if of_import else f" ({place.filename}:{place.lineno})"
 
 
 def said(error: BaseException) -> str:

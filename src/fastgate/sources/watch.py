@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watchfiles import awatch
@@ -11,8 +12,9 @@ from watchfiles import awatch
 from fastgate.sources.files import SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Mapping
+
+    from watchfiles import Change
 
 SETTLE = 10  # ms without a further change, after which the files are read
 
@@ -46,6 +48,18 @@ async def changes(paths: list[Path]) -> AsyncIterator[None]:
         finally:
             stop.set()
             await asyncio.gather(burst, return_exceptions=True)
+
+
+async def code(paths: Mapping[Path, bool]) -> AsyncIterator[None]:
+    """Yield after every burst of changes of Python files: of packages (True) and single modules."""
+    folders = {path if is_package else path.parent for path, is_package in paths.items()}
+
+    def concerned(_: Change, changed: str) -> bool:
+        path = Path(changed)
+        return path.suffix == ".py" and any(path.is_relative_to(source) for source in paths)
+
+    async for _ in awatch(*folders, watch_filter=concerned, step=SETTLE, debounce=400, rust_timeout=60_000):
+        yield
 
 
 def concerns(paths: list[Path], changed: str) -> bool:
