@@ -6,6 +6,7 @@ worker process, which needs none of them, starts without models and YAML.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -130,8 +131,20 @@ def __getattr__(name: str) -> Any:
     elif name in _MODULES:
         value = getattr(import_module(f"fastgate.{_MODULES[name]}"), name)
     else:
-        raise AttributeError(f"module 'fastgate' has no attribute {name!r}")
+        return _deprecated(name)
     globals()[name] = value
+    return value
+
+
+def _deprecated(name: str) -> Any:
+    """What takes the place of a name that goes away; it is not kept, so that every use is noted."""
+    from fastgate.plugins import deprecation  # noqa: PLC0415 - for a name that there is not, or not for long
+
+    found = deprecation.DEPRECATED.get(name)
+    if found is None:
+        raise AttributeError(f"module 'fastgate' has no attribute {name!r}")
+    value = getattr(sys.modules[__name__], found.replacement)
+    deprecation.used(name, found, depth=3)
     return value
 
 
