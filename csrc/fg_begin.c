@@ -9,12 +9,12 @@
 static void req_expired(struct fg_timer *t) {
     struct fg_req *r = fg_container_of(t, struct fg_req, timer);
     uint64_t now = fg_now_ms(&r->down->e->loop);
-    if (fg_filter_waits(r))
-        fg_filter_expired(r);
-    else if (r->request_deadline && r->request_deadline <= now)
+    if (r->request_deadline && r->request_deadline <= now)
         fg_exchange_up_failed(r, FG_R_REQUEST_TIMEOUT);
     else if (r->backend_deadline && r->backend_deadline <= now)
         fg_exchange_up_failed(r, FG_R_BACKEND_TIMEOUT);
+    else if (fg_filter_waits(r))
+        fg_filter_expired(r);
     else
         fg_exchange_up_failed(r, r->state == FG_REQ_RESPONDING ? FG_R_STREAM_IDLE : FG_R_RESPONSE_TIMEOUT);
 }
@@ -207,8 +207,6 @@ static void choose_backend(struct fg_engine *e, struct fg_req *r) {
 }
 
 void fg_exchange_forward(struct fg_req *r) {
-    struct fg_engine *e = r->down->e;
-    const struct fg_img_rule *rule = r->match.rule;
     uint8_t framing = r->head.framing;
     bool chunked = framing == FG_FRAMING_CHUNKED;
     bool seen = fg_filter_body_start(r, false, framing, FG_FRAMING_CHUNKED, chunked); /* by stages that may change its length */
@@ -220,10 +218,6 @@ void fg_exchange_forward(struct fg_req *r) {
     } else {
         fg_flow_start(&r->request, framing, seen ? FG_FRAMING_CHUNKED : framing, r->head.content_length);
         r->request.pass_trailers = chunked;
-    }
-    if (rule->request_timeout) {
-        r->request_deadline = fg_now_ms(&e->loop) + rule->request_timeout;
-        fg_timer_at(&e->loop.wheel, &r->timer, r->request_deadline);
     }
     if (fg_filter_upstream(r) == FG_FILTER_PASSED)
         fg_exchange_try(r, false);
@@ -244,9 +238,15 @@ void fg_exchange_act(struct fg_req *r) {
 
 static void follow_rule(struct fg_req *r) {
     r->series = fg_series_of(r->down->e, r);
-    if (r->match.rule == NULL)
+    if (r->match.rule == NULL) {
         fg_reply_reason(r, r->match.listener ? FG_R_NO_ROUTE : FG_R_NO_LISTENER);
-    else if (!fg_filter_request(r, r->match.seg, r->match.rule->filters, FG_THEN_ACT))
+        return;
+    }
+    if (r->match.rule->request_timeout) {
+        r->request_deadline = fg_now_ms(&r->down->e->loop) + r->match.rule->request_timeout;
+        fg_exchange_due(r, 0);
+    }
+    if (!fg_filter_request(r, r->match.seg, r->match.rule->filters, FG_THEN_ACT))
         fg_exchange_act(r);
 }
 

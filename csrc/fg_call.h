@@ -43,6 +43,8 @@ struct fg_call {
     uint32_t size;             /* of the record, a multiple of 8 */
     uint32_t kind;             /* FG_RECORD_CALL */
     uint64_t exchange;         /* which one; the verdict repeats it */
+    uint32_t number;           /* of the call in its exchange; the verdict repeats it */
+    uint32_t unused;
     uint64_t stage;            /* fg_img_stage.key */
     uint64_t deadline_ns;      /* CLOCK_MONOTONIC: an answer after it is not waited for */
     uint8_t phase;             /* enum fg_phase */
@@ -94,7 +96,7 @@ struct fg_verdict {
     uint8_t phase;
     uint8_t outcome;           /* enum fg_outcome */
     uint16_t status;           /* REPLY; or of the response, 0: kept */
-    uint32_t reserved;
+    uint32_t number;           /* of the call */
     struct fg_img_edits edits; /* of the request or of the response, whichever the phase is about */
     struct fg_ref target;      /* path and query that go upstream; len 0: kept */
     struct fg_ref authority;   /* the same for Host */
@@ -113,7 +115,9 @@ struct fg_records { /* records back to back, in memory of malloc's */
 int fg_records_add(struct fg_records *a, const void *record, size_t size); /* 0 or -1 */
 
 /* Is this a whole, well-formed verdict that may go onto the wire: references inside of it, names that are tokens and do not
- * frame or route, values without line ends, log fields that are JSON? `record` has `size` bytes and is not shared with anybody. */
+ * frame or route, values without line ends, log fields that are JSON? At most FG_MAX_FIELDS edits of a kind, whose texts are
+ * together no longer than the record: what it costs to apply is bounded, too. `record` has `size` bytes and is not shared with
+ * anybody. */
 bool fg_verdict_ok(const uint8_t *record, size_t size);
 
 #endif

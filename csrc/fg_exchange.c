@@ -280,13 +280,8 @@ static uint32_t endpoint_patience(const struct fg_req *r) {
     return r->request.sent || r->request_stopped || !r->up->io.writable ? l->response_timeout : 0;
 }
 
-/* Sets the timer of the endpoint and of the rule, whichever is due first. */
-static void await_endpoint(struct fg_req *r) {
+void fg_exchange_due(struct fg_req *r, uint64_t next) {
     struct fg_engine *e = r->down->e;
-    if (fg_filter_waits(r)) /* whose timer it is until then */
-        return;
-    uint32_t wait = endpoint_patience(r);
-    uint64_t next = wait ? fg_now_ms(&e->loop) + wait : 0;
     if (r->backend_deadline && (!next || r->backend_deadline < next))
         next = r->backend_deadline;
     if (r->request_deadline && (!next || r->request_deadline < next))
@@ -295,6 +290,12 @@ static void await_endpoint(struct fg_req *r) {
         fg_timer_at(&e->loop.wheel, &r->timer, next);
     else
         fg_timer_clear(&r->timer);
+}
+
+static void await_endpoint(struct fg_req *r) {
+    uint32_t wait = endpoint_patience(r);
+    if (!fg_filter_waits(r)) /* whose timer it is until then */
+        fg_exchange_due(r, wait ? fg_now_ms(&r->down->e->loop) + wait : 0);
 }
 
 void fg_exchange_connected(struct fg_req *r) {

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { TURN_VERDICTS = 1024 };
+
 struct fg_filters {
     struct fg_io io;                 /* the socket beside the rings; fd -1: there is no plugin process */
     struct fg_engine *e;
@@ -83,7 +85,8 @@ static struct fg_filtering *filtering_of(struct fg_req *r) {
 
 static struct fg_ref put_ref(struct fg_put *o, const uint8_t *record, const void *p, size_t n) {
     struct fg_ref ref = {(uint32_t)(o->at - record), (uint32_t)n};
-    fg_put(o, p, n);
+    if (n) /* else there may be no memory to point at */
+        fg_put(o, p, n);
     return ref;
 }
 
@@ -116,10 +119,9 @@ static struct fg_ref put_fields(struct fg_put *o, const uint8_t *record, const s
 }
 
 static struct fg_ref put_kept(struct fg_put *o, const uint8_t *record, const struct fg_filtering *x, bool response) {
-    const uint8_t *p = x->kept.p;
-    uint32_t n = fg_buf_len(&x->kept), split = x->request_kept;
+    uint32_t from = response ? x->request_kept : 0, to = response ? x->kept.end : x->request_kept;
     align(o, record);
-    return response ? put_ref(o, record, p + split, n - split) : put_ref(o, record, p, split);
+    return from == to ? (struct fg_ref){0} : put_ref(o, record, x->kept.p + from, to - from);
 }
 
 static struct fg_ref put_trailers(struct fg_put *o, const struct fg_req *r, bool response) {
@@ -171,6 +173,7 @@ static uint32_t write_call(struct fg_req *r, int phase, const struct fg_img_stag
     memset(c, 0, sizeof *c);
     c->kind = FG_RECORD_CALL;
     c->exchange = number_of(x);
+    c->number = ++x->calls;
     c->stage = stage->key;
     c->deadline_ns = e->loop.now_ns + stage->timeout * 1000000ull;
     c->phase = (uint8_t)phase;
@@ -199,7 +202,7 @@ static uint32_t write_call(struct fg_req *r, int phase, const struct fg_img_stag
     }
     if (piece) {
         c->flags |= last ? FG_CALL_LAST : 0;
-        c->body = put_ref(&o, e->scratch, piece->p ? fg_buf_data(piece) : e->scratch, fg_buf_len(piece));
+        c->body = put_ref(&o, e->scratch, piece->p ? fg_buf_data(piece) : NULL, fg_buf_len(piece));
     }
     if (phase == FG_PHASE_UPSTREAM) {
         const struct fg_img_cluster *cluster = &r->gen->image.clusters[r->backend->cluster - 1];
@@ -291,7 +294,8 @@ static enum fg_filter_result advance(struct fg_req *r, struct fg_bytes response)
         int reason = fg_filter_call(r, x->phase, position(x), response, NULL, false);
         if (reason == 0) {
             x->waiting = true;
-            fg_timer_at(&e->loop.wheel, &r->timer, fg_now_ms(&e->loop) + stage->timeout);
+            x->call = x->calls;
+            fg_exchange_due(r, fg_now_ms(&e->loop) + stage->timeout);
             return FG_FILTER_WAITS;
         }
         if (stage->deny && x->then != FG_THEN_REPLY) {
@@ -373,7 +377,7 @@ static void stop_waiting(struct fg_req *r) {
     struct fg_filtering *x = r->filtering;
     x->waiting = false;
     fg_filter_waiting(r, position(x), x->phase, -1);
-    fg_timer_clear(&r->timer);
+    fg_exchange_due(r, 0);
 }
 
 /* Nobody waits for the verdict any more: END stops the stage. */
@@ -385,12 +389,14 @@ static void give_up(struct fg_req *r) {
 
 enum fg_filter_result fg_filter_local_reply(struct fg_req *r, int reason, uint16_t status) {
     struct fg_filtering *x = r->filtering;
-    if (x == NULL || x->reply_reason || r->gen == NULL || !has_phase(x, FG_PHASE_LOCAL_REPLY))
+    if (x == NULL || x->reply_reason || r->gen == NULL || !has_phase(x, FG_PHASE_LOCAL_REPLY) || reason == FG_R_DRAIN_TIMEOUT)
         return FG_FILTER_PASSED;
     if (x->waiting) /* for what is of no use any more */
         give_up(r);
     fg_exchange_drop_up(r);
     r->state = FG_REQ_CONNECTING; /* nothing moves until the verdict is there */
+    r->request_deadline = r->backend_deadline = 0;
+    x->buffering = 0; /* and no more of the request is read */
     x->reply_reason = (uint8_t)reason;
     x->reply_status = status;
     x->phase = FG_PHASE_LOCAL_REPLY;
@@ -441,7 +447,7 @@ static void fail(struct fg_req *r, int reason, bool counted) {
 
 static int keep(struct fg_req *r, const struct fg_verdict *v) {
     struct fg_filtering *x = r->filtering;
-    if (x->then == FG_THEN_REPLY && v->outcome != FG_OUTCOME_REPLY)
+    if (x->phase == FG_PHASE_UPSTREAM || (x->then == FG_THEN_REPLY && v->outcome != FG_OUTCOME_REPLY))
         return 0;
     if (x->then == FG_THEN_REPLY)
         x->kept.end = x->request_kept; /* the last one counts, which has seen the one before */
@@ -457,8 +463,9 @@ static int keep(struct fg_req *r, const struct fg_verdict *v) {
     return 0;
 }
 
-/* `record` is the engine's own copy. */
-static void take_verdict(struct fg_engine *e, const uint8_t *record, size_t size) {
+/* `record` is the engine's own copy. Nobody answers for another: not a late call for the one behind it, and not the plugin
+ * process for an inline stage. */
+static void take_verdict(struct fg_engine *e, const uint8_t *record, size_t size, bool runs_inline) {
     const struct fg_verdict *v = (const void *)record;
     bool ok = fg_verdict_ok(record, size);
     bool counted = ok && fg_filter_reported(e, v);
@@ -468,11 +475,11 @@ static void take_verdict(struct fg_engine *e, const uint8_t *record, size_t size
     if (ok && v->outcome == FG_OUTCOME_NONE)
         return;
     if (x && ok && (v->phase == FG_PHASE_REQUEST_BODY || v->phase == FG_PHASE_RESPONSE_BODY)) {
-        fg_filter_body_verdict(x->r, v, counted);
+        fg_filter_body_verdict(x->r, v, runs_inline, counted);
         return;
     }
-    if (x == NULL || !x->waiting || v->phase != x->phase)
-        return; /* too late: that was answered */
+    if (x == NULL || !x->waiting || v->number != x->call || v->phase != x->phase || stage_at(x)->runs_inline != runs_inline)
+        return;
     struct fg_req *r = x->r;
     bool body = ok && v->outcome == FG_OUTCOME_REPLACE && v->phase == FG_PHASE_REQUEST && x->buffered;
     if (body && fg_filter_body_set(r, fg_str(record, v->body)) < 0)
@@ -636,7 +643,7 @@ void fg_filter_run_inline(struct fg_engine *e) {
         e->stats->c.py_inside = 0;
         for (size_t at = 0; at < verdicts.len;) {
             const struct fg_verdict *v = (const void *)(verdicts.p + at);
-            take_verdict(e, verdicts.p + at, v->size);
+            take_verdict(e, verdicts.p + at, v->size, true);
             at += v->size;
         }
         calls.len = 0;
@@ -666,23 +673,28 @@ static void lose(struct fg_filters *f) {
     }
 }
 
-static void take_verdicts(struct fg_filters *f) {
-    struct fg_engine *e = f->e;
-    int64_t n = 0;
-    while (f->rings && (n = fg_ring_take(&f->rings->verdicts, f->copy, FG_RECORD_MAX)) > 0)
-        take_verdict(e, f->copy, (size_t)n);
-    if (n < 0)
-        lose(f);
+/* Until there is none and the process is asked to wake us, or a turn's worth is taken: a process may put without end. False:
+ * more is there. */
+static bool take_verdicts(struct fg_filters *f) {
+    for (unsigned taken = 0; f->rings && taken < TURN_VERDICTS; taken++) {
+        int64_t n = fg_ring_take(&f->rings->verdicts, f->copy, FG_RECORD_MAX);
+        if (n > 0)
+            take_verdict(f->e, f->copy, (size_t)n, false);
+        else if (n < 0)
+            lose(f);
+        else if (fg_ring_sleep(&f->rings->verdicts))
+            return true;
+    }
+    return f->rings == NULL;
 }
 
 static void filters_run(struct fg_io *io) {
     struct fg_filters *f = fg_container_of(io, struct fg_filters, io);
     char wakes[64];
     ssize_t n = recv(io->fd, wakes, sizeof wakes, MSG_DONTWAIT);
-    do
-        take_verdicts(f);
-    while (f->rings && !fg_ring_sleep(&f->rings->verdicts));
-    if (f->rings && (io->hup || n == 0))
+    if (!take_verdicts(f))
+        fg_loop_again(&f->e->loop, io);
+    else if (f->rings && (io->hup || n == 0))
         lose(f);
 }
 
@@ -707,8 +719,8 @@ void fg_filter_attach(struct fg_engine *e, int rings_fd, int socket_fd) {
     f->io = (struct fg_io){.fd = socket_fd, .run = filters_run};
     if (fg_loop_add(&e->loop, &f->io, EPOLLIN | EPOLLRDHUP) < 0)
         lose(f);
-    while (f->rings && !fg_ring_sleep(&f->rings->verdicts))
-        take_verdicts(f);
+    else
+        fg_loop_again(&e->loop, &f->io); /* what was put before anybody could be woken */
 }
 
 void fg_filter_free(struct fg_engine *e) {

@@ -24,6 +24,7 @@ struct fg_filter_body {
     struct fg_buf out, piece;       /* `piece` is with stage `at` */
     struct fg_buf trailers;         /* lines of fields, from the last piece on until the exchange ends */
     uint8_t phase, at;
+    uint32_t call;                  /* number of the one that is waited for */
     bool active, waiting;
     bool last;                      /* the piece is the last one */
     bool taken;                     /* and so is nothing left to take */
@@ -37,6 +38,8 @@ struct fg_filtering {
     uint8_t nstages, at;            /* `at`: the stage that is called now or next */
     uint8_t phase, then;
     bool waiting;                   /* for the verdict of stages[at] */
+    uint32_t call;                  /* number of that call */
+    uint32_t calls;                 /* made so far: the number of the last one */
     bool responded;                 /* the response phase is through */
     uint32_t buffering;             /* bytes that the request body may have, while it is waited for; 0: it is not */
     bool buffered;                  /* the request body was at hand as a whole, in the client's buffer, before it went on */
@@ -104,8 +107,8 @@ static inline bool fg_filter_passes_trailers(const struct fg_req *r, bool respon
 
 /* Hands the stages what has been decoded, when they have nothing else. 1: something moved; 0; -1: the exchange is over. */
 int fg_filter_body_pump(struct fg_req *r, bool response);
-/* `v` is well-formed; `counted`: it has named who failed. */
-void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v, bool counted);
+/* A well-formed one; `runs_inline`: of an inline stage; `counted`: it has named who failed. */
+void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v, bool runs_inline, bool counted);
 void fg_filter_body_lose(struct fg_req *r);                                /* the plugin process is gone */
 void fg_filter_body_end(struct fg_filtering *x);
 

@@ -104,6 +104,7 @@ static int pass(struct fg_filter_body *b) {
         int reason = fg_filter_call(r, b->phase, position(b), (struct fg_bytes){0}, &b->piece, b->last);
         if (reason == 0) {
             b->waiting = true;
+            b->call = b->x->calls;
             fg_timer_at(&r->down->e->loop.wheel, &b->timer, fg_now_ms(&r->down->e->loop) + stage->timeout);
             return 0;
         }
@@ -189,9 +190,9 @@ static int replace(struct fg_filter_body *b, const struct fg_verdict *v) {
     return 0;
 }
 
-void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v, bool counted) {
+void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v, bool runs_inline, bool counted) {
     struct fg_filter_body *b = fg_filter_body_of(r, v->phase == FG_PHASE_RESPONSE_BODY);
-    if (b == NULL || !b->waiting)
+    if (b == NULL || !b->waiting || v->number != b->call || stage_of(b)->runs_inline != runs_inline)
         return;
     if (v->outcome == FG_OUTCOME_FAILED || v->outcome == FG_OUTCOME_REPLY ||
         (v->outcome == FG_OUTCOME_REPLACE && replace(b, v) < 0)) {

@@ -2,9 +2,9 @@
  *
  *   memfd:  | fg_ring calls: engine -> plugin process | fg_ring verdicts: plugin process -> engine |
  *
- * Positions count bytes for ever; a record never wraps: what is left at the end is skipped by a record of kind FG_RECORD_PAD.
+ * Positions count bytes for ever; a record never wraps: what is left at the end is skipped by one record of kind FG_RECORD_PAD.
  * Whoever sleeps on the socket beside it says so in `sleeping` and looks once more; whoever put something wakes a sleeper by a
- * byte. The consumer works on copies and believes no number it reads.
+ * byte. Neither believes a number that it reads, its own position included, and the consumer works on copies.
  */
 #ifndef FG_RING_H
 #define FG_RING_H
@@ -30,7 +30,7 @@ static inline bool fg_ring_put(struct fg_ring *r, const void *record, uint32_t s
     uint64_t used = tail - __atomic_load_n(&r->head, __ATOMIC_ACQUIRE);
     uint32_t at = (uint32_t)(tail % FG_RING_BYTES), to_end = FG_RING_BYTES - at;
     uint32_t pad = size > to_end ? to_end : 0;
-    if (used > FG_RING_BYTES || FG_RING_BYTES - used < (uint64_t)size + pad)
+    if (at % 8 || used > FG_RING_BYTES || FG_RING_BYTES - used < (uint64_t)size + pad)
         return false;
     if (pad) {
         const uint32_t skip[2] = {pad, FG_RECORD_PAD};
@@ -42,10 +42,11 @@ static inline bool fg_ring_put(struct fg_ring *r, const void *record, uint32_t s
     return true;
 }
 
-/* Takes a copy of the next record into `out`. Its size; 0: there is none; -1: the ring is broken. */
+/* Takes a copy of the next record into `out`. Its size; 0: there is none; -1: the ring is broken. Two steps at most: only the
+ * end of the ring is skipped. */
 static inline int64_t fg_ring_take(struct fg_ring *r, uint8_t *out, uint32_t cap) {
+    uint64_t head = __atomic_load_n(&r->head, __ATOMIC_RELAXED);
     for (;;) {
-        uint64_t head = __atomic_load_n(&r->head, __ATOMIC_RELAXED);
         uint64_t used = __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE) - head;
         uint32_t at = (uint32_t)(head % FG_RING_BYTES), first[2];
         if (used == 0)
@@ -56,7 +57,10 @@ static inline int64_t fg_ring_take(struct fg_ring *r, uint8_t *out, uint32_t cap
         if (first[0] < 8 || first[0] % 8 || first[0] > used || first[0] > FG_RING_BYTES - at)
             return -1;
         if (first[1] == FG_RECORD_PAD) {
-            __atomic_store_n(&r->head, head + first[0], __ATOMIC_RELEASE);
+            if (first[0] != FG_RING_BYTES - at || at == 0)
+                return -1;
+            head += first[0];
+            __atomic_store_n(&r->head, head, __ATOMIC_RELEASE);
             continue;
         }
         if (first[0] > cap)

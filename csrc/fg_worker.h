@@ -274,6 +274,7 @@ void fg_exchange_forward(struct fg_req *r); /* to the backend that was chosen */
 void fg_exchange_try(struct fg_req *r, bool fresh);
 void fg_exchange_run(struct fg_req *r);
 void fg_exchange_timer(struct fg_req *r);        /* the client connection's timer: is the body moving? */
+void fg_exchange_due(struct fg_req *r, uint64_t next); /* sets its own timer to `next` (ms; 0: none) or a rule's deadline */
 void fg_exchange_connected(struct fg_req *r);
 void fg_exchange_up_failed(struct fg_req *r, int reason);
 void fg_exchange_abort(struct fg_req *r, int reason); /* the client is gone, or sees its response cut */

@@ -21,8 +21,9 @@ def test_c(source):
     run(source, native.ADDRESS)
 
 
-def test_the_log_under_two_threads():
-    run(native.TESTS / "test_fg_log.c", native.THREAD)
+@pytest.mark.parametrize("name", ["log", "ring"])
+def test_under_two_threads(name):
+    run(native.TESTS / f"test_fg_{name}.c", native.THREAD)
 
 
 def test_a_failed_check_fails_the_program(tmp_path):

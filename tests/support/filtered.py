@@ -27,8 +27,8 @@ PHASES = {
 }
 
 
-def plugin(kind, inline=False, *, deny=True, timeout=5000, **configuration):
-    phases = frozenset(PHASES.get(kind, ("request",)))
+def plugin(kind, inline=False, *, deny=True, timeout=5000, phases=None, **configuration):
+    phases = frozenset(phases or PHASES.get(kind, ("request",)))
     text = json.dumps(configuration, sort_keys=True)
     return ir.Plugin(f"ns/{kind.lower()}", kind, text, timeout, deny, inline, phases, 65536 if kind == "Wrap" else 0)
 

@@ -45,8 +45,7 @@ class Call:
     def reported(self, verdict: bytes) -> bytes: ...
 
 def verdict(
-    exchange: int,
-    phase: int,
+    call: Call,
     outcome: int = ...,
     *,
     status: int = 0,

@@ -35,7 +35,9 @@ cdef extern from "fg_call.h" nogil:
 
     ctypedef struct fg_call "struct fg_call":
         uint32_t size, kind
-        uint64_t exchange, stage, deadline_ns
+        uint64_t exchange
+        uint32_t number
+        uint64_t stage, deadline_ns
         uint8_t phase, flags
         uint16_t status, client_port
         uint64_t received, sent, duration_ns
@@ -56,6 +58,7 @@ cdef extern from "fg_call.h" nogil:
         uint64_t exchange
         uint8_t phase, outcome
         uint16_t status
+        uint32_t number
         fg_img_edits edits
         fg_ref target, authority, body, spent, counts, fields
         fg_ep_endpoint endpoint
@@ -86,7 +89,7 @@ cdef class Call:
     """A call record. What it holds is decoded when it is asked for.
 
     Attributes:
-        exchange: its number, for the verdict.
+        exchange: number of the exchange that it belongs to.
         stage: key of the stage that is called.
         phase: position in PHASES, or END.
         deadline: monotonic time in seconds after which nobody waits.
@@ -398,13 +401,12 @@ cdef class _Writer:
         return array
 
 
-def verdict(uint64_t exchange, int phase, int outcome=FG_OUTCOME_CONTINUE, *, int status=0, replace=(), add=(), remove=(),
-            target="", authority="", bytes body=b"", endpoint=None):
-    """Return a verdict record.
+def verdict(Call call, int outcome=FG_OUTCOME_CONTINUE, *, int status=0, replace=(), add=(), remove=(), target="",
+            authority="", bytes body=b"", endpoint=None):
+    """Return the verdict record of a call.
 
     Args:
-        exchange: of the call.
-        phase: of the call.
+        call: the call.
         outcome: CONTINUE, REPLY, FAILED, or REPLACE in body phases.
         status: of a REPLY, or what the response's becomes; 0 keeps it.
         replace, add: pairs of names and values, `str` in Latin-1: fields in the place of those of the same name, and beside
@@ -427,7 +429,8 @@ def verdict(uint64_t exchange, int phase, int outcome=FG_OUTCOME_CONTINUE, *, in
     w.out = bytearray(fixed)
     w.at = sizeof(fg_verdict)
     v.kind = FG_RECORD_VERDICT
-    v.exchange, v.phase, v.outcome, v.status = exchange, phase, outcome, status
+    v.exchange, v.number, v.phase = call.c.exchange, call.c.number, call.c.phase
+    v.outcome, v.status = outcome, status
     v.edits.set = w.pairs(replace)
     v.edits.add = w.pairs(add)
     v.edits.remove = w.names(remove)
@@ -480,7 +483,7 @@ def simple_verdict(Call call, list journal):
     if len(names) > 1 and len({x.lower() for x in names}) != len(names):
         return None
     v.kind = FG_RECORD_VERDICT
-    v.exchange, v.phase = call.c.exchange, call.c.phase
+    v.exchange, v.number, v.phase = call.c.exchange, call.c.number, call.c.phase
     at = sizeof(fg_verdict)
     texts = at + sizeof(fg_img_pair) * (len(order[0]) + len(order[1])) + sizeof(fg_ref) * len(order[2])
     v.edits.set = fg_ref(<uint32_t>at, <uint32_t>len(order[0]))

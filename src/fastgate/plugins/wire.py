@@ -152,14 +152,13 @@ def edited(call: filters.Call, journal: Sequence[Edit], message: Request | Respo
             parts["outcome"], parts["body"] = filters.REPLACE, message.body
     elif "status" in others:
         parts["status"] = message.status
-    return filters.verdict(call.exchange, call.phase, **parts)
+    return filters.verdict(call, **parts)
 
 
 def answered(call: filters.Call, response: Response) -> bytes:
     """Return the verdict that answers an exchange."""
     return filters.verdict(
-        call.exchange,
-        call.phase,
+        call,
         filters.REPLY,
         status=response.status,
         add=response.headers.items(),
@@ -169,7 +168,7 @@ def answered(call: filters.Call, response: Response) -> bytes:
 
 def replaced(call: filters.Call, piece: bytes) -> bytes:
     """Return the verdict that sends these bytes in the place of a piece of a body."""
-    return filters.verdict(call.exchange, call.phase, filters.REPLACE, body=piece)
+    return filters.verdict(call, filters.REPLACE, body=piece)
 
 
 def endpoints_of(call: filters.Call) -> tuple[Endpoint, ...]:
@@ -180,17 +179,17 @@ def endpoints_of(call: filters.Call) -> tuple[Endpoint, ...]:
 
 def chosen(call: filters.Call, endpoint: Endpoint) -> bytes:
     """Return the verdict that sends a request to an endpoint."""
-    return filters.verdict(call.exchange, call.phase, endpoint=(endpoint.address, endpoint.port))
+    return filters.verdict(call, endpoint=(endpoint.address, endpoint.port))
 
 
 def passed(call: filters.Call) -> bytes:
     """Return the verdict that leaves everything as it is."""
-    return filters.verdict(call.exchange, call.phase)
+    return filters.verdict(call)
 
 
 def failed(call: filters.Call) -> bytes:
     """Return the verdict of a filter that failed and may not be skipped."""
-    return filters.verdict(call.exchange, call.phase, filters.FAILED)
+    return filters.verdict(call, filters.FAILED)
 
 
 def _parts(edits: Iterable[Edit]) -> dict[str, Any]:

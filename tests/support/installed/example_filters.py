@@ -190,6 +190,74 @@ class Life(Filter[Where]):
             file.write(word + "\n")
 
 
+class Waits(Filter[Where]):
+    """Waits once, in the phase that it is called in, until somebody who had opened a FIFO for writing closes it."""
+
+    waited = False
+
+    async def _wait(self) -> None:
+        if self.waited:
+            return
+        self.waited = True
+        fd = os.open(self.config.file, os.O_RDONLY | os.O_NONBLOCK)
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(fd, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+
+    async def on_request(self, request: Request, context: Context) -> None:
+        await self._wait()
+
+    async def on_request_body(self, request: Request, context: Context, chunk: bytes, end: bool) -> None:
+        await self._wait()
+
+    async def on_upstream(self, request: Request, context: Context, endpoints: Sequence[Endpoint]) -> None:
+        await self._wait()
+
+    async def on_response(self, request: Request, context: Context, response: Response) -> None:
+        await self._wait()
+
+    async def on_response_body(
+        self, request: Request, context: Context, response: Response, chunk: bytes, end: bool
+    ) -> None:
+        await self._wait()
+
+    async def on_local_reply(self, request: Request, context: Context, response: Response) -> None:
+        await self._wait()
+
+
+class Blocks(Filter[Where]):
+    """The same on the thread that calls it."""
+
+    waited = False
+
+    def _wait(self) -> None:
+        if not self.waited:
+            self.waited = True
+            Path(self.config.file).read_bytes()
+
+    def on_request(self, request: Request, context: Context) -> None:
+        self._wait()
+
+    def on_request_body(self, request: Request, context: Context, chunk: bytes, end: bool) -> None:
+        self._wait()
+
+    def on_upstream(self, request: Request, context: Context, endpoints: Sequence[Endpoint]) -> None:
+        self._wait()
+
+    def on_response(self, request: Request, context: Context, response: Response) -> None:
+        self._wait()
+
+    def on_response_body(self, request: Request, context: Context, response: Response, chunk: bytes, end: bool) -> None:
+        self._wait()
+
+    def on_local_reply(self, request: Request, context: Context, response: Response) -> None:
+        self._wait()
+
+
 class Held(Filter[Where]):
     """Waits with a response until somebody has written to a FIFO."""
 
