@@ -114,17 +114,17 @@ static int pass(struct fg_filter_body *b) {
     return finish_piece(b) < 0 ? FG_R_OVERLOADED : 0;
 }
 
-/* Takes a piece of what is decoded, and the trailer fields behind the last one; false: there is none now. */
-static bool take_piece(struct fg_filter_body *b, struct fg_flow *f, struct fg_buf *src) {
+/* Takes a piece of what is decoded, and the trailer fields behind the last one: 1; 0: there is none now; -1: no memory. */
+static int take_piece(struct fg_filter_body *b, struct fg_flow *f, struct fg_buf *src) {
     struct fg_pool *pool = &b->x->r->down->e->pool;
     uint32_t n = f->ready < PIECE ? f->ready : PIECE;
     bool last = f->whole && n == f->ready;
     if (n == 0 && !last)
-        return false;
+        return 0;
     if (n && fg_buf_reserve(pool, &b->piece, n) < 0)
-        return false;
+        return -1;
     if (last && f->trailers && fg_buf_reserve(pool, &b->trailers, f->trailers) < 0)
-        return false;
+        return -1;
     if (n) {
         memcpy(b->piece.p, fg_buf_data(src), n);
         b->piece.end = n;
@@ -136,7 +136,7 @@ static bool take_piece(struct fg_filter_body *b, struct fg_flow *f, struct fg_bu
         fg_flow_discard(f, src);
     }
     b->last = b->taken = last;
-    return true;
+    return 1;
 }
 
 int fg_filter_body_pump(struct fg_req *r, bool response) {
@@ -144,11 +144,14 @@ int fg_filter_body_pump(struct fg_req *r, bool response) {
     struct fg_flow *f = response ? &r->response : &r->request;
     struct fg_buf *src = response ? &r->up->in : &r->down->in;
     f->sent = b->flow.sent;
-    if (b->waiting || b->taken || b->flow.ready || !take_piece(b, f, src))
+    if (b->waiting || b->taken || b->flow.ready)
+        return 0;
+    int taken = take_piece(b, f, src);
+    if (taken == 0)
         return 0;
     r->body_begun |= !response;
     b->at = 0;
-    int reason = pass(b);
+    int reason = taken > 0 ? pass(b) : FG_R_OVERLOADED;
     if (reason) {
         fg_exchange_fail(r, reason);
         return -1;

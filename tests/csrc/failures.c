@@ -1,25 +1,102 @@
-/* Every allocation fails once: `failures IMAGE` loads a configuration, serves an exchange with bodies, reopens the log and
- * drains, first with no failure, then with the first allocation failing, then the second, to the last.
+/* Every allocation fails once: `failures IMAGE PATH` loads a configuration, serves an exchange with bodies, reopens the log and
+ * drains, first with no failure, then with the first allocation failing, then the second, to the last. Filters of the path's rule,
+ * inline and in a plugin process, which is a thread here, edit both heads and pass everything else.
  *
  * What may happen is that the engine cannot be made, that one message is answered FAILED, or that one request or connection
  * is refused, and no endpoint is blamed for it. Asked again, everything works; no descriptor and no memory is left behind. */
 #include "fg_alloc.h"
+#include "fg_call.h"
 #include "fg_host.h"
 #include "fg_rig.h"
+#include "fg_ring.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <sanitizer/lsan_interface.h>
+#include <sys/socket.h>
 
 enum { BODY = 40000 };
 
-static const struct fg_functions *f;
+static struct fg_functions f;
 static struct rig_backend backend;
 static struct rig_client client;
 static struct rig_names names;
 static const char *image_path;
 static char request[BODY + 400];
 static size_t request_len;
+
+/* --- filters ---------------------------------------------------------------------------------------------------------------- */
+
+struct answer {
+    struct fg_verdict v;
+    struct fg_img_pair pair;
+    char text[16];
+};
+
+/* What a filter says to a call; false: nothing. */
+static bool answer_to(const struct fg_call *c, struct answer *a) {
+    const uint32_t text = offsetof(struct answer, text);
+    *a = (struct answer){
+        .v = {.size = sizeof *a, .kind = FG_RECORD_VERDICT, .exchange = c->exchange, .number = c->number, .phase = c->phase},
+        .pair = {{text, 6}, {text + 6, 1}},
+        .text = "x-seen1"};
+    if (c->phase == FG_PHASE_REQUEST || c->phase == FG_PHASE_RESPONSE)
+        a->v.edits.add = (struct fg_ref){offsetof(struct answer, pair), 1};
+    return c->phase < FG_PHASE_LOG;
+}
+
+static void run_filters(const uint8_t *calls, size_t n, struct fg_records *verdicts) {
+    struct answer a;
+    for (size_t at = 0; at < n; at += ((const struct fg_call *)(calls + at))->size)
+        if (answer_to((const void *)(calls + at), &a))
+            (void)fg_records_add(verdicts, &a, sizeof a); /* one that is not there is late */
+}
+
+static struct {
+    pthread_t thread;
+    int fd; /* the socket beside the rings */
+    struct fg_rings *rings;
+} plugin;
+
+static void *plugin_thread(void *arg) {
+    static _Alignas(8) uint8_t record[FG_RECORD_MAX];
+    struct answer a;
+    char wake;
+    (void)arg;
+    for (;;) {
+        while (fg_ring_take(&plugin.rings->calls, record, sizeof record) > 0) {
+            if (answer_to((const void *)record, &a))
+                CHECK(fg_ring_put(&plugin.rings->verdicts, &a, sizeof a));
+            if (fg_ring_must_wake(&plugin.rings->verdicts))
+                (void)!send(plugin.fd, "", 1, MSG_NOSIGNAL);
+        }
+        if (fg_ring_sleep(&plugin.rings->calls) && recv(plugin.fd, &wake, 1, 0) <= 0)
+            return NULL;
+    }
+}
+
+static void plugin_start(struct rig *rig) {
+    const struct fg_control_message m = {.type = FG_CTL_PLUGIN};
+    int ends[2], fd = memfd_create("rings", MFD_CLOEXEC);
+    CHECK_EQ(ftruncate(fd, sizeof *plugin.rings), 0);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    plugin.rings = mmap(NULL, sizeof *plugin.rings, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(plugin.rings != MAP_FAILED);
+    plugin.fd = ends[0];
+    CHECK_EQ(fg_control_send(rig->control, &m, (int[]){fd, ends[1]}, 2), 0);
+    close(fd);
+    close(ends[1]);
+    CHECK_EQ(pthread_create(&plugin.thread, NULL, plugin_thread, NULL), 0);
+}
+
+static void plugin_stop(void) {
+    shutdown(plugin.fd, SHUT_RDWR);
+    pthread_join(plugin.thread, NULL);
+    close(plugin.fd);
+    munmap(plugin.rings, sizeof *plugin.rings);
+}
+
+/* --- one life of an engine ------------------------------------------------------------------------------------------------- */
 
 static int descriptors(void) {
     int n = 0;
@@ -62,7 +139,12 @@ static void life(struct rig *rig) {
     uint16_t port;
     int listener = rig_listen(&port), endpoints = rig_endpoints(&names, backend.port, 1);
     int image = open(image_path, O_RDONLY), log = open("/dev/null", O_WRONLY);
+    plugin_start(rig);
     ask(rig, FG_CTL_LISTEN, names.socket, listener, FG_CTL_LISTENING);
+    if (fg_alloc_failed()) { /* perhaps the plugin process found no place: a manager starts another one */
+        plugin_stop();
+        plugin_start(rig);
+    }
     ask(rig, FG_CTL_ENDPOINTS, 1, endpoints, FG_CTL_ENDPOINTS_SET);
     ask(rig, FG_CTL_PREPARE, 1, image, FG_CTL_PREPARED);
     ask(rig, FG_CTL_COMMIT, 1, -1, FG_CTL_COMMITTED);
@@ -75,6 +157,8 @@ static void life(struct rig *rig) {
     rig_tell(rig, FG_CTL_DRAIN, 0, 1000, -1);
     CHECK(rig_await(rig, FG_CTL_DRAINED, 0));
     rig_join(rig);
+    plugin_stop();
+    CHECK_EQ(rig_counter(&rig->stats->c.filter_waiting), 0);
     CHECK_EQ(rig_counter(&rig->stats->reasons[FG_R_UPSTREAM_RESET]), 0);
     CHECK_EQ(rig_counter(&rig->stats->reasons[FG_R_UPSTREAM_CLOSED]), 0);
     CHECK_EQ(rig_counter(&rig->stats->c.upstream_retries), 0);
@@ -90,7 +174,7 @@ static bool fail(uint64_t nth) {
     static struct rig rig;
     int before = descriptors();
     fg_alloc_fail(nth);
-    if (rig_start(&rig, f, open("/dev/null", O_WRONLY)))
+    if (rig_start(&rig, &f, open("/dev/null", O_WRONLY)))
         life(&rig);
     else
         CHECK(fg_alloc_failed());
@@ -104,13 +188,14 @@ static bool fail(uint64_t nth) {
 }
 
 int main(int argc, char **argv) {
-    CHECK_EQ(argc, 2);
+    CHECK_EQ(argc, 3);
     image_path = argv[1];
-    f = fg_host_functions();
-    rig_names_of(f, image_path, &names);
+    f = *fg_host_functions();
+    f.run_filters = run_filters;
+    rig_names_of(&f, image_path, &names);
     rig_backend_start(&backend);
     request_len = (size_t)snprintf(request, sizeof request,
-        "POST /long-head HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: %d\r\n\r\n", BODY);
+        "POST %s HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: %d\r\n\r\n", argv[2], BODY);
     memset(request + request_len, 'b', BODY);
     request_len += BODY;
 

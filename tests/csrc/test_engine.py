@@ -11,11 +11,18 @@ from wire import config, forward, match
 
 pytestmark = pytest.mark.timeout(600)  # the first time they are compiled
 WRAP = ("-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc",)
+PHASES = ("request", "request_body", "upstream", "response", "response_body", "local_reply", "log")
 EDITS = ir.HeaderEdits(set=(("X-Set", "new"),), add=(("X-Added", "1"),), remove=("x-removed", "x-internal"))
 
 
 def rule(name, action, filters=ir.Filters()):
     return ir.Rule(f"HTTPRoute/ns/{name}/0", f"HTTPRoute/ns/{name}", "", action, filters)
+
+
+def filters(*phases, buffer_body=0):
+    """One in the plugin process, then one inline."""
+    plugins = (ir.Plugin(f"ns/{n}", "Any", "{}", 2000, True, n == 1, frozenset(phases), buffer_body) for n in range(2))
+    return ir.Filters(plugins=tuple(plugins))
 
 
 def image(tmp_path, generation):
@@ -27,6 +34,8 @@ def image(tmp_path, generation):
         match(rule("moved", ir.Redirect(302, path=ir.PathRewrite(ir.PathKind.EXACT, "/"))), "/moved"),
         match(rule("edited", forward().action, ir.Filters(edits, edits, "inside.example.com", rewrite)), "/edited"),
         match(rule("two", forward("c", "d").action), "/two"),
+        match(rule("filtered", forward().action, filters(*PHASES)), "/filtered"),
+        match(rule("buffered", forward().action, filters("request", "log", buffer_body=65536)), "/buffered"),
         ir.Match(
             ir.PathMatch(ir.PathKind.PREFIX, "/by"),
             "PUT",
@@ -51,8 +60,9 @@ def test_steady_traffic_allocates_nothing(tmp_path):
     native.run(engine("allocations", ("-O2",), "fg_alloc", link=WRAP), image(tmp_path, 1))
 
 
-def test_a_failed_allocation_costs_what_needed_it(tmp_path):
-    native.run(engine("failures", native.ADDRESS, "fg_alloc", link=WRAP), image(tmp_path, 1))
+@pytest.mark.parametrize("path", ["/long-head", "/filtered/long-head", "/buffered/long-head"])
+def test_a_failed_allocation_costs_what_needed_it(tmp_path, path):
+    native.run(engine("failures", native.ADDRESS, "fg_alloc", link=WRAP), image(tmp_path, 1), path)
 
 
 def test_threads_share_nothing_unsaid(tmp_path):
