@@ -1,4 +1,4 @@
-"""What the harnesses of the image and the matcher ask of Python: images, by the builder that the gateway uses."""
+"""What harnesses ask of Python: images, by the builder that the gateway uses."""
 
 import tables
 
@@ -40,3 +40,40 @@ def table(described):
         ]
         listeners.append(tables.listener(str(number), hostname, vhosts))
     return build(ir.Ir((tables.socket(*listeners),)))
+
+
+MESSAGES = frozenset(("request", "response"))
+BODIES = frozenset(("request_body", "response_body"))
+EVERY = MESSAGES | BODIES | {"upstream", "local_reply", "log"}
+
+
+def filtered():
+    """The image of rules with filter plugins, which verdict.c names by their paths."""
+
+    def plugin(number, phases, *, deny=True, inline=False, buffer_body=0):
+        return ir.Plugin(f"ns/{number}", "Any", "{}", 1000, deny, inline, phases, buffer_body)
+
+    def rule(path, *plugins, action=None):
+        forward = ir.Forward((ir.WeightedBackend(1, "c"),), 30_000, 20_000)
+        name = f"HTTPRoute/ns{path}"
+        filters = ir.Filters(plugins=plugins)
+        return ir.Match(
+            ir.PathMatch(ir.PathKind.EXACT, path),
+            "",
+            (),
+            (),
+            ir.Rule(f"{name}/0", name, "", action or forward, filters),
+        )
+
+    turns = MESSAGES | BODIES
+    many = [plugin(n, frozenset(("upstream", "response")), inline=bool(n % 2)) for n in range(16)]
+    rules = (
+        rule("/plain", plugin(1, MESSAGES | {"log"})),
+        rule("/bodies", plugin(2, EVERY, deny=False)),
+        rule("/inline", plugin(3, EVERY), plugin(4, turns, inline=True), plugin(5, turns, deny=False)),
+        rule("/whole", plugin(6, EVERY - {"request_body"}, buffer_body=64)),
+        rule("/page", plugin(7, EVERY), plugin(8, EVERY, inline=True), action=ir.Respond(503, "no_endpoints")),
+        rule("/many", *many),
+    )
+    listener = tables.listener("l", "", [ir.VirtualHost("", rules)])
+    return build(ir.Ir((tables.socket(listener),), (ir.Cluster("c"),)))

@@ -24,7 +24,28 @@ def bug(harness: str, module: str, name: str, old: str, new: str) -> Bug:
     return Bug(harness, name, Edit(f"src/fastgate/core/{module}.pyx", old, new))
 
 
+def engine_bug(file: str, name: str, old: str, new: str) -> Bug:
+    return Bug("verdict", name, Edit(f"csrc/{file}", old, new))
+
+
 BUGS = (
+    engine_bug(
+        "fg_call.c", "line ends in a value", "(s.p[i] < 0x20 && s.p[i] != '\\t')", "(s.p[i] < 0x09 && s.p[i] != '\\t')"
+    ),
+    engine_bug(
+        "fg_call.c",
+        "a reference may end behind the record",
+        "(uint64_t)r.len * record <= x->v->size - r.off",
+        "(uint64_t)r.len * record <= x->v->size",
+    ),
+    engine_bug("fg_call.c", "a filter frames the message", '{"connection", "content-length", ', '{"connection", '),
+    engine_bug(
+        "fg_filter.c",
+        "the plugin process answers for an inline stage",
+        " || stage_at(x)->runs_inline != runs_inline",
+        "",
+    ),
+    engine_bug("fg_ring.h", "a record may run over the ring's end", " || first[0] > FG_RING_BYTES - at", ""),
     bug(
         "request",
         "http1",

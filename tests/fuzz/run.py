@@ -19,6 +19,10 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
@@ -31,10 +35,16 @@ KEPT = sanitized.CACHE.parent / "fuzz"
 PLANTED_SECONDS = 60
 
 
-def libfuzzer(harness: harnesses.Harness, core: Path, *arguments: str | Path, log: Path | None = None) -> int:
-    """Run the libFuzzer program; its output goes to `log`, or nowhere."""
+def libfuzzer(
+    harness: harnesses.Harness,
+    core: Path,
+    *arguments: str | Path,
+    log: Path | None = None,
+    edits: Sequence[sanitized.Edit] = (),
+) -> int:
+    """Run the libFuzzer program; its output goes to `log`, or nowhere. `edits` are of an engine that it is linked with."""
     options = [f"-max_len={harness.longest}", *([f"-dict={harness.dictionary}"] if harness.dictionary else [])]
-    command = ["nice", "-n", "19", harness.program(sanitized.LIBFUZZER), *options, *arguments]
+    command = ["nice", "-n", "19", harness.program(sanitized.LIBFUZZER, edits), *options, *arguments]
     with (log or Path(os.devnull)).open("wb") as out:
         return subprocess.run(
             command, env=sanitized.environment(core), stdout=out, stderr=subprocess.STDOUT, check=False
@@ -89,13 +99,14 @@ def find_planted(harness: harnesses.Harness) -> bool:
     """From nothing first, for that is what shows that the harness can search; then by the corpus."""
     good = True
     for bug in (b for b in planted.BUGS if b.harness == harness.name):
-        core = sanitized.modules(sanitized.LIBFUZZER, harnesses.MODULES, [bug.edit])
+        edits = [bug.edit]
+        core = sanitized.modules(sanitized.LIBFUZZER, harnesses.MODULES, () if harness.engine else edits)
         times = []
         for start in ([], [harness.corpus]):
             with tempfile.TemporaryDirectory() as empty:
                 started = time.monotonic()
                 options = ["-use_value_profile=1", f"-max_total_time={PLANTED_SECONDS}", f"-artifact_prefix={empty}/"]
-                code = libfuzzer(harness, core, *options, empty, *start)
+                code = libfuzzer(harness, core, *options, empty, *start, edits=edits if harness.engine else ())
                 times.append(f"{time.monotonic() - started:.1f} s" if code else "not found")
         good = good and times[1] != "not found"
         print(f"{harness.name}: {bug.name}: from nothing {times[0]}, from the corpus {times[1]}", flush=True)

@@ -151,9 +151,26 @@ def run(command: Sequence[str | Path], **options: object) -> None:
         raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stdout[-8000:]}")
 
 
-def program(variant: Variant, name: str, parts: Sequence[Path], flags: Sequence[str] = ()) -> Path:
+def engine(edits: Sequence[Edit] = ()) -> Path:
+    """The directory of the engine's C files: csrc, or a copy of it with these edits."""
+    if not edits:
+        return ROOT / "csrc"
+    files = {f"csrc/{path.name}": path.read_text() for path in sorted((ROOT / "csrc").iterdir())}
+    for edit in edits:
+        files[edit.file] = edit.apply(files[edit.file])
+    place = CACHE / "engines" / digest(files)
+    with locked(place):
+        for name, text in files.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(text)
+    return place / "csrc"
+
+
+def program(
+    variant: Variant, name: str, parts: Sequence[Path], flags: Sequence[str] = (), csrc: Path = ROOT / "csrc"
+) -> Path:
     """Compile and link a C program that embeds the interpreter; csrc and the parts' directories are searched for headers."""
-    folders = sorted({str(p.parent) for p in parts} | {str(ROOT / "csrc")})
+    folders = sorted({str(p.parent) for p in parts} | {str(csrc)})
     headers = [path.read_text() for folder in folders for path in sorted(Path(folder).glob("*.h"))]
     library = sysconfig.get_config_var("LIBDIR")
     command = [variant.cc, "-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-rdynamic"]
