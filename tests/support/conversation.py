@@ -187,14 +187,8 @@ class Script(Origin):
     def answer_to(self, number: int) -> Answer:
         return self._answers[number % len(self._answers)]  # a changed byte may make two requests of one
 
-    def _talk(self, conn: socket.socket, reader: Reader) -> bool:
-        data = conn.recv(65536)
-        if not data:
-            return False
-        reader.feed(data)
-        if reader.error:
-            self.errors.append(reader.error)
-            return False
+    def hear(self, conn: socket.socket, reader: Reader) -> bool:
+        """Answer heads as well as what came whole."""
         for request in reader.messages:
             self._hear(conn, reader, request)
             self.whole[reader.number] = request

@@ -155,6 +155,10 @@ class Origin:
         if reader.error:
             self.errors.append(reader.error)
             return False
+        return self.hear(conn, reader)
+
+    def hear(self, conn: socket.socket, reader: Reader) -> bool:
+        """Answer what came whole; whether the connection goes on."""
         while reader.messages:
             request = reader.messages.pop(0)
             self.requests.append(request)
