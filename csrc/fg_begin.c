@@ -255,7 +255,7 @@ void fg_exchange_route(struct fg_req *r) {
     const struct fg_img_listener *listener = r->match.listener;
     if (fg_filter_kept(r, false, NULL)) {
         if (fg_head_take_edits(e, r) < 0) {
-            fg_filter_count(e, FG_R_FILTER_FAILED);
+            fg_filter_error(r, r->filtering->nstages - 1u, FG_PHASE_REQUEST, FG_R_FILTER_FAILED);
             fg_reply_reason(r, FG_R_FILTER_FAILED);
             return;
         }

@@ -101,9 +101,9 @@ static void numbers_are_of_their_kind(void) {
         begin();
         v->outcome = (uint8_t)i;
         v->status = 200;
-        CHECK_EQ(ok(), i <= FG_OUTCOME_REPLACE);
+        CHECK_EQ(ok(), i <= FG_OUTCOME_NONE);
     }
-    for (unsigned outcome = 0; outcome <= FG_OUTCOME_REPLACE; outcome++)
+    for (unsigned outcome = 0; outcome <= FG_OUTCOME_NONE; outcome++)
         for (unsigned status = 0; status < 1000; status++) {
             begin();
             v->outcome = (uint8_t)outcome;
