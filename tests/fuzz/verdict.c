@@ -135,7 +135,7 @@ static void load_image(void) {
         exit(2);
     }
     e->gen = calloc(1, sizeof *e->gen);
-    e->gen->refs = 1;
+    e->gen->refs = e->gen->keeps = 1;
     int fd = anonymous(p, (size_t)size);
     FUZZ_CHECK(e->f.open_image(fd, &e->gen->image, why, sizeof why) == 0 && e->gen->image.nclusters == 1);
     close(fd);

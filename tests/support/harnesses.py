@@ -73,9 +73,9 @@ VERDICT = (
 HARNESSES = {
     h.name: h
     for h in (
-        Harness("request", (("http1", "h1_request"), ("http1", "path_normalize")), 1024, HTTP1_WORDS),
-        Harness("response", (("http1", "h1_response"),), 1024, HTTP1_WORDS),
-        Harness("chunked", (("http1", "h1_chunk"), ("http1", "h1_trailers")), 1024, HTTP1_WORDS),
+        Harness("request", (("http1", "h1_request"), ("http1", "path_normalize")), 1024, dictionary=HTTP1_WORDS),
+        Harness("response", (("http1", "h1_response"),), 1024, dictionary=HTTP1_WORDS),
+        Harness("chunked", (("http1", "h1_chunk"), ("http1", "h1_trailers")), 1024, dictionary=HTTP1_WORDS),
         Harness("client_hello", (("client_hello", "client_hello"),), 2048),
         Harness("router", (("router", "match"),), 512),
         Harness("image", (("image", "image_check"), ("image", "image_open")), 256),
