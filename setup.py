@@ -69,6 +69,7 @@ EXTENSIONS = [
     extension("snapshot"),
     extension("router"),
     extension("filters", [str(CSRC / "fg_call.c")]),
+    extension("calls"),
     extension("engine", ENGINE_SOURCES),
 ]
 

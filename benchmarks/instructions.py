@@ -1,4 +1,4 @@
-"""Instructions of a request head and of a match, which no other load of the machine changes: `python -m benchmarks.instructions`.
+"""Instructions of a request head, of a match and of an inline filter's call, which no other load of the machine changes: `python -m benchmarks.instructions`.
 
 Each figure is one run of callgrind that counts inside the loop without the GIL and nowhere else. Needs valgrind.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import test_matcher
 from benchmarks.parser import HEAD
-from fastgate.core import http1
+from fastgate.core import filters, http1
 from fastgate.core.router import Batch, Table
 
 TURNS = 20_000
@@ -33,8 +33,18 @@ def match(image: str, requests: str) -> None:
     table.match_many(0, batch, 1, True)
 
 
+def call() -> None:
+    """Run a filter that sets one header, in the counted process."""
+    sys.path[:0] = [str(Path(__file__).parent / "installed"), str(Path(__file__).parents[1] / "tests" / "support")]
+    from call_records import prepared, request  # noqa: PLC0415 - its directory is on the path only now
+
+    record = request(prepared("Stamp"), ("Host", "a.example"))
+    for _ in range(TURNS):
+        filters.run(record)
+
+
 def instructions(function: str, *arguments: str) -> float:
-    """Instructions of a turn inside the function while a process does one of the two above."""
+    """Instructions of a turn inside the function while a process does one of the above."""
     command = [
         "valgrind",
         "--tool=callgrind",
@@ -50,6 +60,7 @@ def instructions(function: str, *arguments: str) -> float:
 def main() -> None:
     """Count and print."""
     print(f"request head of {len(HEAD)} bytes: {instructions('parse_many', 'head'):.0f} instructions")
+    print(f"inline call that sets a header: {instructions('filters_*run', 'call'):.0f} instructions")
     for keys in ("zipf", "uniform"):
         first = None
         for routes in (1000, 10_000, 100_000):
@@ -66,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    {"head": head, "match": match}.get(sys.argv[1], main)(*sys.argv[2:]) if len(sys.argv) > 1 else main()
+    {"head": head, "match": match, "call": call}.get(sys.argv[1], main)(*sys.argv[2:]) if len(sys.argv) > 1 else main()

@@ -5,6 +5,7 @@
 import mmap
 import socket
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -28,25 +29,10 @@ cdef extern from "fg_call.h" nogil:
     #undef X
     };
     """
-    enum: FG_RECORD_CALL, FG_RECORD_VERDICT, FG_RECORD_MAX, FG_PHASE_COUNT, FG_PHASE_END, FG_CALL_TEXT_COUNT, FG_CALL_MORE, FG_CALL_LAST, FG_CALL_BODY
+    enum: FG_RECORD_CALL, FG_RECORD_VERDICT, FG_RECORD_MAX, FG_PHASE_COUNT, FG_PHASE_END, FG_CALL_TEXT_COUNT, FG_CALL_LAST, FG_CALL_BODY
     enum: FG_OUTCOME_CONTINUE, FG_OUTCOME_REPLY, FG_OUTCOME_FAILED, FG_OUTCOME_REPLACE, FG_OUTCOME_NONE
     const char *const filter_phases[]
     const char *const filter_texts[]
-
-    ctypedef struct fg_call "struct fg_call":
-        uint32_t size, kind
-        uint64_t exchange
-        uint32_t number
-        uint64_t stage, deadline_ns
-        uint8_t phase, flags
-        uint16_t status, client_port
-        uint64_t received, sent, duration_ns
-        fg_ref text[1]
-        fg_ref fields, response_fields, request_edits, response_edits, trailers, response_trailers, endpoints, members, body
-
-    ctypedef struct fg_spent "struct fg_spent":
-        uint64_t took_ns
-        uint32_t member, failed
 
     ctypedef struct fg_count "struct fg_count":
         uint64_t n
@@ -65,6 +51,9 @@ cdef extern from "fg_call.h" nogil:
 
     int fg_records_add(fg_records *a, const void *record, size_t size)
     bint fg_verdict_ok(const uint8_t *record, size_t size)
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
 
 cdef extern from "fg_ring.h" nogil:
     ctypedef struct fg_ring "struct fg_ring":
@@ -85,6 +74,7 @@ RINGS_SIZE = sizeof(fg_rings)
 RECORD_MAX = FG_RECORD_MAX
 
 
+@cython.final
 cdef class Call:
     """A call record. What it holds is decoded when it is asked for.
 
@@ -103,15 +93,6 @@ cdef class Call:
         trailing: it has trailer fields.
         buffered: `body` is the request's whole body.
     """
-
-    cdef bytes data
-    cdef const fg_call *c
-    cdef uint64_t began_ns
-    cdef fg_spent first                 # the most that is needed as a rule
-    cdef fg_spent *spent                # `first`, or of malloc's
-    cdef uint32_t nspent, room
-    cdef list counts                    # of (member, name, n)
-    cdef list fields_said               # of (name, JSON)
 
     def __cinit__(self, bytes data):
         self.data = data
@@ -180,7 +161,7 @@ cdef class Call:
         """Return one of TEXTS, by its number."""
         if not 0 <= which < FG_CALL_TEXT_COUNT:
             raise IndexError(which)
-        return text_at(self.data, self.c.text[which])
+        return call_text(self, which)
 
     def fields(self, bint response=False):
         """Return the fields of the request or of the response, names as spelt, in the order of arrival."""
@@ -224,11 +205,11 @@ cdef class Call:
             return 0xffffffff
         return (<const uint32_t *>(<const char *>self.data + self.c.members.off))[position]
 
-    def enter(self):
+    cpdef enter(self):
         """A method of a filter is called."""
         self.began_ns = now_ns()
 
-    def leave(self, position):
+    cpdef double leave(self, uint32_t position) except -1:
         """It is over: a method of the filter at this position in the stage. Returns the seconds since `enter`."""
         cdef uint64_t took_ns = now_ns() - self.began_ns
         if self.nspent == self.room:
@@ -249,22 +230,22 @@ cdef class Call:
         self.spent, self.room = more, room
         return 0
 
-    def fail(self):
+    cpdef fail(self):
         """The filter that `leave` was about has failed."""
         if self.nspent:
             self.spent[self.nspent - 1].failed = 1
 
-    def count(self, uint32_t position, counts):
+    cpdef count(self, uint32_t position, dict counts):
         """A filter has counted this much, by name."""
         if self.counts is None:
             self.counts = []
         self.counts += [(self.member(position), name, min(n, FG_COUNT_MAX)) for name, n in counts.items()]
 
-    def say(self, fields):
+    cpdef say(self, list fields):
         """These are new for the access log: pairs of name and JSON, which is empty for one that is withdrawn."""
         self.fields_said = fields
 
-    def reported(self, bytes verdict):
+    cpdef bytes reported(self, bytes verdict):
         """Return the verdict with what the filters did; for b"" one of outcome NONE."""
         cdef bytes base = verdict or bare(self.c, FG_OUTCOME_NONE), out
         cdef size_t spent = self.nspent * sizeof(fg_spent), at = len(base), size = at + spent
@@ -331,6 +312,10 @@ cdef uint64_t now_ns() noexcept nogil:
     cdef timespec t
     clock_gettime(CLOCK_MONOTONIC, &t)
     return <uint64_t>t.tv_sec * 1000000000 + <uint64_t>t.tv_nsec
+
+
+cdef str call_text(Call call, int which):
+    return text_at(call.data, call.c.text[which])
 
 
 cdef str address_of(const fg_ep_endpoint *x):
@@ -454,57 +439,70 @@ cdef enum:
     SIMPLE = 8  # edits, of as many names
 
 
-def simple_verdict(Call call, list journal):
+cpdef bytes simple_verdict(Call call, list journal):
     """Return the verdict of a few edits of fields, none of which is of a name in the case of another's; None for others.
 
     Edits are ("set", "add" or "remove", name, value), in Latin-1, as `Headers` checked them.
     """
     cdef uint8_t out[4096]
+    cdef uint8_t *limit = out + sizeof(out) - 8
+    cdef uint8_t *text
     cdef fg_verdict *v = <fg_verdict *>out
-    cdef size_t n = len(journal), at, texts, size
-    cdef list names = [], order
-    cdef bytes data
-    cdef fg_ref *ref
+    cdef fg_ref *next_[3]
+    cdef uint32_t counts[3]
+    cdef uint8_t kinds[SIMPLE]
+    cdef size_t i, n = len(journal)
     if n > SIMPLE:
         return None
     memset(v, 0, sizeof(v[0]))
-    order = [[], [], []]
-    for edit in journal:
-        op, name, value = edit
-        if not name or name in names:
+    memset(counts, 0, sizeof(counts))
+    for i in range(n):
+        edit = <tuple>journal[i]
+        op, name = edit[0], edit[1]
+        if not name:
             return None
-        names.append(name)
-        if op == "set":
-            (<list>order[0]).append((name, value))
-        elif op == "add":
-            (<list>order[1]).append((name, value))
-        else:
-            (<list>order[2]).append(name)
-    if len(names) > 1 and len({x.lower() for x in names}) != len(names):
+        kinds[i] = <uint8_t>(0 if op == "set" else 1 if op == "add" else 2)
+        counts[kinds[i]] += 1
+    if n > 1 and len({(<str>(<tuple>edit)[1]).lower() for edit in journal}) != n:
         return None
     v.kind = FG_RECORD_VERDICT
     v.exchange, v.number, v.phase = call.c.exchange, call.c.number, call.c.phase
-    at = sizeof(fg_verdict)
-    texts = at + sizeof(fg_img_pair) * (len(order[0]) + len(order[1])) + sizeof(fg_ref) * len(order[2])
-    v.edits.set = fg_ref(<uint32_t>at, <uint32_t>len(order[0]))
-    v.edits.add = fg_ref(<uint32_t>(at + sizeof(fg_img_pair) * v.edits.set.len), <uint32_t>len(order[1]))
-    v.edits.remove = fg_ref(<uint32_t>(v.edits.add.off + sizeof(fg_img_pair) * v.edits.add.len), <uint32_t>len(order[2]))
-    for text in [x for pair in order[0] for x in pair] + [x for pair in order[1] for x in pair] + order[2]:
-        data = text.encode("latin-1")
-        size = len(data)
-        if texts + size + 8 > sizeof(out):
+    v.edits.set = fg_ref(sizeof(fg_verdict), counts[0])
+    v.edits.add = fg_ref(<uint32_t>(v.edits.set.off + sizeof(fg_img_pair) * counts[0]), counts[1])
+    v.edits.remove = fg_ref(<uint32_t>(v.edits.add.off + sizeof(fg_img_pair) * counts[1]), counts[2])
+    next_[0] = <fg_ref *>(out + v.edits.set.off)
+    next_[1] = <fg_ref *>(out + v.edits.add.off)
+    next_[2] = <fg_ref *>(out + v.edits.remove.off)
+    text = out + v.edits.remove.off + sizeof(fg_ref) * counts[2]
+    for i in range(n):
+        _, name, value = <tuple>journal[i]
+        text = put_text(next_[kinds[i]], out, text, limit, name)
+        next_[kinds[i]] += 1
+        if text != NULL and kinds[i] != 2:
+            text = put_text(next_[kinds[i]], out, text, limit, value)
+            next_[kinds[i]] += 1
+        if text == NULL:
             return None
-        ref = <fg_ref *>(out + at)
-        ref.off, ref.len = <uint32_t>texts, <uint32_t>size
-        memcpy(out + texts, <const char *>data, size)
-        texts += size
-        at += sizeof(fg_ref)
-    memset(out + texts, 0, 8)
-    texts = (texts + 7) & ~<size_t>7
-    v.size = <uint32_t>texts
-    if not fg_verdict_ok(out, texts):
+    memset(text, 0, 8)
+    v.size = <uint32_t>((text - out + 7) & ~<size_t>7)
+    if not fg_verdict_ok(out, v.size):
         raise ValueError("what a filter returned may not be sent")
-    return (<char *>out)[:texts]
+    return (<char *>out)[:v.size]
+
+
+cdef uint8_t *put_text(fg_ref *ref, const uint8_t *record, uint8_t *at, const uint8_t *limit, str text) except? NULL:
+    """Write a text in Latin-1 and what refers to it. The byte behind it, or NULL when there is no room."""
+    cdef Py_ssize_t n = 0
+    cdef const char *p = PyUnicode_AsUTF8AndSize(text, &n)
+    cdef bytes latin
+    if n != len(text):
+        latin = text.encode("latin-1")
+        p, n = latin, len(latin)
+    if n > limit - at:
+        return NULL
+    ref.off, ref.len = <uint32_t>(at - record), <uint32_t>n
+    memcpy(at, p, n)
+    return at + n
 
 
 # --- rings ------------------------------------------------------------------------------------------------------------------------
@@ -545,7 +543,7 @@ cdef class Rings:
 
 # --- inline -----------------------------------------------------------------------------------------------------------------------
 
-_inline = None
+cdef object _inline = None
 
 
 def inline():
@@ -564,18 +562,36 @@ cdef void run_filters(const uint8_t *calls, size_t n, fg_records *verdicts) noex
         run_calls(calls, n, verdicts)
 
 
+cdef class Runner:
+    """What runs inline calls."""
+
+    cdef bytes run_call(self, Call call):
+        """Run a call and return its verdict; None for the end of an exchange, which has none."""
+        raise NotImplementedError
+
+
 cdef void run_calls(const uint8_t *calls, size_t n, fg_records *verdicts) noexcept:
     cdef size_t at = 0
     cdef const fg_call *c
-    cdef bytes out
-    runner = inline()
+    cdef bytes found
+    cdef Runner runner = _inline if _inline is not None else inline()
     while at < n:
         c = <const fg_call *>(calls + at)
-        found = runner.run(Call((<const char *>c)[:c.size]))
+        found = runner.run_call(Call.__new__(Call, (<const char *>c)[:c.size]))
         at += c.size
         if found is not None:
-            out = found
-            fg_records_add(verdicts, <const char *>out, len(out))
+            fg_records_add(verdicts, <const char *>found, len(found))
+
+
+def run(bytes calls):
+    """Run calls that lie back to back, as for the engine of a worker, and return their verdicts likewise."""
+    cdef fg_records verdicts
+    memset(&verdicts, 0, sizeof(verdicts))
+    try:
+        run_calls(<const uint8_t *><const char *>calls, len(calls), &verdicts)
+        return (<char *>verdicts.p)[:verdicts.len]
+    finally:
+        free(verdicts.p)
 
 
 cdef int prepare_stage(const void *owner, uint64_t key, const uint8_t *spec, size_t n, char *why, size_t why_size) noexcept nogil:

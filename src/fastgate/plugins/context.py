@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
+from fastgate.core import calls
 from fastgate.plugins.stale import stale
 from fastgate.plugins.trace import TraceParent
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping as Adapted
 
-    from fastgate.plugins.wire import RequestRecord
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -105,7 +105,7 @@ class Outcome(NamedTuple):
     bytes_sent: int
 
 
-class Context:
+class Context(calls.ContextBase):
     """One request's surroundings. Its filters that run in the same way, all Offloaded or all Inline, share one.
 
     `context[KEY] = value` keeps state under a `StateKey`, `context[KEY]` and `context.get(KEY)` return it.
@@ -117,9 +117,7 @@ class Context:
         outcome: how the request ended, in `on_log`; None before.
     """
 
-    __slots__ = (
-        "_deadline", "_log", "_record", "_state", "_traceparent", "counts", "filter", "outcome", "request_id"
-    )  # fmt: skip
+    __slots__ = ()
 
     def __init__(
         self,
@@ -141,13 +139,9 @@ class Context:
         """
         self.filter = filter
         self.request_id = request_id
-        self.counts: dict[str, int] = {}
         self.outcome = outcome
         self._deadline = deadline
-        self._log: LogFields | None = None
-        self._state: dict[StateKey[Any], Any] = {}
         self._traceparent = traceparent
-        self._record: RequestRecord | None = None  # whose traceparent has not been read yet
 
     # --- state -------------------------------------------------------------------------------------------------------
 
@@ -215,9 +209,7 @@ class Context:
 
     def _close(self) -> None:
         """Refuse every further use, and let go of the state."""
-        self._state = {}
-        self._log = None
-        self._record = None
+        self._clear()
         self.__class__ = _Stale
 
 

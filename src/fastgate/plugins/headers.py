@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
+from fastgate.core import calls
 from fastgate.grammar import FRAMING, NO_FIELD_VALUE, RESERVED, TOKEN
 from fastgate.plugins.stale import stale
 
@@ -77,7 +78,7 @@ def checked_value(name: str, value: object) -> str:
     return str.__str__(value.strip(" \t"))
 
 
-class Headers:
+class Headers(calls.HeadersBase):
     """Fields of a message: names in any case, values as latin-1 strings, in their order.
 
     `headers[name]` is a field's value; several of one name are joined as RFC 9110 section 5.3 allows, those of Cookie
@@ -92,7 +93,7 @@ class Headers:
         journal: the edits, in order. Only appended to.
     """
 
-    __slots__ = ("_applied", "_fields", "_load", "_names", "journal")
+    __slots__ = ()
     __hash__ = None  # type: ignore[assignment] # mutable
 
     def __init__(
@@ -112,10 +113,7 @@ class Headers:
             made: the fields are a filter's own, and may only be such as may be edited.
         """
         self._names = names
-        self._applied = 0  # edits of the journal that are in `_fields`
-        self.journal: list[Edit] = [] if journal is None else journal
-        self._fields: list[tuple[str, str, str]] | None = None  # name in lower case, as spelt, value
-        self._load: Callable[[], Iterable[tuple[str, str]]] | None = None
+        self.journal = [] if journal is None else journal
         if callable(fields):
             self._load = fields
         else:
@@ -124,24 +122,7 @@ class Headers:
                 for _, name, _ in self._fields:
                     names.admit(name)
 
-    # --- edits; none of them needs the fields ------------------------------------------------------------------------
-
-    def __setitem__(self, name: str, value: str) -> None:
-        name = self._names.known.get(name) or self._names.admit(name)
-        if type(value) is not str or not value.isascii() or not value.isprintable() or value.strip() != value:
-            value = checked_value(name, value)
-        self.journal.append(("set", name, value))
-
-    def add(self, name: str, value: str) -> None:
-        """Put one more field beside those of the same name."""
-        name = self._names.known.get(name) or self._names.admit(name)
-        if type(value) is not str or not value.isascii() or not value.isprintable() or value.strip() != value:
-            value = checked_value(name, value)
-        self.journal.append(("add", name, value))
-
-    def __delitem__(self, name: str) -> None:
-        name = self._names.known.get(name) or self._names.admit(name)
-        self.journal.append(("remove", name, ""))
+    # --- edits, beside those of the base ----------------------------------------------------------------------------
 
     def update(self, fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
         """Set each of these fields."""

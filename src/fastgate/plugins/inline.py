@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import cast
 
-from fastgate.core import filters, snapshot
+from fastgate.core import calls, filters, snapshot
 from fastgate.plugins import wire
 from fastgate.plugins.discovery import Catalog
-from fastgate.plugins.stage import Stage, StageError, driven
+from fastgate.plugins.stage import Stage, StageError
 
 log = logging.getLogger("fastgate.filter")
 
 
-class Inline:
+class Inline(calls.InlineRunner):
     """The inline stages of the engines of this process.
 
     Attributes:
@@ -26,7 +27,6 @@ class Inline:
     def __init__(self) -> None:
         """Find filters in what is installed."""
         self.catalogs = [Catalog()]
-        self._stages: dict[int, Stage] = {}
         self._owners: dict[int, set[int]] = {}  # keys of stages, by who has prepared them
         self._making = threading.Lock()  # each engine has a thread that prepares
         self._counting = threading.Lock()  # of owners; engines wait for it
@@ -39,18 +39,18 @@ class Inline:
         with self._making:
             with self._counting:
                 self._owners.setdefault(owner, set()).add(key)
-                if key in self._stages:
+                if key in self.stages:
                     return
-            self._stages[key] = self._made(key, spec)
+            self.stages[key] = self._made(key, spec)
 
     def release(self, owner: int) -> None:
         """Stop the filters of stages that only this owner had, all of whose calls have been run."""
         with self._counting:
             left = self._owners.pop(owner, set()).difference(*self._owners.values())
-            stages = [self._stages.pop(key) for key in left if key in self._stages]
+            stages = [cast("Stage", self.stages.pop(key)) for key in left if key in self.stages]
         for stage in stages:
             try:
-                driven(stage.stop())
+                calls.driven(stage.stop())
             except Exception:
                 log.exception("an inline filter did not stop")
 
@@ -64,22 +64,26 @@ class Inline:
             except StageError:
                 if catalog is self.catalogs[-1]:
                     raise
-        driven(stage.start())
+        calls.driven(stage.start())
         return stage
 
     def run(self, call: filters.Call) -> bytes | None:
         """Run a call and return its verdict; None for the end of an exchange, which has none."""
-        stage = self._stages.get(call.stage)
+        stage = cast("Stage | None", self.stages.get(call.stage))
         if stage is None:
             return None if call.phase == filters.END else wire.failed(call)
         if call.phase == filters.END:
             stage.end(call.exchange)
             return None
         try:
-            return driven(stage.run(call))  # type: ignore[no-any-return] # of a stage
-        except Exception:
-            log.exception("an inline filter failed")
-            return wire.failed(call)
+            return calls.driven(stage.run(call)) or None
+        except Exception as e:  # noqa: BLE001 - whatever a filter does
+            return self.failed(call, e)
+
+    def failed(self, call: filters.Call, error: Exception) -> bytes:
+        """Log what went wrong with a call and return its verdict."""
+        log.error("an inline filter failed", exc_info=error)
+        return wire.failed(call)
 
 
 def offer(catalog: Catalog) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Protocol
 
+from fastgate.core import calls
 from fastgate.grammar import AUTHORITY
 from fastgate.plugins.body import UNREAD, checked, replayed
 from fastgate.plugins.headers import OF_REQUEST, OF_TRAILERS, Edit, Headers
@@ -49,7 +50,7 @@ class RequestRecord(Protocol):
         """Return the body when it is buffered."""
 
 
-class Request:
+class Request(calls.RequestBase):
     """A request on its way to a backend.
 
     A filter edits `headers`, `path`, `query` and `authority`, and `body` when it is buffered. Edits go upstream; the
@@ -59,16 +60,7 @@ class Request:
         journal: the edits, in order; those of `headers` too.
     """
 
-    __slots__ = ("_body", "_connection", "_headers", "_place", "_record", "_target", "_trailers", "journal")
-
-    _record: RequestRecord
-    _target: list[str] | None
-    _connection: tuple[Client, TlsIdentity | None] | None
-    _place: tuple[str, str, str] | None
-    _headers: Headers | None
-    _trailers: Headers | None
-    _body: bytes | None
-    journal: list[Edit]
+    __slots__ = ()
 
     def __init__(
         self,
@@ -104,7 +96,6 @@ class Request:
         self = cls.__new__(cls)
         self._record = record
         self.journal = journal
-        self._target = self._connection = self._place = self._headers = self._trailers = None
         self._body = UNREAD
         return self
 
@@ -171,14 +162,6 @@ class Request:
         if found := _NO_QUERY.search(value):
             raise ValueError(f"a query cannot have {found[0]!r}: percent-encode it")
         self._edit("query", value)
-
-    @property
-    def headers(self) -> Headers:
-        """The header fields."""
-        headers = self._headers
-        if headers is None:
-            headers = self._headers = Headers(self._record.fields, names=OF_REQUEST, journal=self.journal)
-        return headers
 
     @property
     def trailers(self) -> Headers:

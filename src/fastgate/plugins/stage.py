@@ -12,12 +12,11 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fastgate.core import filters
+from fastgate.core import calls, filters
 from fastgate.plugins import wire
-from fastgate.plugins.context import Context, Outcome
+from fastgate.plugins.context import Outcome
 from fastgate.plugins.discovery import PluginProblem
 from fastgate.plugins.identity import Endpoint
-from fastgate.plugins.request import Request
 from fastgate.plugins.response import Response
 
 if TYPE_CHECKING:
@@ -100,33 +99,7 @@ class _Member:
                         call.text(wire.ID), filters.PHASES[call.phase], took, self.timeout, more)  # fmt: skip
 
 
-class _Exchange:
-    """What a stage holds of an exchange, from its first call to its last."""
-
-    __slots__ = ("context", "request", "response")
-
-    def __init__(self, call: filters.Call) -> None:
-        record = wire.RequestRecord(call)
-        self.request = Request._over(record, wire.earlier_edits(call, response=False))  # noqa: SLF001
-        self.context = Context(request_id=call.text(wire.ID), deadline=call.deadline)
-        self.context._record = record  # noqa: SLF001
-        self.response: Response | None = None
-
-    def end_bodies(self, call: filters.Call) -> None:
-        """Let request and response have the trailer fields that are there by now."""
-        self.request._end_body(call.trailers())  # noqa: SLF001 - made here
-        if self.response is not None:
-            self.response._end_body(call.trailers(response=True))  # noqa: SLF001 - made here
-
-    def close(self) -> None:
-        """Refuse every further use of what filters may have kept."""
-        self.request._close()  # noqa: SLF001 - made here
-        self.context._close()  # noqa: SLF001 - made here
-        if self.response is not None:
-            self.response._close()  # noqa: SLF001 - made here
-
-
-class Stage:
+class Stage(calls.StageBase):
     """The running filters of a stage."""
 
     def __init__(self, spec: str, catalog: Catalog, threads: Threads | None = None) -> None:
@@ -142,7 +115,6 @@ class Stage:
         """
         self._members = [_Member(n, document, catalog) for n, document in enumerate(json.loads(spec))]
         self._threads = threads
-        self._exchanges: dict[int, _Exchange] = {}
         self._on_request = self._callbacks("request")
         self._on_upstream = self._callbacks("upstream")
         self._on_response = self._callbacks("response")[::-1]
@@ -204,7 +176,7 @@ class Stage:
                     result = method(*arguments) if elsewhere is None else elsewhere(method, *arguments)
                     if result is not None:
                         if hasattr(result, "__await__"):
-                            result = await result if self._threads is not None else driven(result)
+                            result = await result if self._threads is not None else calls.driven(result)
                         _check(result, returns)
                 except Exception as e:  # noqa: BLE001 - whatever a filter does
                     failed = True
@@ -221,26 +193,9 @@ class Stage:
         finally:
             self._left(call, exchange)
 
-    def _entered(self, call: filters.Call) -> _Exchange:
-        exchange = self._exchanges.get(call.exchange) if self._exchanges else None
-        if exchange is None:
-            exchange = _Exchange(call)
-        else:
-            exchange.context._deadline = call.deadline  # noqa: SLF001 - of this package
-            if call.trailing:
-                exchange.end_bodies(call)
-        if call.more:
-            self._exchanges[call.exchange] = exchange
-        return exchange
-
-    def _left(self, call: filters.Call, exchange: _Exchange) -> None:
-        if not call.more:
-            self._exchanges.pop(call.exchange, None)
-            exchange.close()
-
     # --- phases: generators of the calls to make, which are sent what came of each, and return a verdict -------------
 
-    def _request(self, call: filters.Call, exchange: _Exchange) -> _Steps:
+    def _request(self, call: filters.Call, exchange: calls.Exchange) -> _Steps:
         request = exchange.request
         before = len(request.journal)
         for callback in self._on_request:
@@ -251,7 +206,7 @@ class Stage:
                 return wire.answered(call, answer)
         return wire.edited(call, request.journal[before:] if before else request.journal, request)
 
-    def _upstream(self, call: filters.Call, exchange: _Exchange) -> _Steps:
+    def _upstream(self, call: filters.Call, exchange: calls.Exchange) -> _Steps:
         """The last filter that chooses has the last word."""
         endpoints = wire.endpoints_of(call)
         chosen: Endpoint | None = None
@@ -262,7 +217,7 @@ class Stage:
             chosen = chosen if answer is None else answer
         return wire.passed(call) if chosen is None else wire.chosen(call, chosen)
 
-    def _response(self, call: filters.Call, exchange: _Exchange) -> _Steps:
+    def _response(self, call: filters.Call, exchange: calls.Exchange) -> _Steps:
         journal = wire.earlier_edits(call, response=True)
         response = exchange.response = Response._over(wire.ResponseRecord(call), journal)  # noqa: SLF001
         before = len(journal)
@@ -274,7 +229,7 @@ class Stage:
                 return wire.answered(call, answer)
         return wire.edited(call, response.journal[before:], response)
 
-    def _body(self, call: filters.Call, exchange: _Exchange) -> _Steps:
+    def _body(self, call: filters.Call, exchange: calls.Exchange) -> _Steps:
         given = piece = call.body
         arguments: tuple[Any, ...] = (exchange.request, exchange.context)
         callbacks = self._on_request_body
@@ -289,7 +244,7 @@ class Stage:
             piece = piece if result is None else result
         return wire.passed(call) if piece is given else wire.replaced(call, piece)
 
-    def _local_reply(self, call: filters.Call, exchange: _Exchange) -> _Steps:
+    def _local_reply(self, call: filters.Call, exchange: calls.Exchange) -> _Steps:
         """Who would deny has nothing to deny here: the answer stays as it was before."""
         response = exchange.response = Response._over(wire.ReplyRecord(call), [])  # noqa: SLF001
         changed = False
@@ -302,7 +257,7 @@ class Stage:
                 response = exchange.response = answer.copy()
         return wire.answered(call, response) if changed else wire.passed(call)
 
-    def _log(self, call: filters.Call, exchange: _Exchange) -> _Steps:
+    def _log(self, call: filters.Call, exchange: calls.Exchange) -> _Steps:
         if exchange.response is None:
             exchange.response = Response._over(wire.ResponseRecord(call), [])  # noqa: SLF001
         exchange.context.outcome = Outcome(call.duration, call.received, call.sent)
@@ -343,18 +298,7 @@ class Stage:
             log.exception("Filter %s did not stop", member.name)
 
 
-def driven(awaitable: Any) -> Any:
-    """Return what comes of an awaitable that waits for nothing; RuntimeError for another."""
-    coroutine = awaitable if hasattr(awaitable, "send") else awaitable.__await__()
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return end.value
-    coroutine.close()
-    raise RuntimeError("an inline filter cannot wait for anything: let it run offloaded")
-
-
-def _reported(call: filters.Call, exchange: _Exchange, verdict: bytes) -> bytes:
+def _reported(call: filters.Call, exchange: calls.Exchange, verdict: bytes) -> bytes:
     """A verdict with what its filters have said about the exchange."""
     if exchange.context._log is not None:  # noqa: SLF001 - of this package
         call.say(exchange.context._log._news())  # noqa: SLF001

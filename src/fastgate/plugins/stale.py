@@ -27,7 +27,8 @@ def stale(cls: type[T]) -> type[T]:
             return object.__getattribute__(self, name)
         raise StaleError(message)
 
-    methods = {name for name, value in vars(cls).items() if name.startswith("__") and callable(value)} - _KEPT
+    members = {name: value for base in cls.__mro__ if base is not object for name, value in vars(base).items()}
+    methods = {name for name, value in members.items() if name.startswith("__") and callable(value)} - _KEPT
     metaclass: Any = type(cls)
     made: type[T] = metaclass(
         f"Stale{cls.__name__}",
