@@ -24,8 +24,8 @@ class Verdict:
     errors: tuple[tuple[str, str], ...]  # field, message
 
 
-def judge(documents: list[dict]) -> list[Verdict]:
-    crds = gateway_api.directory() / "config" / "crd" / "standard"
+def judge(documents: list[dict], channel: str = "standard") -> list[Verdict]:
+    crds = gateway_api.directory() / "config" / "crd" / channel
     out = _filtered(documents, str(crds))
     return [Verdict(v.get("object"), tuple((e["field"], e["message"]) for e in v.get("errors", ()))) for v in out]
 

@@ -31,6 +31,28 @@ def path(value, type_="PathPrefix"):
     return rule(matches=[{"path": {"type": type_, "value": value}}])
 
 
+def layer4(**fields):
+    return {"rules": [{"backendRefs": B}], **fields}
+
+
+def tls_route(**fields):
+    return {"hostnames": ["a.example.com"], **layer4(**fields)}
+
+
+def policy(validation=(), **fields):
+    return {
+        "targetRefs": [{"group": "", "kind": "Service", "name": "a"}],
+        "validation": {"hostname": "a.example.com", "wellKnownCACertificates": "System", **dict(validation)},
+        **fields,
+    }
+
+
+def targets(*sections):
+    target = {"group": "", "kind": "Service", "name": "a"}
+    return [{**target, "sectionName": section} if section else target for section in sections]
+
+
+LAYER4 = (("TLSRoute", tls_route), ("TCPRoute", layer4), ("UDPRoute", layer4))
 REDIRECT = {"type": "RequestRedirect", "requestRedirect": {}}
 REWRITE = {"type": "URLRewrite", "urlRewrite": {}}
 HEADERS = {"add": [{"name": "a", "value": "b"}]}
@@ -115,5 +137,26 @@ FAULTS: list[tuple[str, dict, str]] = [
       for kind, build in (("Gateway", gateway), ("ListenerSet", listener_set))),
     *((kind, build(listener(protocol="HTTPS", tls={})), "certificateRefs or options must be specified when mode is Terminate")
       for kind, build in (("Gateway", gateway), ("ListenerSet", listener_set))),
+    *((kind, build(parentRefs=[{"name": "a"}, {"name": "a", "sectionName": "b"}]),
+       "sectionName must be specified when parentRefs includes 2 or more references to the same parent") for kind, build in LAYER4),
+    *((kind, build(parentRefs=[{"name": "a", "port": 1}, {"name": "a", "port": 2}]),
+       "sectionName must be unique when parentRefs includes 2 or more references to the same parent") for kind, build in LAYER4),
+    *((kind, build(rules=[{"backendRefs": [{"name": "b"}]}]), "Must have port for Service reference") for kind, build in LAYER4),
+    ("TLSRoute", tls_route(hostnames=["a.example.com", "192.0.2.1"]), "Hostnames cannot contain an IP"),
+    ("BackendTLSPolicy", policy(targetRefs=targets("", "a")),
+     "sectionName must be specified when targetRefs includes 2 or more references to the same target"),
+    ("BackendTLSPolicy", policy(targetRefs=targets("a", "b", "a")),
+     "sectionName must be unique when targetRefs includes 2 or more references to the same target"),
+    ("BackendTLSPolicy", policy({"caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "a"}]}),
+     "must not contain both CACertificateRefs and WellKnownCACertificates"),
+    ("BackendTLSPolicy", {**policy(), "validation": {"hostname": "a", "caCertificateRefs": []}},
+     "must specify either CACertificateRefs or WellKnownCACertificates"),
+    *(("BackendTLSPolicy", policy({"subjectAltNames": [name]}), f"SubjectAltName element must {what}")
+      for name, what in (
+          ({"type": "Hostname"}, "contain Hostname, if Type is set to Hostname"),
+          ({"type": "URI", "uri": "spiffe://a/b", "hostname": "a"}, "not contain Hostname, if Type is not set to Hostname"),
+          ({"type": "URI"}, "contain URI, if Type is set to URI"),
+          ({"type": "Hostname", "hostname": "a", "uri": "spiffe://a/b"}, "not contain URI, if Type is not set to URI"),
+      )),
     *((kind, build(listener(), listener(port=81)), "duplicate name 'l'") for kind, build in (("Gateway", gateway), ("ListenerSet", listener_set))),
 ]  # fmt: skip

@@ -21,6 +21,10 @@ PLURALS = {
     "HTTPRoute": "httproutes",
     "ListenerSet": "listenersets",
     "ReferenceGrant": "referencegrants",
+    "TLSRoute": "tlsroutes",
+    "TCPRoute": "tcproutes",
+    "UDPRoute": "udproutes",
+    "BackendTLSPolicy": "backendtlspolicies",
 }
 MODULE = "sigs.k8s.io/gateway-api@v1.7.0"
 

@@ -42,8 +42,8 @@ def render(translation: Translation) -> dict[str, Any]:
         for name, status in statuses.listener_sets.items()
     }
     document["routes"] = {
-        "/".join(name): {_parent(entry.parent): _route_conditions(entry.conditions) for entry in status.parents}
-        for name, status in statuses.http_routes.items()
+        _route(key): {_parent(entry.parent): _route_conditions(entry.conditions) for entry in status.parents}
+        for key, status in statuses.routes.items()
     }
     document["filters"] = {"/".join(name): _filter(status) for name, status in statuses.filters.items()}
     document["faults"] = [
@@ -201,6 +201,12 @@ def _listener(listener: ListenerStatus) -> dict[str, Any]:
         "attached": listener.attached_routes,
         "conditions": "all good" if conditions == good else conditions,
     }
+
+
+def _route(key: tuple[str, str, str]) -> str:
+    """An HTTPRoute by its name, others by their kind as well."""
+    kind, namespace, name = key
+    return "/".join((namespace, name) if kind == "HTTPRoute" else key)
 
 
 def _route_conditions(conditions: tuple[Condition, ...]) -> list[str] | str:

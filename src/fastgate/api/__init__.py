@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from fastgate.api import core, fastgate, filters, gateway, http_route, metadata, reference_grant
+from fastgate.api import (
+    backend_tls_policy,
+    core,
+    fastgate,
+    filters,
+    gateway,
+    http_route,
+    layer4_routes,
+    metadata,
+    reference_grant,
+)
 from fastgate.api.base import FORMS, GROUP, Invalid, Problem, UnknownKind
 
 if TYPE_CHECKING:
@@ -25,15 +35,27 @@ KINDS: dict[tuple[str, str], type[BaseModel]] = {
     (GROUP, "Gateway"): gateway.Gateway,
     (GROUP, "ListenerSet"): gateway.ListenerSet,
     (GROUP, "HTTPRoute"): http_route.HTTPRoute,
+    (GROUP, "TLSRoute"): layer4_routes.TLSRoute,
+    (GROUP, "TCPRoute"): layer4_routes.TCPRoute,
+    (GROUP, "UDPRoute"): layer4_routes.UDPRoute,
+    (GROUP, "BackendTLSPolicy"): backend_tls_policy.BackendTLSPolicy,
     (GROUP, "ReferenceGrant"): reference_grant.ReferenceGrant,
     ("", "Service"): core.Service,
     ("", "Secret"): core.Secret,
     ("", "ConfigMap"): core.ConfigMap,
     ("", "Namespace"): core.Namespace,
     ("discovery.k8s.io", "EndpointSlice"): core.EndpointSlice,
+    ("certificates.k8s.io", "ClusterTrustBundle"): core.ClusterTrustBundle,
     ("fastgate.dev", "Backend"): fastgate.Backend,
     ("fastgate.dev", "Filter"): filters.Filter,
     ("fastgate.dev", "GatewayParameters"): fastgate.GatewayParameters,
+}
+
+# Versions of a kind that differ in more than their name.
+_VERSIONS: dict[tuple[str, str], type[BaseModel]] = {
+    (f"{GROUP}/v1alpha2", "TLSRoute"): layer4_routes.TLSRouteV1Alpha2,
+    (f"{GROUP}/v1alpha2", "TCPRoute"): layer4_routes.TCPRouteV1Alpha2,
+    (f"{GROUP}/v1alpha2", "UDPRoute"): layer4_routes.UDPRouteV1Alpha2,
 }
 
 # Fields of the experimental channel of v1.7.0 that the standard one does not have, with their kinds.
@@ -41,12 +63,15 @@ _EXPERIMENTAL = {
     "Gateway": frozenset(("routability", "defaultScope", "filters")),
     "HTTPRoute": frozenset(("externalAuth", "sessionPersistence", "useDefaultGateways")),
     "ListenerSet": frozenset(("filters",)),
+    "TLSRoute": frozenset(("useDefaultGateways",)),
+    "TCPRoute": frozenset(("useDefaultGateways",)),
+    "UDPRoute": frozenset(("useDefaultGateways",)),
 }
 
 # Parts whose content is somebody else's to define; null means something there.
 _OPAQUE = {"Filter": ("spec", "config")}
 
-CLUSTER_SCOPED = frozenset(("GatewayClass", "Namespace"))
+CLUSTER_SCOPED = frozenset(("ClusterTrustBundle", "GatewayClass", "Namespace"))
 
 _SUBJECT = re.compile(r"^(?:Input|String|List|Dictionary|Value) should ")
 _CORE_FIELDS = frozenset(("status",))
@@ -55,8 +80,8 @@ _CORE_FIELDS = frozenset(("status",))
 def parse(document: dict[str, Any], kinds: Kinds | None = None) -> Any:
     """Validate a document as the API server would (schema, then rules) and return its model.
 
-    `status` and what is null are left out first; what is null in the configuration of a Filter stays. The versions of a
-    kind differ in name only, but for those of plugins, which are in `kinds`.
+    `status` and what is null are left out first; what is null in the configuration of a Filter stays. Kinds of
+    plugins, by version, are in `kinds`.
 
     Raises:
         UnknownKind: no such kind is read here.
@@ -64,8 +89,9 @@ def parse(document: dict[str, Any], kinds: Kinds | None = None) -> Any:
     """
     version, kind = document["apiVersion"], document["kind"]
     group = version.rpartition("/")[0]
+    own: type[BaseModel] | None = _VERSIONS.get((version, kind)) or KINDS.get((group, kind))
     others = kinds or {}
-    model: type[BaseModel] | None = KINDS.get((group, kind)) or others.get((version, kind))
+    model = own or others.get((version, kind))
     if model is None:
         raise UnknownKind(f"kind {kind} of {version} is not served and is left alone{_meant_kind(group, kind)}")
     problems = metadata.problems(document["metadata"], kind, namespaced=kind not in CLUSTER_SCOPED)

@@ -83,6 +83,8 @@ FORMS = {
     r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$": "a token of letters, digits and !#$%&'*+-.^_`|~",
     FILTER_TYPE: "the name of a filter, or 'distribution/Name'",
     durations.PATTERN: "a duration of whole numbers with units, such as 1h30m, 10s or 250ms",
+    r"^(([^:/?#]+):)(//([^/?#]*))([^?#]*)(\?([^#]*))?(#(.*))?": "a URI with a scheme and an authority",
+    rf"^(System|({_SUBDOMAIN}/([A-Za-z0-9][-A-Za-z0-9_.]{{0,61}})?[A-Za-z0-9]))$": "System, or a name with a prefix",
     r"^/[!-~]*$": "a path that starts with '/', in visible ASCII",
 }
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from fastgate.api.base import Core, PortNumber, fault
 from fastgate.api.metadata import Metadata
@@ -120,3 +120,28 @@ class Namespace(Core):
     api_version: Literal["v1"]
     kind: Literal["Namespace"]
     metadata: Metadata
+
+
+class ClusterTrustBundleSpec(Core):
+    """Spec of a ClusterTrustBundle: certificates in PEM, which are looked at where they are used."""
+
+    signer_name: str = ""
+    trust_bundle: str
+
+
+class ClusterTrustBundle(Core):
+    """A ClusterTrustBundle."""
+
+    api_version: Literal["certificates.k8s.io/v1", "certificates.k8s.io/v1beta1", "certificates.k8s.io/v1alpha1"]
+    kind: Literal["ClusterTrustBundle"]
+    metadata: Metadata
+    spec: ClusterTrustBundleSpec
+
+    @model_validator(mode="after")
+    def _named_for_its_signer(self) -> Self:
+        prefix = f"{self.spec.signer_name.replace('/', ':')}:" if self.spec.signer_name else ""
+        signer, colon, _ = self.metadata.name.rpartition(":")
+        if signer + colon != prefix:
+            expected = f"must start with {prefix!r}, for its signer" if prefix else "must have no ':' without a signer"
+            raise fault(f"the name {expected}")
+        return self

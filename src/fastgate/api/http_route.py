@@ -8,7 +8,6 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from fastgate.api.base import (
-    GROUP,
     SET,
     Duration,
     Group,
@@ -17,7 +16,6 @@ from fastgate.api.base import (
     Hostname,
     Kind,
     Model,
-    Namespace,
     ObjectName,
     PortNumber,
     PreciseHostname,
@@ -26,22 +24,18 @@ from fastgate.api.base import (
     map_by,
 )
 from fastgate.api.metadata import Metadata
+from fastgate.api.routes import (
+    BackendObjectReference,
+    BackendRef,
+    ParentReferences,
+    check_parent_refs,
+    check_rule_names,
+)
 from fastgate.durations import milliseconds
 
 _PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|[%][0-9a-fA-F]{2})+")
 _MAX_MATCHES = 128
 Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
-
-
-class ParentReference(Model):
-    """Where a route attaches."""
-
-    group: Group = GROUP
-    kind: Kind = "Gateway"
-    namespace: Namespace | None = None
-    name: ObjectName
-    section_name: SectionName | None = None
-    port: PortNumber | None = None
 
 
 class HTTPHeader(Model):
@@ -98,22 +92,6 @@ class HTTPURLRewriteFilter(Model):
 
     hostname: PreciseHostname | None = None
     path: HTTPPathModifier | None = None
-
-
-class BackendObjectReference(Model):
-    """A backend of another kind of route or filter."""
-
-    group: Group = ""
-    kind: Kind = "Service"
-    name: ObjectName
-    namespace: Namespace | None = None
-    port: PortNumber | None = None
-
-    @model_validator(mode="after")
-    def _services_have_ports(self) -> Self:
-        if self.group == "" and self.kind == "Service" and self.port is None:
-            raise fault("Must have port for Service reference")
-        return self
 
 
 class Fraction(Model):
@@ -231,21 +209,13 @@ def _filters(owner: HTTPRouteRule | HTTPBackendRef) -> None:
             raise fault(f"{type_} filter cannot be repeated")
 
 
-class HTTPBackendRef(Model):
+class HTTPBackendRef(BackendRef):
     """One of a rule's backends."""
 
-    group: Group = ""
-    kind: Kind = "Service"
-    name: ObjectName
-    namespace: Namespace | None = None
-    port: PortNumber | None = None
-    weight: Annotated[int, Field(ge=0, le=1_000_000)] = 1
     filters: Annotated[list[HTTPRouteFilter], Field(max_length=16)] | None = None
 
     @model_validator(mode="after")
-    def _rules(self) -> Self:
-        if self.group == "" and self.kind == "Service" and self.port is None:
-            raise fault("Must have port for Service reference")
+    def _filters_agree(self) -> Self:
         _filters(self)
         return self
 
@@ -363,7 +333,7 @@ class HTTPRouteRule(Model):
 class HTTPRouteSpec(Model):
     """Spec of an HTTPRoute."""
 
-    parent_refs: Annotated[list[ParentReference], Field(max_length=32)] | None = None
+    parent_refs: ParentReferences | None = None
     hostnames: Annotated[list[Hostname], Field(max_length=16)] | None = None
     rules: Annotated[list[HTTPRouteRule], Field(min_length=1, max_length=16)] = Field(
         default_factory=lambda: [HTTPRouteRule()]
@@ -372,29 +342,13 @@ class HTTPRouteSpec(Model):
     @model_validator(mode="after")
     def _rules(self) -> Self:
         check_parent_refs(self.parent_refs or [])
-        names = [rule.name for rule in self.rules if rule.name is not None]
-        if len(set(names)) != len(names):
-            raise fault("Rule name must be unique within the route")
+        check_rule_names(rule.name for rule in self.rules)
         if sum(len(rule.matches) for rule in self.rules) > _MAX_MATCHES:
             raise fault(
                 "While 16 rules and 64 matches per rule are allowed, the total number of matches across all rules in a "
                 "route must be less than 128"
             )
         return self
-
-
-def check_parent_refs(refs: list[ParentReference]) -> None:
-    """Raise when references to one parent are not told apart by sectionName."""
-    sections: dict[tuple[str, str, str, str], list[str]] = {}
-    for ref in refs:
-        sections.setdefault((ref.group, ref.kind, ref.namespace or "", ref.name), []).append(ref.section_name or "")
-    for names in sections.values():
-        if "" in names and any(names):
-            raise fault(
-                "sectionName must be specified when parentRefs includes 2 or more references to the same parent"
-            )
-        if len(set(names)) != len(names):
-            raise fault("sectionName must be unique when parentRefs includes 2 or more references to the same parent")
 
 
 class HTTPRoute(Model):

@@ -122,6 +122,8 @@ def _name_problem(name: str, kind: str) -> str:
     pattern, longest, what = _DNS_SUBDOMAIN, _MAX_SUBDOMAIN, "subdomain (RFC 1123)"
     if kind in ("Namespace", "Service"):
         pattern, longest, what = _DNS_LABEL, _MAX_LABEL, "label (RFC 1123)"
+    if kind == "ClusterTrustBundle":  # the name of its signer precedes
+        name = name.rpartition(":")[2]
     if pattern.fullmatch(name) and len(name) <= longest:
         return ""
     return f"{_quoted(name)} is not a DNS {what} of at most {longest} characters"

@@ -82,9 +82,9 @@ def findings(loaded: Loaded, translation: Translation) -> list[Problem]:
         for index, target in enumerate(found.ancestors):
             missing = [c for c in target.conditions if c.reason == "TargetNotFound"]
             warn(("Filter", *name), ("spec", "targetRefs", index), missing)
-    for name, route in statuses.http_routes.items():
+    for key, route in statuses.routes.items():
         for parent in route.parents:
-            warn(("HTTPRoute", *name), (), parent.conditions)
+            warn(key, (), parent.conditions)
     for kind, objects in (("Gateway", statuses.gateways), ("ListenerSet", statuses.listener_sets)):
         for name, owner in objects.items():
             warn((kind, *name), (), owner.conditions)

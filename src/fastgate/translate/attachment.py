@@ -2,18 +2,75 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastgate.translate.conditions import ParentRef
+from fastgate.translate.conditions import GROUP, ParentRef
 from fastgate.translate.hostnames import intersects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fastgate.translate.listeners import Attachable
     from fastgate.translate.selectors import Namespaces
 
 Rejection = tuple[str, str]  # reason of Accepted=False, message
+ParentKey = tuple[str, str, str]  # kind, namespace, name
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What routes attach to: our listeners by parent, and all parents that exist, whoever controls them."""
+
+    parents: Mapping[ParentKey, tuple[list[Attachable], Rejection | None]]
+    existing: frozenset[ParentKey]
+    namespaces: Namespaces
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """What became of one parentRef to a parent of this controller: listeners, or why there are none."""
+
+    ref: ParentRef
+    listeners: tuple[tuple[Attachable, tuple[str, ...]], ...]
+    rejection: Rejection | None
+
+
+def attachments(
+    kind: str, source: Any, hostnames: Sequence[str], surroundings: Surroundings
+) -> tuple[list[Attachment], tuple[tuple[str, str], ...]]:
+    """Attach a route to the listeners of its parents; the second value says which parents nobody has."""
+    metadata = source.metadata
+    namespace: str = metadata.namespace
+    found = []
+    warnings = []
+    for spec in source.spec.parent_refs or ():
+        if (GROUP if spec.group is None else spec.group) != GROUP:
+            continue
+        key = (spec.kind or "Gateway", spec.namespace or namespace, spec.name)
+        parent = surroundings.parents.get(key)
+        if parent is None:
+            if key[0] in ("Gateway", "ListenerSet") and key not in surroundings.existing:
+                warnings.append((f"{kind}/{namespace}/{metadata.name}", f"{key[0]} {key[1]}/{key[2]} does not exist"))
+            continue
+        ref = parent_ref(spec)
+        listeners, rejection = parent
+        attached: list[tuple[Attachable, tuple[str, ...]]] = []
+        if rejection is None:
+            attached, rejection = attach(
+                kind, namespace, ref, listeners, hostnames=hostnames, namespaces=surroundings.namespaces
+            )
+        found.append(Attachment(ref, tuple(attached), rejection))
+    return found, tuple(warnings)
+
+
+def reached(found: Sequence[Attachment]) -> tuple[tuple[Attachable, tuple[str, ...]], ...]:
+    """Return each listener that a route reached once, with the hostnames that it has there."""
+    listeners: dict[Attachable, dict[str, None]] = {}
+    for attachment in found:
+        for listener, hostnames in attachment.listeners:
+            listeners.setdefault(listener, {}).update(dict.fromkeys(hostnames))
+    return tuple((listener, tuple(hostnames)) for listener, hostnames in listeners.items())
 
 
 def parent_ref(ref: Any) -> ParentRef:

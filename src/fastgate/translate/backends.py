@@ -31,20 +31,26 @@ _PROTOCOLS = {
     "kubernetes.io/h2c": Protocol.H2C,
 }
 _SERVED = (Protocol.HTTP1, Protocol.WEBSOCKET)
+# Kinds of routes of layer 4, and what they need of a Service's port.
+LAYER4 = {"TLSRoute": "TCP", "TCPRoute": "TCP", "UDPRoute": "UDP"}
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """What a backendRef stands for: a cluster's key, or why there is none (a reason of ResolvedRefs and its message).
 
-    `unserved` marks a backend that exists and is permitted, and that needs something which is not served: its requests
-    are answered with the log reason `unsupported`.
+    A backend of layer 4 has neither: nothing is served there that would need its cluster. `unserved` marks a backend
+    that exists and is permitted, and that needs something which is not served: its requests are answered with the log
+    reason `unsupported`.
     """
 
     cluster: str | None
     reason: str = ""
     message: str = ""
     unserved: bool = False
+
+
+RESOLVED = Resolution(None)
 
 
 class Backends:
@@ -86,19 +92,21 @@ class Backends:
         if backend is None:
             return Resolution(None, "BackendNotFound", f"{kind} {namespace}/{name} does not exist")
         if kind == "Backend":
-            return self._backend(backend)
-        return self._service(backend, port)
+            return RESOLVED if source[1] in LAYER4 else self._backend(backend)
+        return self._service(backend, port, source[1])
 
-    def _service(self, service: Any, number: int | None) -> Resolution:
+    def _service(self, service: Any, number: int | None, route_kind: str) -> Resolution:
         name = f"{service.metadata.namespace}/{service.metadata.name}"
         if service.spec.type == "ExternalName":
             return Resolution(None, "InvalidKind", f"Service {name} is of type ExternalName, which can reach anything")
-        port = next(
-            (port for port in service.spec.ports or () if port.port == number and (port.protocol or "TCP") == "TCP"),
-            None,
-        )
+        transport = LAYER4.get(route_kind, "TCP")
+        wanted = (number, transport)
+        ports = service.spec.ports or ()
+        port = next((entry for entry in ports if (entry.port, entry.protocol or "TCP") == wanted), None)
         if port is None:
-            return Resolution(None, "BackendNotFound", f"Service {name} has no TCP port {number}")
+            return Resolution(None, "BackendNotFound", f"Service {name} has no {transport} port {number}")
+        if route_kind in LAYER4:
+            return RESOLVED
         protocol = _PROTOCOLS.get((port.app_protocol or "").lower())
         if protocol not in _SERVED:
             message = f"appProtocol {port.app_protocol} of Service {name} is not supported"

@@ -117,16 +117,17 @@ class FilterStatus:
 
 
 Name = tuple[str, str]  # (namespace, name)
+Key = tuple[str, str, str]  # (kind, namespace, name)
 
 
 @dataclass(frozen=True, slots=True)
 class Statuses:
-    """Statuses of all objects that this controller answers for, by (namespace, name)."""
+    """Statuses of all objects that this controller answers for, by name, and of routes of every kind by key."""
 
     gateway_classes: dict[str, GatewayClassStatus] = field(default_factory=dict)
     gateways: dict[Name, GatewayStatus] = field(default_factory=dict)
     listener_sets: dict[Name, ListenerSetStatus] = field(default_factory=dict)
-    http_routes: dict[Name, RouteStatus] = field(default_factory=dict)
+    routes: dict[Key, RouteStatus] = field(default_factory=dict)
     filters: dict[Name, FilterStatus] = field(default_factory=dict)
 
 
@@ -215,10 +216,10 @@ def to_json(
 def all_json(statuses: Statuses) -> dict[str, dict[str, Any]]:
     """Return every status as `to_json` does, by `Kind/namespace/name`."""
     out = {f"GatewayClass/{name}": to_json(status) for name, status in statuses.gateway_classes.items()}
+    out |= {"/".join(key): to_json(status) for key, status in statuses.routes.items()}
     for kind, found in (
         ("Gateway", statuses.gateways),
         ("ListenerSet", statuses.listener_sets),
-        ("HTTPRoute", statuses.http_routes),
         ("Filter", statuses.filters),
     ):
         out |= {f"{kind}/{namespace}/{name}": to_json(status) for (namespace, name), status in found.items()}

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastgate.store import Store
-    from fastgate.translate.placement import PlacedRoute, Surroundings
+    from fastgate.translate.attachment import Surroundings
+    from fastgate.translate.placement import PlacedRoute
     from fastgate.translate.plugins import FoundFilter
 
 _ROUTES = ("HTTPRoute",)

@@ -11,9 +11,15 @@ from fastgate.translate.conditions import GROUP, Condition, fails, holds, pendin
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Kinds of routes that a protocol carries, and that are implemented. A protocol that is missing here carries none.
-_ROUTE_KINDS: dict[str, tuple[str, ...]] = {"HTTP": ("HTTPRoute",), "HTTPS": ("HTTPRoute",)}
-_SERVED_PROTOCOLS = frozenset(("HTTP",))
+# Kinds of routes that a protocol carries. A protocol that is missing here carries none.
+_ROUTE_KINDS: dict[str, tuple[str, ...]] = {
+    "HTTP": ("HTTPRoute",),
+    "HTTPS": ("HTTPRoute",),
+    "TLS": ("TLSRoute",),
+    "TCP": ("TCPRoute",),
+    "UDP": ("UDPRoute",),
+}
+SERVED_PROTOCOLS = frozenset(("HTTP",))
 # Protocols that can share a port, told apart by the hostname (HTTP by Host, HTTPS and TLS by SNI).
 _FAMILIES = {"HTTP": "HTTP", "HTTPS": "TLS", "TLS": "TLS"}
 
@@ -74,7 +80,7 @@ def attachable(owner: Any, kind: str, spec: Any, gateway: tuple[str, str], refus
         kinds=kinds,
         invalid_kinds=invalid,
     )
-    if spec.protocol not in _SERVED_PROTOCOLS:
+    if spec.protocol not in SERVED_PROTOCOLS:
         listener.unsupported = ("UnsupportedProtocol", f"protocol {spec.protocol} is not supported")
     elif refusal is not None:
         listener.unsupported = ("UnsupportedValue", refusal)

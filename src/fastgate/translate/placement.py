@@ -5,30 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastgate.translate.attachment import Rejection, attach, parent_ref
-from fastgate.translate.conditions import GROUP, Condition, ParentStatus, RouteStatus, fails, holds
+from fastgate.translate.attachment import attachments, reached
+from fastgate.translate.conditions import Condition, ParentStatus, RouteStatus, fails, holds
 from fastgate.translate.http_route import KIND, CompiledRoute
 from fastgate.translate.precedence import age
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fastgate.ir import Match
+    from fastgate.translate.attachment import Rejection, Surroundings
     from fastgate.translate.listeners import Attachable
     from fastgate.translate.precedence import Age, MatchKey
-    from fastgate.translate.selectors import Namespaces
 
 Candidate = tuple["MatchKey", "Age", int, int, "Match"]
-ParentKey = tuple[str, str, str]  # kind, namespace, name
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What routes attach to: our listeners by parent, and all parents that exist, whoever controls them."""
-
-    parents: Mapping[ParentKey, tuple[list[Attachable], Rejection | None]]
-    existing: frozenset[ParentKey]
-    namespaces: Namespaces
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,43 +35,26 @@ class PlacedRoute:
     counted: bool
     status: RouteStatus
     warnings: tuple[tuple[str, str], ...]
+    kind: str = KIND
 
 
 def place(source: Any, compiled: CompiledRoute, surroundings: Surroundings) -> PlacedRoute:
     """Attach a compiled HTTPRoute to the listeners of its parents."""
     metadata = source.metadata
-    namespace: str = metadata.namespace
     generation: int = metadata.generation or 0
-    reached: dict[Attachable, dict[str, None]] = {}
-    parents = []
-    warnings = []
-    for spec in source.spec.parent_refs or ():
-        if (GROUP if spec.group is None else spec.group) != GROUP:
-            continue
-        key = (spec.kind or "Gateway", spec.namespace or namespace, spec.name)
-        parent = surroundings.parents.get(key)
-        if parent is None:
-            if key[0] in ("Gateway", "ListenerSet") and key not in surroundings.existing:
-                warnings.append((f"{KIND}/{namespace}/{metadata.name}", f"{key[0]} {key[1]}/{key[2]} does not exist"))
-            continue
-        ref = parent_ref(spec)
-        listeners, rejection = parent
-        if rejection is None:
-            attached, rejection = attach(
-                KIND, namespace, ref, listeners, hostnames=compiled.hostnames, namespaces=surroundings.namespaces
-            )
-            for listener, hostnames in attached:
-                reached.setdefault(listener, {}).update(dict.fromkeys(hostnames))
-        parents.append(ParentStatus(ref, (*_accepted(compiled, rejection, generation), compiled.resolved)))
-    born = age(metadata.creation_timestamp, namespace, metadata.name)
+    found, warnings = attachments(KIND, source, compiled.hostnames, surroundings)
+    parents = tuple(
+        ParentStatus(each.ref, (*_accepted(compiled, each.rejection, generation), compiled.resolved)) for each in found
+    )
+    born = age(metadata.creation_timestamp, metadata.namespace, metadata.name)
     return PlacedRoute(
         source=source,
         compiled=compiled,
         candidates=tuple((key, born, rule, position, match) for key, rule, position, match in compiled.candidates),
-        reached=tuple((listener, tuple(hostnames)) for listener, hostnames in reached.items()),
+        reached=reached(found),
         counted=compiled.sound > 0 or not compiled.faults,
-        status=RouteStatus(tuple(parents)),
-        warnings=tuple(warnings),
+        status=RouteStatus(parents),
+        warnings=warnings,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastgate.ir import Endpoint, Endpoints, Ir
 from fastgate.plugins.discovery import Catalog
 from fastgate.translate.assembly import Assembly
+from fastgate.translate.attachment import Surroundings
 from fastgate.translate.backends import Backends
 from fastgate.translate.conditions import Statuses
 from fastgate.translate.filter_status import Targets, filter_status
@@ -16,15 +17,17 @@ from fastgate.translate.gateway_status import class_status, gateway_status, list
 from fastgate.translate.gateways import ManagedClass, ManagedGateway, collect
 from fastgate.translate.grants import Grants
 from fastgate.translate.http_route import KIND, compile_route, still_resolved
-from fastgate.translate.placement import PlacedRoute, Surroundings, place
+from fastgate.translate.layer4 import KINDS, PlacedLayer4Route, place_layer4, still_placed
+from fastgate.translate.placement import PlacedRoute, place
 from fastgate.translate.plugins import Plugins
 from fastgate.translate.selectors import Namespaces
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fastgate.store import Key, Store
-    from fastgate.translate.attachment import Rejection
+    from fastgate.translate.attachment import ParentKey, Rejection
     from fastgate.translate.listeners import Attachable
-    from fastgate.translate.placement import ParentKey
 
 # What decides the listeners, where a backendRef leads, and what an ExtensionRef stands for.
 _LISTENER_KINDS = ("GatewayClass", "Gateway", "ListenerSet", "Namespace", "GatewayParameters")
@@ -76,6 +79,7 @@ class Translator:
         self._plugins = Plugins(Catalog(installed=False) if catalog is None else catalog)
         self._warnings: list[tuple[str, str]] = []
         self._routes: dict[int, PlacedRoute] = {}  # by id of the source, which the value keeps alive
+        self._layer4: dict[int, PlacedLayer4Route] = {}  # the same
         self._assembly = Assembly()
 
     def translate(self, store: Store) -> Translation:
@@ -91,22 +95,18 @@ class Translator:
             self._plugins.update(store, Grants(store))
         routes = [self._placed(source, moved, retargeted or refiltered) for source in store.list(KIND)]
         self._routes = {id(route.source): route for route in routes}
-        for gateway in self._gateways:
-            for listener in gateway.all_listeners:
-                listener.attached = 0
-        clusters: dict[str, None] = {}
-        for route in routes:
-            for listener, _ in route.reached:
-                listener.attached += route.counted
-                if listener.served:
-                    clusters.update(dict.fromkeys(route.compiled.clusters))
-        keys = sorted(clusters)
+        layer4 = [self._placed_layer4(kind, source, moved, retargeted) for kind in KINDS for source in store.list(kind)]
+        self._layer4 = {id(route.source): route for route in layer4}
+        placed: list[PlacedRoute | PlacedLayer4Route] = [*routes, *layer4]
+        self._count(placed)
+        served = (route for route in routes if any(listener.served for listener, _ in route.reached))
+        keys = sorted({key for route in served for key in route.compiled.clusters})
         ir = Ir(
             sockets=self._assembly.sockets(self._gateways, routes, self._plugins),
             clusters=tuple(self._backends.cluster(key)[0] for key in keys),
         )
-        warnings = sorted([*self._warnings, *(warning for route in routes for warning in route.warnings)])
-        return Translation(ir, self._endpoints(keys), self._statuses(store, routes), tuple(warnings), self._faults())
+        warnings = sorted([*self._warnings, *(warning for route in placed for warning in route.warnings)])
+        return Translation(ir, self._endpoints(keys), self._statuses(store, placed), tuple(warnings), self._faults())
 
     def _collect(self, store: Store) -> None:
         namespaces = Namespaces(store)
@@ -138,6 +138,20 @@ class Translator:
             return before
         return place(source, compiled, self._surroundings)
 
+    def _placed_layer4(self, kind: str, source: Any, moved: bool, retargeted: bool) -> PlacedLayer4Route:
+        before = self._layer4.get(id(source))
+        if before is None or moved or (retargeted and not still_placed(before, self._backends)):
+            return place_layer4(kind, source, self._backends, self._surroundings)
+        return before
+
+    def _count(self, routes: Iterable[PlacedRoute | PlacedLayer4Route]) -> None:
+        for gateway in self._gateways:
+            for listener in gateway.all_listeners:
+                listener.attached = 0
+        for route in routes:
+            for listener, _ in route.reached:
+                listener.attached += route.counted
+
     def _endpoints(self, keys: list[str]) -> Endpoints:
         clusters: dict[str, tuple[Endpoint, ...]] = {}
         names: dict[str, tuple[Endpoint, ...]] = {}
@@ -155,11 +169,11 @@ class Translator:
             for path, message in found.refusal.faults
         )
 
-    def _statuses(self, store: Store, routes: list[PlacedRoute]) -> Statuses:
+    def _statuses(self, store: Store, routes: Iterable[PlacedRoute | PlacedLayer4Route]) -> Statuses:
         gateways = sorted(self._gateways, key=lambda gateway: gateway.name)
         sets = sorted((child for gateway in gateways for child in gateway.sets), key=lambda child: child.name)
         named = sorted(
-            ((route.source.metadata.namespace, route.source.metadata.name), route.status)
+            ((route.kind, route.source.metadata.namespace, route.source.metadata.name), route.status)
             for route in routes
             if route.status.parents
         )
@@ -168,7 +182,7 @@ class Translator:
             gateway_classes={name: class_status(managed) for name, managed in sorted(self._classes.items())},
             gateways={gateway.name: gateway_status(gateway) for gateway in gateways},
             listener_sets={child.name: listener_set_status(child) for child in sets},
-            http_routes=dict(named),
+            routes=dict(named),
             filters={name: filter_status(found, targets) for name, found in sorted(self._plugins.filters.items())},
         )
 

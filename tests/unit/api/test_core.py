@@ -44,10 +44,24 @@ def test_what_holds_data():
     assert parsed("Namespace", spec={"finalizers": ["kubernetes"]}).metadata.name == "a"
 
 
+def bundle(name, **spec):
+    version = "certificates.k8s.io/v1beta1"
+    return parsed("ClusterTrustBundle", version, metadata={"name": name}, spec={"trustBundle": "", **spec})
+
+
+def test_cluster_trust_bundles_are_named_for_their_signers():
+    assert bundle("a").spec.signer_name == ""
+    assert bundle("example.com:a:b", signerName="example.com/a").metadata.name == "example.com:a:b"
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
         (lambda: parsed("Service"), "is required"),
+        (lambda: bundle("a:b"), "the name must have no ':' without a signer"),
+        (lambda: bundle("b", signerName="example.com/a"), "the name must start with 'example.com:a:', for its signer"),
+        (lambda: bundle("example.com:a:B", signerName="example.com/a"), "is not a DNS subdomain"),
+        (lambda: bundle("a", trustBundle=1), "must be a valid string"),
         (lambda: service({"port": 0}), "greater than or equal to 1, not 0"),
         (lambda: service({"port": 80, "protocol": "tcp"}), "did you mean 'TCP'"),
         (lambda: service({"name": "a"}), "is required"),

@@ -8,11 +8,13 @@ from pydantic_core import PydanticUndefined
 from fastgate import api
 from fastgate.api.base import GROUP
 
-# Every CEL rule of the five CRDs by its message: what a validator of ours says, or why none is needed.
+# Every CEL rule of the CRDs by its message: what a validator of ours says, or why none is needed.
 ELSEWHERE = {
     "field is immutable": "an update of a file is a new object",
     "Listener name must be unique within the Gateway": "the list is a map by name: duplicate name",
     "Port for TLS configuration must be unique within the Gateway": "the list is a map by port: duplicate port",
+    "Hostnames must be valid based on RFC-1123": "the pattern of the field says it",
+    "Wildcards on hostnames must be the first label, and the rest of hostname must be valid based on RFC-1123": "the pattern of the field says it",
     "type must be one of ['Exact', 'PathPrefix', 'RegularExpression']": "the field is an enum",
 }
 

@@ -57,6 +57,28 @@ def test_unknown_fields_are_named_with_what_was_meant():
             api.parse(document("HTTPRoute", {field: 1}))
 
 
+@pytest.mark.parametrize("version", ["v1", "v1alpha3"])
+def test_versions_of_backend_tls_policies_differ_in_name_only(version):
+    policy = {
+        "apiVersion": f"gateway.networking.k8s.io/{version}",
+        "kind": "BackendTLSPolicy",
+        "metadata": {"name": "x"},
+    }
+    validation = api.parse({**policy, "spec": faults.policy()}).spec.validation
+    assert (validation.well_known_ca_certificates, validation.hostname) == ("System", "a.example.com")
+
+
+def test_routes_of_layer_4_have_several_rules_in_v1alpha2_only():
+    route = document("TCPRoute", {"rules": [{"name": name, "backendRefs": faults.B} for name in ("a", "b")]})
+    with pytest.raises(api.Invalid, match="at most 1 item"):
+        api.parse(route)
+    route["apiVersion"] = "gateway.networking.k8s.io/v1alpha2"
+    assert [rule.name for rule in api.parse(route).spec.rules] == ["a", "b"]
+    route["spec"]["rules"][1]["name"] = "a"
+    with pytest.raises(api.Invalid, match="Rule name must be unique within the route"):
+        api.parse(route)
+
+
 def test_kinds_that_are_not_read_are_no_faults():
     with pytest.raises(api.UnknownKind, match="Deployment"):
         api.parse({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}})

@@ -194,7 +194,7 @@ def test_a_service_that_appears_resolves_the_routes_that_wait_for_it(store):
     before = translator.translate(store)
     after = translator.translate(CHANGES["a service is new"](store))
     reasons = [
-        translation.statuses.http_routes["default", "c"].parents[0].conditions[-1].reason
+        translation.statuses.routes["HTTPRoute", "default", "c"].parents[0].conditions[-1].reason
         for translation in (before, after)
     ]
     assert reasons == ["BackendNotFound", "ResolvedRefs"]
@@ -203,7 +203,9 @@ def test_a_service_that_appears_resolves_the_routes_that_wait_for_it(store):
 def test_conditions_carry_the_generation_of_their_object(store):
     document = {**route("a", "a.example.com"), "metadata": metadata("a", generation=41)}
     statuses = translate(store.replaced(document)).statuses
-    assert {condition.generation for condition in statuses.http_routes["default", "a"].parents[0].conditions} == {41}
+    assert {
+        condition.generation for condition in statuses.routes["HTTPRoute", "default", "a"].parents[0].conditions
+    } == {41}
     assert {condition.generation for condition in statuses.gateways["default", "gw"].conditions} == {1}
 
 
