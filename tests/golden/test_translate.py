@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from certificates import filled
 from filter_types import CATALOG
 from golden_render import render
 from resources import store_of
@@ -32,7 +33,7 @@ def in_order(document):
 
 
 def documents_of(text):
-    return [document for document in yaml.safe_load_all(text) if document is not None]
+    return [filled(document) for document in yaml.safe_load_all(text) if document is not None]
 
 
 def test_a_case_means_what_it_says_it_means(case, request):

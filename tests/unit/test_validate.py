@@ -62,3 +62,78 @@ def test_a_file_that_is_read_as_a_whole_is_read_once_more(tmp_path, marked):
     result = CliRunner().invoke(app, ["validate", "--json", str(tmp_path)])
     assert len(result.stdout.splitlines()) == 40
     assert len(marked) == 1
+
+
+def test_kinds_of_layer_4_have_their_places(tmp_path):
+    (tmp_path / "a.yaml").write_text("""apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: a}
+spec:
+  hostnames: [a.example.com, 192.0.2.1]
+  rules: [{backendRefs: [{name: b, port: 1}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: b}
+spec:
+  targetRefs: [{group: "", kind: Service, name: b}]
+  validation:
+    hostname: "*.example.com"
+    wellKnownCaCertificates: System
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: c}
+spec: {rules: [{backendRefs: [{name: b, port: 70000}]}, {backendRefs: [{name: b, port: 1}]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1beta2
+kind: UDPRoute
+metadata: {name: d}
+spec: {}
+""")
+    result = CliRunner().invoke(app, ["validate", "--json", str(tmp_path)])
+    problems = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(p["line"], p["object"], p["field"]) for p in problems] == [
+        (5, "TLSRoute/default/a", "spec.hostnames"),
+        (14, "BackendTLSPolicy/default/b", "spec.validation.hostname"),
+        (15, "BackendTLSPolicy/default/b", "spec.validation.wellKnownCaCertificates"),
+        (20, "TCPRoute/default/c", "spec.rules"),
+        (22, "UDPRoute/default/d", "apiVersion"),
+        (25, "UDPRoute/default/d", "spec.rules"),
+    ]
+    assert problems[2]["message"].endswith("did you mean 'wellKnownCACertificates'?")
+
+
+def test_listeners_and_routes_that_are_not_served_are_warned_about(tmp_path):
+    (tmp_path / "a.yaml").write_text("""apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: fastgate}
+spec: {controllerName: fastgate.dev/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec:
+  gatewayClassName: fastgate
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+  - {name: tcp, port: 9000, protocol: TCP}
+  - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: none}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: c}
+spec: {parentRefs: [{name: gw, sectionName: tcp}], rules: [{backendRefs: [{name: b, port: 1}]}]}
+""")
+    result = CliRunner().invoke(app, ["validate", "--json", str(tmp_path)])
+    assert result.exit_code == 0
+    found = [
+        (p["line"], p["field"], p["message"].partition(":")[0]) for p in map(json.loads, result.stdout.splitlines())
+    ]
+    assert found == [
+        (13, "spec.listeners[1]", "Accepted is False (UnsupportedProtocol)"),
+        (14, "spec.listeners[2]", "Accepted is False (UnsupportedProtocol)"),
+        (14, "spec.listeners[2]", "ResolvedRefs is False (InvalidCertificateRef)"),
+        (16, "", "Accepted is False (UnsupportedValue)"),
+        (16, "", "ResolvedRefs is False (BackendNotFound)"),
+    ]

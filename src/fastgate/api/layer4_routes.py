@@ -9,11 +9,25 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from fastgate.api.base import Hostname, Model, SectionName, fault
 from fastgate.api.metadata import Metadata
 from fastgate.api.routes import BackendRef, ParentReferences, check_parent_refs, check_rule_names
+
+
+def _is_ip(hostname: str) -> bool:
+    try:
+        ipaddress.ip_address(hostname)
+    except ValueError:
+        return False
+    return True
+
+
+def _no_addresses(hostnames: list[str]) -> list[str]:
+    if any(_is_ip(hostname) for hostname in hostnames):
+        raise fault("Hostnames cannot contain an IP")
+    return hostnames
 
 
 class Layer4Rule(Model):
@@ -50,13 +64,7 @@ class Layer4RouteSpecV1Alpha2(Layer4RouteSpec):
 class TLSRouteSpec(Layer4RouteSpec):
     """Spec of a TLSRoute."""
 
-    hostnames: Annotated[Hostnames, Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _no_addresses(self) -> Self:
-        if any(_is_ip(hostname) for hostname in self.hostnames):
-            raise fault("Hostnames cannot contain an IP")
-        return self
+    hostnames: Annotated[Hostnames, Field(min_length=1), AfterValidator(_no_addresses)]
 
 
 class TLSRouteSpecV1Alpha2(Layer4RouteSpecV1Alpha2):
@@ -117,11 +125,3 @@ class UDPRouteV1Alpha2(Model):
     kind: Literal["UDPRoute"]
     metadata: Metadata
     spec: Layer4RouteSpecV1Alpha2
-
-
-def _is_ip(hostname: str) -> bool:
-    try:
-        ipaddress.ip_address(hostname)
-    except ValueError:
-        return False
-    return True

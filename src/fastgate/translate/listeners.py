@@ -11,6 +11,8 @@ from fastgate.translate.conditions import GROUP, Condition, fails, holds, pendin
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fastgate.certificates import KeyPair
+
 # Kinds of routes that a protocol carries. A protocol that is missing here carries none.
 _ROUTE_KINDS: dict[str, tuple[str, ...]] = {
     "HTTP": ("HTTPRoute",),
@@ -42,6 +44,8 @@ class Attachable:
     conflict: tuple[str, str] | None = None  # reason, message
     unsupported: tuple[str, str] | None = None  # reason of Accepted=False, message
     withheld: tuple[str, str] | None = None  # reason of Programmed=False of a listener that is valid, message
+    certificates: tuple[KeyPair, ...] = ()  # what it terminates TLS with
+    unresolved: tuple[str, str] | None = None  # reason of ResolvedRefs=False of its certificateRefs, message
     sockets: tuple[tuple[str, int], ...] = ()  # (address, port) that it is served on
     attached: int = 0
 
@@ -196,7 +200,6 @@ def _resolved(listener: Attachable) -> Condition:
     if listener.invalid_kinds:
         message = f"routes of {', '.join(listener.invalid_kinds)} cannot attach to a listener of this protocol"
         return fails("ResolvedRefs", listener.generation, "InvalidRouteKinds", message)
-    if listener.spec.tls is not None:
-        message = "references of listeners with TLS are not looked at: the protocol is not supported"
-        return pending("ResolvedRefs", listener.generation, message)
+    if listener.unresolved is not None:
+        return fails("ResolvedRefs", listener.generation, *listener.unresolved)
     return holds("ResolvedRefs", listener.generation, message="every reference is resolved")

@@ -11,6 +11,7 @@ from fastgate.plugins.discovery import Catalog
 from fastgate.translate.assembly import Assembly
 from fastgate.translate.attachment import Surroundings
 from fastgate.translate.backends import Backends
+from fastgate.translate.certificates import Certificates
 from fastgate.translate.conditions import Statuses
 from fastgate.translate.filter_status import Targets, filter_status
 from fastgate.translate.gateway_status import class_status, gateway_status, listener_set_status
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from fastgate.translate.attachment import ParentKey, Rejection
     from fastgate.translate.listeners import Attachable
 
-# What decides the listeners, where a backendRef leads, and what an ExtensionRef stands for.
+# What decides the listeners and their certificates, where a backendRef leads, and what an ExtensionRef stands for.
 _LISTENER_KINDS = ("GatewayClass", "Gateway", "ListenerSet", "Namespace", "GatewayParameters")
+_CERTIFICATE_KINDS = ("Secret", "ReferenceGrant")
 _BACKEND_KINDS = ("Service", "EndpointSlice", "Backend", "ReferenceGrant", "BackendTLSPolicy")
 _FILTER_KINDS = ("Filter", "Secret", "ConfigMap", "ReferenceGrant")
 
@@ -70,11 +72,13 @@ class Translator:
     def __init__(self, catalog: Catalog | None = None) -> None:
         """Use the filters of this catalog; without one there are none."""
         self._listener_objects = _Inputs(_LISTENER_KINDS)
+        self._certificate_objects = _Inputs(_CERTIFICATE_KINDS)
         self._backend_objects = _Inputs(_BACKEND_KINDS)
         self._filter_objects = _Inputs(_FILTER_KINDS)
         self._classes: dict[str, ManagedClass] = {}
         self._gateways: list[ManagedGateway] = []
         self._surroundings: Surroundings
+        self._certificates = Certificates()
         self._backends: Backends
         self._plugins = Plugins(Catalog(installed=False) if catalog is None else catalog)
         self._warnings: list[tuple[str, str]] = []
@@ -87,6 +91,9 @@ class Translator:
         moved = self._listener_objects.changed(store)
         if moved:
             self._collect(store)
+        if self._certificate_objects.changed(store) or moved:
+            listeners = (listener for gateway in self._gateways for listener in gateway.all_listeners)
+            self._certificates.resolve(listeners, store, Grants(store))
         retargeted = self._backend_objects.changed(store)
         if retargeted:
             self._backends = Backends(store, Grants(store))

@@ -1,0 +1,146 @@
+"""Certificates, keys and authorities in PEM, checked before anybody serves with them.
+
+Every error is a `CertificateError` whose message names what is wrong and repeats nothing of a key.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+TLS_SECRET = "kubernetes.io/tls"  # noqa: S105 - a type
+_MIN_RSA = 2048  # bits; TLS libraries of today refuse less
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+
+_Key = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
+
+
+class CertificateError(Exception):
+    """A certificate, key or bundle of authorities cannot be used; the message says why and may be shown to anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate with its chain, and its key.
+
+    `digest` (SHA-256 of both) tells pairs apart wherever the key itself must not be. `names` are the DNS names and IP
+    addresses of subjectAltName, in lower case; `key_type` is such as "RSA 2048", "ECDSA P-256", "Ed25519".
+    """
+
+    digest: str
+    names: tuple[str, ...]
+    key_type: str
+    not_before: datetime
+    not_after: datetime
+    chain: bytes = field(repr=False)  # PEM, the certificate itself first
+    key: bytes = field(repr=False)  # PEM, PKCS#8
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """Certificates to verify others against. `digest` is the SHA-256 of `bundle`."""
+
+    digest: str
+    bundle: bytes = field(repr=False)  # PEM, without duplicates, in their order
+
+
+def key_pair_of(secret: Any) -> KeyPair:
+    """Return the certificate and key of a Secret of type kubernetes.io/tls."""
+    if secret.type != TLS_SECRET:
+        raise CertificateError(f"is of type {secret.type or 'Opaque'}, not {TLS_SECRET}")
+    return key_pair(secret_value(secret, "tls.crt"), secret_value(secret, "tls.key"))
+
+
+def secret_value(secret: Any, key: str) -> bytes:
+    """Return what a Secret holds under a key."""
+    encoded = (secret.data or {}).get(key)
+    if not encoded:
+        raise CertificateError(f"has no {key}")
+    return base64.b64decode(encoded)
+
+
+def key_pair(chain: bytes, key: bytes) -> KeyPair:
+    """Check that a chain and a key, both in PEM, can be read and belong together."""
+    certificates = _certificates(chain, "tls.crt")
+    private = _private_key(key)
+    leaf = certificates[0]
+    try:
+        belong = leaf.public_key() == private.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateError("tls.crt has a key of a kind that is not supported") from None
+    if not belong:
+        raise CertificateError("tls.key is not the key of the first certificate in tls.crt")
+    chain = _pem(certificates)
+    key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return KeyPair(
+        digest=hashlib.sha256(chain + key).hexdigest(),
+        names=_names(leaf),
+        key_type=_key_type(private),
+        not_before=leaf.not_valid_before_utc,
+        not_after=leaf.not_valid_after_utc,
+        chain=chain,
+        key=key,
+    )
+
+
+def authorities(bundle: bytes, where: str = "ca.crt") -> Authorities:
+    """Check a bundle of authorities in PEM; `where` names it in messages."""
+    pem = _pem(list(dict.fromkeys(_certificates(bundle, where))))
+    return Authorities(hashlib.sha256(pem).hexdigest(), pem)
+
+
+def _certificates(text: bytes, where: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(text)
+    except (ValueError, x509.InvalidVersion):
+        wrong = "has a certificate that cannot be read" if b"-----BEGIN" in text else "holds no certificate in PEM"
+        raise CertificateError(f"{where} {wrong}") from None
+
+
+def _private_key(text: bytes) -> _Key:
+    try:
+        key = load_pem_private_key(text, password=None)
+    except TypeError:
+        raise CertificateError("tls.key is encrypted") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateError("tls.key holds no private key that can be read") from None
+    if isinstance(key, RSAPrivateKey) and key.key_size < _MIN_RSA:
+        raise CertificateError(f"tls.key has {key.key_size} bits; RSA keys have at least {_MIN_RSA}")
+    if isinstance(key, EllipticCurvePrivateKey) and key.curve.name not in _CURVES:
+        raise CertificateError(f"tls.key is of curve {key.curve.name}, which is not supported")
+    if not isinstance(key, _Key):
+        raise CertificateError("tls.key is neither RSA nor ECDSA nor Ed25519")
+    return key
+
+
+def _key_type(key: _Key) -> str:
+    if isinstance(key, RSAPrivateKey):
+        return f"RSA {key.key_size}"
+    return f"ECDSA {_CURVES[key.curve.name]}" if isinstance(key, EllipticCurvePrivateKey) else "Ed25519"
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        raise CertificateError("tls.crt has extensions that cannot be read") from None
+    hosts = (name.lower() for name in found.get_values_for_type(x509.DNSName))
+    return (*hosts, *(str(address) for address in found.get_values_for_type(x509.IPAddress)))
+
+
+def _pem(certificates: list[x509.Certificate]) -> bytes:
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
