@@ -44,19 +44,21 @@ def pem(thing: Any) -> bytes:
 
 
 def filled(document: dict[str, Any]) -> dict[str, Any]:
-    """A document with PEM where the data of a Secret says `@certificate NAME` or `@key NAME`."""
-    data = document.get("data") if document["kind"] == "Secret" else None
-    if data is None:
+    """A document with PEM where `data` or `spec` says `@certificate NAME` or `@key NAME`; in base64 if it is a Secret."""
+    field = "spec" if document["kind"] == "ClusterTrustBundle" else "data"
+    if document["kind"] not in ("ClusterTrustBundle", "ConfigMap", "Secret") or field not in document:
         return document
-    return {**document, "data": {key: _value(value) for key, value in data.items()}}
+    encoded = document["kind"] == "Secret"
+    return {**document, field: {key: _value(value, encoded) for key, value in document[field].items()}}
 
 
-def _value(value: str) -> str:
+def _value(value: str, encoded: bool) -> str:
     if not value.startswith("@"):
         return value
     what, name = value.removeprefix("@").split()
     certificate, key = _pair(name)
-    return base64.b64encode({"certificate": certificate, "key": key}[what]).decode()
+    text = {"certificate": certificate, "key": key}[what]
+    return base64.b64encode(text).decode() if encoded else text.decode()
 
 
 @functools.cache

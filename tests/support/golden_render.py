@@ -46,6 +46,10 @@ def render(translation: Translation) -> dict[str, Any]:
         for key, status in statuses.routes.items()
     }
     document["filters"] = {"/".join(name): _filter(status) for name, status in statuses.filters.items()}
+    document["backendTLSPolicies"] = {
+        "/".join(name): {_parent(entry.parent): _route_conditions(entry.conditions) for entry in status.ancestors}
+        for name, status in statuses.backend_tls_policies.items()
+    }
     document["faults"] = [
         f"{'/'.join(fault.key)}: {field_path(fault.path)}: {fault.message}" for fault in translation.faults
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_CLUSTER_SCOPED = frozenset(("GatewayClass", "Namespace"))
+_CLUSTER_SCOPED = frozenset(("ClusterTrustBundle", "GatewayClass", "Namespace"))
 _MAPPINGS = frozenset(("labels", "matchLabels", "annotations", "config", "data"))
 
 

@@ -124,6 +124,13 @@ apiVersion: gateway.networking.k8s.io/v1
 kind: TCPRoute
 metadata: {name: c}
 spec: {parentRefs: [{name: gw, sectionName: tcp}], rules: [{backendRefs: [{name: b, port: 1}]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: d}
+spec:
+  targetRefs: [{group: "", kind: Service, name: b}]
+  validation: {hostname: b.example.com, caCertificateRefs: [{group: "", kind: ConfigMap, name: none}]}
 """)
     result = CliRunner().invoke(app, ["validate", "--json", str(tmp_path)])
     assert result.exit_code == 0
@@ -136,4 +143,7 @@ spec: {parentRefs: [{name: gw, sectionName: tcp}], rules: [{backendRefs: [{name:
         (14, "spec.listeners[2]", "ResolvedRefs is False (InvalidCertificateRef)"),
         (16, "", "Accepted is False (UnsupportedValue)"),
         (16, "", "ResolvedRefs is False (BackendNotFound)"),
+        (21, "", "Accepted is False (NoValidCACertificate)"),
+        (21, "", "ResolvedRefs is False (InvalidCACertificateRef)"),
+        (25, "spec.targetRefs[0]", "Service default/b does not exist"),
     ]

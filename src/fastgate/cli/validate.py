@@ -20,11 +20,11 @@ from fastgate.sources.objects import Loaded, Objects
 from fastgate.translate import Translation, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from fastgate.sources.objects import Fields
     from fastgate.store import Key
-    from fastgate.translate.conditions import Condition
+    from fastgate.translate.conditions import Condition, ParentStatus, Statuses
 
 
 def validate(
@@ -82,15 +82,24 @@ def findings(loaded: Loaded, translation: Translation) -> list[Problem]:
         for index, target in enumerate(found.ancestors):
             missing = [c for c in target.conditions if c.reason == "TargetNotFound"]
             warn(("Filter", *name), ("spec", "targetRefs", index), missing)
-    for key, route in statuses.routes.items():
-        for parent in route.parents:
-            warn(key, (), parent.conditions)
+    for key, entry in _entries(statuses):
+        warn(key, (), entry.conditions)
     for kind, objects in (("Gateway", statuses.gateways), ("ListenerSet", statuses.listener_sets)):
         for name, owner in objects.items():
             warn((kind, *name), (), owner.conditions)
             for index, listener in enumerate(owner.listeners):
                 warn((kind, *name), ("spec", "listeners", index), listener.conditions)
     return out
+
+
+def _entries(statuses: Statuses) -> Iterator[tuple[Key, ParentStatus]]:
+    """What became of routes at their parents and of policies at their Gateways."""
+    for key, route in statuses.routes.items():
+        for parent in route.parents:
+            yield key, parent
+    for name, policy in statuses.backend_tls_policies.items():
+        for ancestor in policy.ancestors:
+            yield ("BackendTLSPolicy", *name), ancestor
 
 
 def _is_bad(condition: Condition) -> bool:

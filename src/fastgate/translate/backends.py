@@ -7,7 +7,7 @@ pools are ours. A `fastgate.dev` Backend names addresses outside a cluster.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -35,19 +35,24 @@ _SERVED = (Protocol.HTTP1, Protocol.WEBSOCKET)
 LAYER4 = {"TLSRoute": "TCP", "TCPRoute": "TCP", "UDPRoute": "UDP"}
 
 
+Target = tuple[str, str, str, str]  # namespace, group, kind, name
+
+
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """What a backendRef stands for: a cluster's key, or why there is none (a reason of ResolvedRefs and its message).
 
     A backend of layer 4 has neither: nothing is served there that would need its cluster. `unserved` marks a backend
     that exists and is permitted, and that needs something which is not served: its requests are answered with the log
-    reason `unsupported`.
+    reason `unsupported`. `target` (namespace, group, kind, name) and `port` are what the reference names.
     """
 
     cluster: str | None
     reason: str = ""
     message: str = ""
     unserved: bool = False
+    target: Target | None = None
+    port: int | None = None
 
 
 RESOLVED = Resolution(None)
@@ -73,7 +78,9 @@ class Backends:
         found = self._resolved.get(key)
         if found is None:
             source = (GROUP, route_kind, namespace)
-            found = self._resolved[key] = self._resolve(source, (group, kind, target, ref.name), ref.port)
+            resolution = self._resolve(source, (group, kind, target, ref.name), ref.port)
+            found = replace(resolution, target=(target, group, kind, ref.name), port=ref.port)
+            self._resolved[key] = found
         return found
 
     def cluster(self, key: str) -> tuple[Cluster, tuple[Endpoint, ...], tuple[Endpoint, ...]]:

@@ -116,6 +116,13 @@ class FilterStatus:
     ancestors: tuple[ParentStatus, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyStatus:
+    """Status of a policy: one entry for each Gateway of this controller that it has to do with, by name."""
+
+    ancestors: tuple[ParentStatus, ...]
+
+
 Name = tuple[str, str]  # (namespace, name)
 Key = tuple[str, str, str]  # (kind, namespace, name)
 
@@ -129,6 +136,7 @@ class Statuses:
     listener_sets: dict[Name, ListenerSetStatus] = field(default_factory=dict)
     routes: dict[Key, RouteStatus] = field(default_factory=dict)
     filters: dict[Name, FilterStatus] = field(default_factory=dict)
+    backend_tls_policies: dict[Name, PolicyStatus] = field(default_factory=dict)
 
 
 def condition_of(conditions: tuple[Condition, ...], type_: str) -> Condition | None:
@@ -188,7 +196,7 @@ def _entries_json(field_name: str, entries: tuple[ParentStatus, ...], controller
 
 
 def to_json(
-    status: GatewayClassStatus | GatewayStatus | ListenerSetStatus | RouteStatus | FilterStatus,
+    status: GatewayClassStatus | GatewayStatus | ListenerSetStatus | RouteStatus | FilterStatus | PolicyStatus,
     controller: str = CONTROLLER_NAME,
 ) -> dict[str, Any]:
     """Return the `status` object of a resource as JSON-able dicts, without `lastTransitionTime`.
@@ -197,6 +205,8 @@ def to_json(
     """
     if isinstance(status, RouteStatus):
         return {"parents": _entries_json("parentRef", status.parents, controller)}
+    if isinstance(status, PolicyStatus):
+        return {"ancestors": _entries_json("ancestorRef", status.ancestors, controller)}
     if isinstance(status, FilterStatus):
         return {
             "conditions": _conditions_json(status.conditions),
@@ -221,6 +231,7 @@ def all_json(statuses: Statuses) -> dict[str, dict[str, Any]]:
         ("Gateway", statuses.gateways),
         ("ListenerSet", statuses.listener_sets),
         ("Filter", statuses.filters),
+        ("BackendTLSPolicy", statuses.backend_tls_policies),
     ):
         out |= {f"{kind}/{namespace}/{name}": to_json(status) for (namespace, name), status in found.items()}
     return out

@@ -13,6 +13,7 @@ from fastgate.translate.precedence import age
 if TYPE_CHECKING:
     from fastgate.ir import Match
     from fastgate.translate.attachment import Rejection, Surroundings
+    from fastgate.translate.backends import Resolution
     from fastgate.translate.listeners import Attachable
     from fastgate.translate.precedence import Age, MatchKey
 
@@ -36,6 +37,11 @@ class PlacedRoute:
     status: RouteStatus
     warnings: tuple[tuple[str, str], ...]
     kind: str = KIND
+
+    @property
+    def references(self) -> tuple[tuple[Any, Resolution], ...]:
+        """The backendRefs and what they stand for."""
+        return self.compiled.references
 
 
 def place(source: Any, compiled: CompiledRoute, surroundings: Surroundings) -> PlacedRoute:

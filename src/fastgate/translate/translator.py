@@ -10,6 +10,9 @@ from fastgate.ir import Endpoint, Endpoints, Ir
 from fastgate.plugins.discovery import Catalog
 from fastgate.translate.assembly import Assembly
 from fastgate.translate.attachment import Surroundings
+from fastgate.translate.authorities import TrustAnchors
+from fastgate.translate.backend_tls import KIND as BACKEND_TLS_POLICY
+from fastgate.translate.backend_tls import BackendTLSPolicies
 from fastgate.translate.backends import Backends
 from fastgate.translate.certificates import Certificates
 from fastgate.translate.conditions import Statuses
@@ -24,7 +27,7 @@ from fastgate.translate.plugins import Plugins
 from fastgate.translate.selectors import Namespaces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from fastgate.store import Key, Store
     from fastgate.translate.attachment import ParentKey, Rejection
@@ -79,6 +82,7 @@ class Translator:
         self._gateways: list[ManagedGateway] = []
         self._surroundings: Surroundings
         self._certificates = Certificates()
+        self._anchors = TrustAnchors()
         self._backends: Backends
         self._plugins = Plugins(Catalog(installed=False) if catalog is None else catalog)
         self._warnings: list[tuple[str, str]] = []
@@ -112,8 +116,12 @@ class Translator:
             sockets=self._assembly.sockets(self._gateways, routes, self._plugins),
             clusters=tuple(self._backends.cluster(key)[0] for key in keys),
         )
+        self._anchors.update(store)
+        policies = BackendTLSPolicies(store, self._anchors)
         warnings = sorted([*self._warnings, *(warning for route in placed for warning in route.warnings)])
-        return Translation(ir, self._endpoints(keys), self._statuses(store, placed), tuple(warnings), self._faults())
+        statuses = self._statuses(store, placed, policies)
+        faults = (*self._faults(), *_missing_targets(policies))
+        return Translation(ir, self._endpoints(keys), statuses, tuple(warnings), faults)
 
     def _collect(self, store: Store) -> None:
         namespaces = Namespaces(store)
@@ -176,7 +184,9 @@ class Translator:
             for path, message in found.refusal.faults
         )
 
-    def _statuses(self, store: Store, routes: Iterable[PlacedRoute | PlacedLayer4Route]) -> Statuses:
+    def _statuses(
+        self, store: Store, routes: list[PlacedRoute | PlacedLayer4Route], policies: BackendTLSPolicies
+    ) -> Statuses:
         gateways = sorted(self._gateways, key=lambda gateway: gateway.name)
         sets = sorted((child for gateway in gateways for child in gateway.sets), key=lambda child: child.name)
         named = sorted(
@@ -190,8 +200,15 @@ class Translator:
             gateways={gateway.name: gateway_status(gateway) for gateway in gateways},
             listener_sets={child.name: listener_set_status(child) for child in sets},
             routes=dict(named),
+            backend_tls_policies=policies.statuses(routes),
             filters={name: filter_status(found, targets) for name, found in sorted(self._plugins.filters.items())},
         )
+
+
+def _missing_targets(policies: BackendTLSPolicies) -> Iterator[Fault]:
+    for policy, index, message in policies.missing():
+        key = (BACKEND_TLS_POLICY, policy.metadata.namespace, policy.metadata.name)
+        yield Fault(key, ("spec", "targetRefs", index), "TargetNotFound", message)
 
 
 class _Inputs:
