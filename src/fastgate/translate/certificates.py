@@ -1,61 +1,100 @@
-"""References of listeners to certificates: which ones they have, and the reason where one cannot be used."""
+"""References of Gateways and listeners to certificates and authorities, and the reasons where some cannot be used."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastgate.certificates import CertificateError, KeyPair, key_pair_of
+from fastgate.certificates import Authorities, CertificateError, KeyPair, key_pair_of
+from fastgate.translate.authorities import TrustAnchors
 from fastgate.translate.conditions import GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fastgate.store import Store
+    from fastgate.translate.gateways import ManagedGateway
     from fastgate.translate.grants import Grants
     from fastgate.translate.listeners import Attachable
 
-_INVALID = "InvalidCertificateRef"
+_Refusal = tuple[str, str]  # reason of ResolvedRefs=False, message
 
 
 class Certificates:
-    """Gives listeners their certificates, store after store, and reads a Secret that did not change once only."""
+    """Gives Gateways and listeners what their references stand for, store after store.
+
+    An object that did not change is read once only.
+    """
 
     def __init__(self) -> None:
+        self._store: Store
+        self._grants: Grants
+        self._anchors = TrustAnchors()
         self._read: dict[int, tuple[Any, KeyPair | str]] = {}  # by id of the Secret, which the value keeps alive
+        self._before: dict[int, tuple[Any, KeyPair | str]] = {}
 
-    def resolve(self, listeners: Iterable[Attachable], store: Store, grants: Grants) -> None:
-        """Set `certificates` and `unresolved` of every listener that terminates TLS."""
-        before, self._read = self._read, {}
-        for listener in listeners:
-            listener.certificates, listener.unresolved = (), None
-            if not terminates(listener):
-                continue
-            refs = listener.spec.tls.certificate_refs if listener.spec.tls is not None else None
-            found = [self._resolve(listener, ref, store, grants, before) for ref in refs or ()]
-            listener.certificates = tuple(pair for pair in found if isinstance(pair, KeyPair))
-            refusals = {each[1]: each[0] for each in found if not isinstance(each, KeyPair)}
-            if not found:
-                refusals["the listener has no certificateRefs"] = _INVALID
-            if refusals:
-                listener.unresolved = (next(iter(refusals.values())), "; ".join(refusals))
+    def resolve(self, gateways: Iterable[ManagedGateway], store: Store, grants: Grants) -> None:
+        """Set the certificates, authorities and `unresolved` of Gateways, and of their listeners that terminate TLS."""
+        self._store, self._grants = store, grants
+        self._anchors.update(store)
+        self._before, self._read = self._read, {}
+        for gateway in gateways:
+            self._gateway(gateway)
+            for listener in gateway.all_listeners:
+                listener.certificates, listener.authorities, listener.unresolved = (), (), None
+                if terminates(listener):
+                    self._listener(listener, _validation(gateway, listener.port))
 
-    def _resolve(
-        self, listener: Attachable, ref: Any, store: Store, grants: Grants, before: dict[int, tuple[Any, KeyPair | str]]
-    ) -> KeyPair | tuple[str, str]:
-        """Return a certificate, or the reason of ResolvedRefs=False and a message."""
+    def _gateway(self, gateway: ManagedGateway) -> None:
+        gateway.client_certificate, gateway.unresolved = None, None
+        ref = gateway.client_certificate_ref
+        if ref is not None:
+            found = self._key_pair("Gateway", gateway.name[0], ref, "InvalidClientCertificateRef")
+            if isinstance(found, KeyPair):
+                gateway.client_certificate = found
+            else:
+                gateway.unresolved = found
+
+    def _listener(self, listener: Attachable, validation: Any) -> None:
+        tls = listener.spec.tls
+        refs = tls.certificate_refs if tls is not None else None
+        pairs = [self._key_pair(listener.owner, listener.namespace, ref, "InvalidCertificateRef") for ref in refs or ()]
+        trusted = [
+            self._authorities(listener.gateway[0], ref)
+            for ref in (validation.ca_certificate_refs if validation is not None else ())
+        ]
+        listener.certificates = tuple(pair for pair in pairs if isinstance(pair, KeyPair))
+        listener.authorities = tuple(found for found in trusted if isinstance(found, Authorities))
+        refusals = {each[1]: each[0] for each in (*pairs, *trusted) if isinstance(each, tuple)}
+        if not pairs:
+            refusals["the listener has no certificateRefs"] = "InvalidCertificateRef"
+        if refusals:
+            listener.unresolved = (next(iter(refusals.values())), "; ".join(refusals))
+
+    def _key_pair(self, owner: str, place: str, ref: Any, invalid: str) -> KeyPair | _Refusal:
+        """Resolve the reference of an object of kind `owner` and namespace `place`; `invalid` is the reason to give."""
         group, kind = ref.group or "", ref.kind or "Secret"
-        namespace = ref.namespace or listener.namespace
-        place = f"{kind} {namespace}/{ref.name}"
-        if not grants.allow((GROUP, listener.owner, listener.namespace), (group, kind, namespace, ref.name)):
-            return "RefNotPermitted", f"no ReferenceGrant in {namespace} permits {kind} {ref.name}"
+        namespace = ref.namespace or place
+        if not self._grants.allow((GROUP, owner, place), (group, kind, namespace, ref.name)):
+            return _not_permitted(namespace, kind, ref)
         if (group, kind) != ("", "Secret"):
-            return _INVALID, f"{group or 'core'}/{kind} is not a kind of certificate that is supported"
-        secret = store.get(kind, namespace, ref.name)
+            return invalid, f"{group or 'core'}/{kind} is not a kind of certificate that is supported"
+        secret = self._store.get(kind, namespace, ref.name)
         if secret is None:
-            return _INVALID, f"{place} does not exist"
-        entry = self._read.get(id(secret)) or before.get(id(secret)) or (secret, _read(secret))
+            return invalid, f"{kind} {namespace}/{ref.name} does not exist"
+        entry = self._read.get(id(secret)) or self._before.get(id(secret)) or (secret, _read(secret))
         self._read[id(secret)] = entry
-        return (_INVALID, f"{place}: {entry[1]}") if isinstance(entry[1], str) else entry[1]
+        found = entry[1]
+        return (invalid, f"{kind} {namespace}/{ref.name}: {found}") if isinstance(found, str) else found
+
+    def _authorities(self, place: str, ref: Any) -> Authorities | _Refusal:
+        """Resolve a reference of the Gateway's `tls.frontend`."""
+        namespace = ref.namespace or place
+        if not self._grants.allow((GROUP, "Gateway", place), (ref.group, ref.kind, namespace, ref.name)):
+            return _not_permitted(namespace, ref.kind, ref)
+        found = self._anchors.resolve(namespace, ref)
+        if isinstance(found, Authorities):
+            return found
+        return ("InvalidCACertificateKind" if found.of_kind else "InvalidCACertificateRef", found.message)
 
 
 def terminates(listener: Attachable) -> bool:
@@ -63,6 +102,19 @@ def terminates(listener: Attachable) -> bool:
     tls = listener.spec.tls
     passes = tls is not None and tls.mode == "Passthrough"
     return listener.spec.protocol in ("HTTPS", "TLS") and not passes
+
+
+def _validation(gateway: ManagedGateway, port: int) -> Any:
+    """Return how clients' certificates are checked on a port, or None: what is said of a port replaces the default."""
+    tls = gateway.source.spec.tls
+    if tls is None or tls.frontend is None:
+        return None
+    of_port = next((entry.tls for entry in tls.frontend.per_port or () if entry.port == port), None)
+    return (of_port or tls.frontend.default).validation
+
+
+def _not_permitted(namespace: str, kind: str, ref: Any) -> _Refusal:
+    return "RefNotPermitted", f"no ReferenceGrant in {namespace} permits {kind} {ref.name}"
 
 
 def _read(secret: Any) -> KeyPair | str:

@@ -79,7 +79,7 @@ def gateway_status(gateway: ManagedGateway) -> GatewayStatus:
     else:
         accepted = _accepted(generation, invalid, "the Gateway is valid")
     return GatewayStatus(
-        conditions=(accepted, _gateway_programmed(gateway, generation)),
+        conditions=(accepted, _gateway_programmed(gateway, generation), *_gateway_resolved(gateway, generation)),
         listeners=_listener_statuses(gateway.listeners),
         attached_listener_sets=sum(_set_serves(child) for child in gateway.sets),
     )
@@ -129,6 +129,15 @@ def _gateway_programmed(gateway: ManagedGateway, generation: int) -> Condition:
     if not any(listener.sockets for listener in gateway.all_listeners):
         return fails("Programmed", generation, "Invalid", "no listener can be served")
     return pending("Programmed", generation, "waiting for the sockets")
+
+
+def _gateway_resolved(gateway: ManagedGateway, generation: int) -> tuple[Condition, ...]:
+    """Return ResolvedRefs of a Gateway that refers to something itself."""
+    if gateway.client_certificate_ref is None:
+        return ()
+    if gateway.unresolved is not None:
+        return (fails("ResolvedRefs", generation, *gateway.unresolved),)
+    return (holds("ResolvedRefs", generation, message="every reference is resolved"),)
 
 
 def _listener_statuses(listeners: Iterable[Attachable]) -> tuple[ListenerStatus, ...]:

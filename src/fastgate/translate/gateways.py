@@ -16,10 +16,11 @@ from fastgate.translate.precedence import age
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fastgate.certificates import KeyPair
     from fastgate.store import Store
     from fastgate.translate.selectors import Namespaces
 
-Rejection = tuple[str, str]  # reason of Accepted=False, message
+Rejection = tuple[str, str]  # reason of a condition that is False, message
 
 
 @dataclass(slots=True, eq=False)
@@ -57,11 +58,19 @@ class ManagedGateway:
     listeners: list[Attachable] = field(default_factory=list)
     sets: list[ManagedSet] = field(default_factory=list)
     unusable: list[str] = field(default_factory=list)  # what keeps an address and port from it
+    client_certificate: KeyPair | None = None  # shown to backends
+    unresolved: Rejection | None = None  # reason of ResolvedRefs=False of its client certificate, message
 
     @property
     def name(self) -> tuple[str, str]:
         """(namespace, name)."""
         return (self.source.metadata.namespace, self.source.metadata.name)
+
+    @property
+    def client_certificate_ref(self) -> Any:
+        """What `tls.backend` refers to, or None."""
+        tls = self.source.spec.tls
+        return tls.backend.client_certificate_ref if tls is not None and tls.backend is not None else None
 
     @property
     def all_listeners(self) -> Iterable[Attachable]:

@@ -11,7 +11,7 @@ from fastgate.translate.conditions import GROUP, Condition, fails, holds, pendin
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fastgate.certificates import KeyPair
+    from fastgate.certificates import Authorities, KeyPair
 
 # Kinds of routes that a protocol carries. A protocol that is missing here carries none.
 _ROUTE_KINDS: dict[str, tuple[str, ...]] = {
@@ -45,7 +45,8 @@ class Attachable:
     unsupported: tuple[str, str] | None = None  # reason of Accepted=False, message
     withheld: tuple[str, str] | None = None  # reason of Programmed=False of a listener that is valid, message
     certificates: tuple[KeyPair, ...] = ()  # what it terminates TLS with
-    unresolved: tuple[str, str] | None = None  # reason of ResolvedRefs=False of its certificateRefs, message
+    authorities: tuple[Authorities, ...] = ()  # what it verifies clients by
+    unresolved: tuple[str, str] | None = None  # reason of ResolvedRefs=False of its references, message
     sockets: tuple[tuple[str, int], ...] = ()  # (address, port) that it is served on
     attached: int = 0
 

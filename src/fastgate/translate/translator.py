@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # What decides the listeners and their certificates, where a backendRef leads, and what an ExtensionRef stands for.
 _LISTENER_KINDS = ("GatewayClass", "Gateway", "ListenerSet", "Namespace", "GatewayParameters")
-_CERTIFICATE_KINDS = ("Secret", "ReferenceGrant")
+_CERTIFICATE_KINDS = ("Secret", "ConfigMap", "ClusterTrustBundle", "ReferenceGrant")
 _BACKEND_KINDS = ("Service", "EndpointSlice", "Backend", "ReferenceGrant", "BackendTLSPolicy")
 _FILTER_KINDS = ("Filter", "Secret", "ConfigMap", "ReferenceGrant")
 
@@ -96,8 +96,7 @@ class Translator:
         if moved:
             self._collect(store)
         if self._certificate_objects.changed(store) or moved:
-            listeners = (listener for gateway in self._gateways for listener in gateway.all_listeners)
-            self._certificates.resolve(listeners, store, Grants(store))
+            self._certificates.resolve(self._gateways, store, Grants(store))
         retargeted = self._backend_objects.changed(store)
         if retargeted:
             self._backends = Backends(store, Grants(store))
