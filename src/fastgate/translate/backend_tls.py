@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from fastgate.translate.authorities import Refused, TrustAnchors
+from fastgate.translate.backends import KINDS
 from fastgate.translate.conditions import (
     GROUP,
     Condition,
@@ -63,11 +64,13 @@ class BackendTLSPolicies:
         return dict(sorted(found.items()))
 
     def missing(self) -> Iterable[tuple[Any, int, str]]:
-        """Say which targets do not exist, which no Gateway reports: (policy, index of the targetRef, message)."""
+        """Say which targets are no backends, which no Gateway reports: (policy, index of the targetRef, message)."""
         for policy in self._policies:
             for index, ref in enumerate(policy.spec.target_refs):
                 namespace = policy.metadata.namespace
-                if self._store.get(ref.kind, namespace, ref.name) is None:
+                if (ref.group, ref.kind) not in KINDS:
+                    yield policy, index, f"{ref.group or 'core'}/{ref.kind} is not a kind of backend that is supported"
+                elif self._store.get(ref.kind, namespace, ref.name) is None:
                     yield policy, index, f"{ref.kind} {namespace}/{ref.name} does not exist"
 
     def _status(self, policy: Any, sections: dict[Name, list[_Section]]) -> PolicyStatus:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastgate.translate.grants import Grants
 
 BACKEND_GROUP = "fastgate.dev"
+KINDS = (("", "Service"), (BACKEND_GROUP, "Backend"))  # of backends: group, kind
 _SERVICE_NAME = "kubernetes.io/service-name"
 
 # appProtocol in lower case: GEP-1911 and the names that IANA and Kubernetes give to plain HTTP/1.
@@ -89,7 +90,7 @@ class Backends:
 
     def _resolve(self, source: tuple[str, str, str], target: tuple[str, str, str, str], port: int | None) -> Resolution:
         group, kind, namespace, name = target
-        if (group, kind) not in (("", "Service"), (BACKEND_GROUP, "Backend")):
+        if (group, kind) not in KINDS:
             return Resolution(
                 None, "InvalidKind", f"{group or 'core'}/{kind} is not a kind of backend that is supported"
             )
