@@ -87,6 +87,7 @@ OTHER = "tls.key is not the key of the first certificate in tls.crt"
         (LEAF, made.pem(dsa.generate_private_key(1024)), "tls.key is neither RSA nor ECDSA nor Ed25519"),
         (LEAF, made.pem(rsa.generate_private_key(65537, 1024)), "tls.key has 1024 bits; RSA keys have at least 2048"),
     ],
+    ids=lambda x: x if isinstance(x, str) else "",  # keys differ from process to process
 )
 def test_what_cannot_be_used_says_why(chain, key, message):
     with pytest.raises(CertificateError) as e:
@@ -95,10 +96,10 @@ def test_what_cannot_be_used_says_why(chain, key, message):
     assert e.value.__suppress_context__ or e.value.__context__ is None  # nothing of the library's words
 
 
-@pytest.mark.parametrize("cut", range(0, len(LEAF) - 1, 7))
-def test_a_truncated_certificate_is_an_error_of_ours(cut):
-    with pytest.raises(CertificateError):
-        key_pair(LEAF[:cut], made.pem(EC))
+def test_a_truncated_certificate_is_an_error_of_ours():
+    for cut in range(0, len(LEAF) - 1, 7):
+        with pytest.raises(CertificateError):
+            key_pair(LEAF[:cut], made.pem(EC))
 
 
 def test_a_corrupted_certificate_is_read_or_an_error_of_ours():
