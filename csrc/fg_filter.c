@@ -474,8 +474,8 @@ static void take_verdict(struct fg_engine *e, const uint8_t *record, size_t size
         fg_filter_said(x, v);
     if (ok && v->outcome == FG_OUTCOME_NONE)
         return;
-    if (x && ok && (v->phase == FG_PHASE_REQUEST_BODY || v->phase == FG_PHASE_RESPONSE_BODY)) {
-        fg_filter_body_verdict(x->r, v, runs_inline, counted);
+    if (x && (v->phase == FG_PHASE_REQUEST_BODY || v->phase == FG_PHASE_RESPONSE_BODY)) {
+        fg_filter_body_verdict(x->r, v, ok, runs_inline, counted);
         return;
     }
     if (x == NULL || !x->waiting || v->number != x->call || v->phase != x->phase || stage_at(x)->runs_inline != runs_inline)

@@ -107,8 +107,9 @@ static inline bool fg_filter_passes_trailers(const struct fg_req *r, bool respon
 
 /* Hands the stages what has been decoded, when they have nothing else. 1: something moved; 0; -1: the exchange is over. */
 int fg_filter_body_pump(struct fg_req *r, bool response);
-/* A well-formed one; `runs_inline`: of an inline stage; `counted`: it has named who failed. */
-void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v, bool runs_inline, bool counted);
+/* `ok`: a well-formed one, else nothing but its start can be read; `runs_inline`: of an inline stage; `counted`: it has named
+ * who failed. */
+void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v, bool ok, bool runs_inline, bool counted);
 void fg_filter_body_lose(struct fg_req *r);                                /* the plugin process is gone */
 void fg_filter_body_end(struct fg_filtering *x);
 

@@ -193,11 +193,11 @@ static int replace(struct fg_filter_body *b, const struct fg_verdict *v) {
     return 0;
 }
 
-void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v, bool runs_inline, bool counted) {
+void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v, bool ok, bool runs_inline, bool counted) {
     struct fg_filter_body *b = fg_filter_body_of(r, v->phase == FG_PHASE_RESPONSE_BODY);
     if (b == NULL || !b->waiting || v->number != b->call || stage_of(b)->runs_inline != runs_inline)
         return;
-    if (v->outcome == FG_OUTCOME_FAILED || v->outcome == FG_OUTCOME_REPLY ||
+    if (!ok || v->outcome == FG_OUTCOME_FAILED || v->outcome == FG_OUTCOME_REPLY ||
         (v->outcome == FG_OUTCOME_REPLACE && replace(b, v) < 0)) {
         fail(b, FG_R_FILTER_FAILED, counted);
         return;

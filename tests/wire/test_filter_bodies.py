@@ -8,6 +8,8 @@ import pytest
 from filtered import OK, fields, get, plugin, read
 
 from fastgate import ir
+from fastgate.core import filters
+from fastgate.plugins import process
 from wire import config, forward, match
 
 pytestmark = pytest.mark.usefixtures("installed")
@@ -153,3 +155,31 @@ def test_a_filter_answers_in_the_place_of_an_upgrade(proxies, backend, inline):
     get(client)
     assert read(client)[0].startswith(b"HTTP/1.1 403 ")
     assert backend.nobody_comes()
+
+
+@pytest.mark.parametrize("form", ["thread"], indirect=True)
+@pytest.mark.parametrize("deny", [True, False])
+@pytest.mark.parametrize("phase", ["request", "request_body", "response", "response_body"])
+def test_a_malformed_verdict_is_a_failure_at_once(proxies, backend, monkeypatch, phase, deny):
+    """In every phase, long before the timeout; the filter is skipped if it may be."""
+    number, put = filters.PHASES.index(phase), process.Host._put
+
+    def scribble(host, verdict):
+        outcome = verdict[17:18] if verdict[16] != number else b"\xfa"
+        put(host, verdict[:17] + outcome + verdict[18:])
+
+    monkeypatch.setattr(process.Host, "_put", scribble)
+    proxy = proxies(passing(plugin("Pieces", timeout=60_000, phases=[phase], deny=deny)), {"c": (backend.endpoint,)})
+    client = proxy.connect()
+    client.send(POST + b"2\r\nab\r\n0\r\n\r\n")
+    if not deny or phase.startswith("response"):
+        server = backend.accept()
+        server.until(b"\r\n0\r\n\r\n")
+        server.send(OK)
+    if deny:
+        client.rest() if phase == "response_body" else client.head()
+        assert proxy.log()["reason"] == "filter_failed"
+    else:
+        assert client.head().startswith(b"HTTP/1.1 200")
+        assert (dechunked(client)[0] if phase == "response_body" else client.exactly(2)) == b"hi"
+    assert proxy.counter("filter_failures") == 1
