@@ -272,7 +272,8 @@ int fg_filter_call(struct fg_req *r, int phase, unsigned stage, struct fg_bytes 
     struct fg_engine *e = r->down->e;
     struct fg_filtering *x = r->filtering;
     const struct fg_img_stage *s = &x->stages[stage];
-    int reason = deliver(e->filters, s, write_call(r, phase, s, response, piece, last));
+    bool full = !s->runs_inline && phase != FG_PHASE_LOG && e->filters_waiting >= FG_FILTER_WAITING;
+    int reason = full ? FG_R_FILTER_OVERLOADED : deliver(e->filters, s, write_call(r, phase, s, response, piece, last));
     fg_filter_called(r, stage, phase);
     if (reason) {
         fg_filter_error(r, stage, phase, reason);

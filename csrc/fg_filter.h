@@ -9,6 +9,7 @@
 enum fg_filter_then { FG_THEN_ROUTE, FG_THEN_ACT, FG_THEN_FORWARD, FG_THEN_TRY /* the upstream phase */, FG_THEN_RESPOND /* the response phase */, FG_THEN_REPLY /* a local reply */ };
 
 enum { FG_FILTER_SAID = 8192 }; /* bytes of log fields of one exchange; those for which there is no room are left out */
+enum { FG_FILTER_WAITING = 1024 }; /* calls that may wait for the plugin process at a time: each is a task of its loop */
 enum { FG_FILTER_MEMBERS = 64 }; /* of one exchange; what further ones do is not counted by Filter */
 
 struct fg_filter_member {

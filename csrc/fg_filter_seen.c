@@ -31,6 +31,8 @@ void fg_filter_called(struct fg_req *r, unsigned stage, int phase) {
 void fg_filter_waiting(struct fg_req *r, unsigned stage, int phase, int64_t more) {
     struct fg_filter_members all = fg_filter_members(r->filtering, stage);
     r->down->e->stats->c.filter_waiting += (uint64_t)more;
+    if (!r->filtering->stages[stage].runs_inline)
+        r->down->e->filters_waiting += (uint32_t)more;
     for (unsigned i = 0; i < all.n; i++)
         series_of(r, &all.p[i])->waiting += all.p[i].phases >> phase & 1 ? (uint64_t)more : 0;
 }

@@ -186,6 +186,7 @@ struct fg_engine {
     struct fg_orphan *orphan;
     struct fg_log *log;
     struct fg_filters *filters;        /* NULL until a filter plugin is called or attached */
+    uint32_t filters_waiting;          /* calls that wait for the plugin process */
     struct fg_timer drain;
     uint32_t max_connections;
     uint8_t draining;                  /* 0 no, 1 announced (readiness gone), 2 listeners closed */

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fastgate.control import Gone, Message, Type
 from fastgate.health import Health
 from fastgate.listeners import Listeners
-from fastgate.plugin_processes import PluginProcesses
+from fastgate.plugin_processes import MEMORY_LIMIT, PluginProcesses
 from fastgate.publication import ApplyError, Publication
 from fastgate.supervision import Supervisor
 from fastgate.workers import Options, WorkerError
@@ -52,6 +52,7 @@ class ListenerManager:
         ports: Mapping[int, int] | None = None,
         orphan_timeout: int = 60_000,
         memory_limit: int = 0,
+        plugin_memory_limit: int = MEMORY_LIMIT,
         log_fd: int = -1,
         instance: Instance | None = None,
         renew: bool = False,
@@ -65,6 +66,7 @@ class ListenerManager:
             ports: where a listener's port is bound in its place; 0 lets the system choose.
             orphan_timeout: ms that worker processes serve on when this process is gone.
             memory_limit: bytes of connection memory of a worker; 0 for no limit.
+            plugin_memory_limit: bytes that the filters of a plugin process may take; 0 for no limit. Threads have none.
             log_fd: where access log lines go; -1 for nowhere. Not closed.
             instance: whose workers are adopted, and where a successor finds ours; None for neither.
             renew: replace all adopted workers, also those that run our code.
@@ -83,8 +85,9 @@ class ListenerManager:
         self._listeners = Listeners(dict(ports or {}), workers)
         self._publication = Publication()
         self.plugins = PluginProcesses(
-            partial(self.count, "plugin_processes_replaced"), threads=threads, catalog=catalog
-        )
+            partial(self.count, "plugin_processes_replaced"),
+            threads=threads, memory_limit=plugin_memory_limit, catalog=catalog,
+        )  # fmt: skip
         self.health = Health()
         self._before: tuple[Ir, Table] | None = None  # what is gone back to
         self._lock = asyncio.Lock()

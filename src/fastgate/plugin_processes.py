@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MEMORY_LIMIT = 512 << 20  # bytes; what filters import, their threads' stacks of 8 MiB each included
 ANSWER_TIMEOUT = 10.0  # seconds for filters to be imported and started
 LOOK = 0.25  # seconds between two looks at the processes
 STUCK = 1.0  # seconds after which a process that does not answer is killed
@@ -39,14 +40,19 @@ class PluginProcesses:
     """The plugin processes of one manager. Every method belongs to its event loop."""
 
     def __init__(
-        self, replaced: Callable[[], None], *, threads: bool, memory_limit: int = 0, catalog: Catalog | None = None
+        self,
+        replaced: Callable[[], None],
+        *,
+        threads: bool,
+        memory_limit: int = MEMORY_LIMIT,
+        catalog: Catalog | None = None,
     ) -> None:
         """Start nothing yet.
 
         Args:
             replaced: called for every process that has ended before its worker.
             threads: run them as threads of this process, beside workers that are threads.
-            memory_limit: bytes of address space of a process; 0 for no limit.
+            memory_limit: bytes of private memory that the filters of a process may take; 0 for no limit.
             catalog: of filters, for threads; None for what is installed.
         """
         self.replaced = replaced

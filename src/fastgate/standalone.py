@@ -54,6 +54,7 @@ class Standalone:
         drain_timeout: float,
         orphan_timeout: int,
         memory_limit: int,
+        plugin_memory_limit: int,
         instance: str,
         dev: bool,
     ) -> None:
@@ -68,7 +69,11 @@ class Standalone:
         self._strict = strict
         self._keep_going = keep_going
         self._drain = (drain_delay, drain_timeout)
-        self._options: dict[str, Any] = {"orphan_timeout": orphan_timeout, "memory_limit": memory_limit}
+        self._options: dict[str, Any] = {
+            "orphan_timeout": orphan_timeout,
+            "memory_limit": memory_limit,
+            "plugin_memory_limit": plugin_memory_limit,
+        }
         self._name = instance or derived_name(paths, ports)
         self._dev = dev
         self._wanted = asyncio.Event()  # a reload

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from fastgate import ir
 from fastgate.listener_manager import ListenerManager
+from fastgate.plugin_processes import MEMORY_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,6 +187,7 @@ class Proxy:
         workers: int = 1,
         threads: bool = True,
         memory_limit: int = 0,
+        plugin_memory_limit: int = MEMORY_LIMIT,
     ):
         self.conns: list[Conn] = []
         self._loop = asyncio.new_event_loop()
@@ -194,13 +196,14 @@ class Proxy:
         self._log_read, log_write = os.pipe()
         self._log = os.fdopen(self._log_read, "rb", buffering=0)
         self._pending = b""
-        self.run(self._start(configuration, endpoints, workers, log_write, threads, memory_limit))
+        self.run(self._start(configuration, endpoints, workers, log_write, threads, memory_limit, plugin_memory_limit))
         os.close(log_write)
 
-    async def _start(self, configuration, endpoints, workers, log_write, threads, memory_limit):
+    async def _start(self, configuration, endpoints, workers, log_write, threads, memory_limit, plugin_memory_limit):
         self.manager = ListenerManager(
-            workers=workers, threads=threads, ports={80: 0, 81: 0, 443: 0}, log_fd=log_write, memory_limit=memory_limit
-        )
+            workers=workers, threads=threads, ports={80: 0, 81: 0, 443: 0}, log_fd=log_write,
+            memory_limit=memory_limit, plugin_memory_limit=plugin_memory_limit,
+        )  # fmt: skip
         await self.manager.start()
         await self.manager.apply(configuration, endpoints)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import resource
 import signal
 
 import pytest
@@ -102,7 +103,65 @@ def test_a_plugin_process_that_dies_or_hangs_is_replaced(proxies, backends, how)
 
 
 @pytest.mark.parametrize("form", ["process"], indirect=True)
-@pytest.mark.parametrize("how", ["loop", "exit", "segfault"])
+@pytest.mark.parametrize("deny", [True, False])
+def test_a_filter_that_fills_the_memory_fails(proxies, backends, capfd, deny):
+    """It cannot have a GiB; its process and other routes go on."""
+    good, bad = backends(), backends()
+    garbage = plugin("Misbehave", deny=deny, how="garbage")
+    rules = [
+        match(forward("bad", filters=ir.Filters(plugins=(garbage,))), "/bad"),
+        match(forward("good", filters=ir.Filters(plugins=(plugin("Edit"),)), index=1)),
+    ]
+    proxy = proxies(config(*rules), {"good": (good.endpoint,), "bad": (bad.endpoint,)})
+    for backend in (good, bad):
+        backend.answer_all(OK)
+    one, two = proxy.connect(), proxy.connect()
+    get(one, "/bad", "X-Misbehave: 1")
+    for _ in range(50):
+        get(two, "/good")
+        assert read(two)[0].startswith(b"HTTP/1.1 200")
+    assert read(one)[0].startswith(b"HTTP/1.1 500" if deny else b"HTTP/1.1 200")
+    assert proxy.manager.statistics.totals().filters["ns/misbehave"].errors[0] == 1
+    assert proxy.manager.statistics.own["plugin_processes_replaced"] == 0
+    said = capfd.readouterr().err
+    assert "ns/misbehave" in said
+    assert "MemoryError" in said
+
+
+@pytest.fixture
+def many_descriptors():
+    """As many as the tests with a thousand connections need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("form", ["process"], indirect=True)
+@pytest.mark.parametrize("deny", [True, False])
+def test_calls_in_flight_are_bounded_by_number(many_descriptors, proxies, backend, tmp_path, deny):
+    """Above the bound a call fails at once; whoever leaves makes room."""
+    bound = 1024  # FG_FILTER_WAITING
+    slow = plugin("Slow", deny=deny, timeout=60_000, file=str(tmp_path / "file"))
+    proxy = proxies(filtered(slow), {"c": (backend.endpoint,)})
+    backend.answer_all(OK)
+    clients = [proxy.connect() for _ in range(bound)]
+    for client in clients:
+        get(client)
+    proxy.wait_for(lambda: proxy.counter("filter_waiting") == bound)
+    more = proxy.connect()
+    get(more)
+    assert read(more)[0].startswith(b"HTTP/1.1 503" if deny else b"HTTP/1.1 200")
+    assert proxy.log().get("reason", "") == ("filter_overloaded" if deny else "")
+    assert proxy.counter("filter_overloads") == 1
+    clients.pop().reset()
+    proxy.wait_for(lambda: proxy.counter("filter_waiting") == bound - 1)
+    get(more)
+    proxy.wait_for(lambda: proxy.counter("filter_waiting") == bound)
+
+
+@pytest.mark.parametrize("form", ["process"], indirect=True)
+@pytest.mark.parametrize("how", ["block", "loop", "exit", "segfault", "system"])
 def test_a_worker_whose_inline_filter_hangs_or_crashes_is_replaced(proxies, backend, how):
     """What it had open is lost; the gateway goes on."""
     proxy = proxies(filtered(plugin("Misbehave", True, how=how)), {"c": (backend.endpoint,)}, workers=2)

@@ -97,6 +97,15 @@ def run(
             min=0, envvar="FASTGATE_MEMORY_LIMIT", metavar="MIB", help="Connection memory of a worker; 0: no limit."
         ),
     ] = 0,
+    plugin_memory_limit: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            envvar="FASTGATE_PLUGIN_MEMORY_LIMIT",
+            metavar="MIB",
+            help="Memory that the filters of a plugin process may take; 0: no limit.",
+        ),
+    ] = 512,
     instance: Annotated[
         str,
         typer.Option(
@@ -133,6 +142,7 @@ def run(
         drain_timeout=drain_timeout,
         orphan_timeout=int(orphan_timeout * 1000),
         memory_limit=memory_limit << 20,
+        plugin_memory_limit=plugin_memory_limit << 20,
         instance=instance,
         dev=dev,
     )

@@ -19,6 +19,7 @@ import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastgate.core import filters
@@ -228,8 +229,16 @@ def log_to_stderr() -> None:
     logging.getLogger("fastgate").setLevel(logging.INFO)
 
 
+def limit_memory(more: int) -> None:
+    """Let this process have so many bytes of private memory more than it has."""
+    has = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = has + more if hard == resource.RLIM_INFINITY else min(has + more, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
 def main(arguments: list[str]) -> int:
-    """Run the process: three descriptors (rings, wake socket, channel), bytes of memory that it may use or 0."""
+    """Run the process: three descriptors (rings, wake socket, channel), bytes of memory that filters may take or 0."""
     rings, wake, channel, memory = map(int, arguments)
     for fd in (rings, wake, channel):
         os.set_inheritable(fd, False)
@@ -238,7 +247,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # the manager acts on them; terminals and systemd send them to all
     if memory:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        limit_memory(memory)
     log_to_stderr()
     asyncio.run(serve(rings, socket.socket(fileno=wake), socket.socket(fileno=channel), Catalog()))
     return 0
