@@ -1,6 +1,8 @@
 /* The way of an exchange through its stages. A stage that cannot be called, fails or is late ends the exchange when the image
  * says deny, and is passed over otherwise. */
 #include "fg_filter.h"
+
+#include "fg_breaker.h"
 #include "fg_head.h"
 #include "fg_ring.h"
 #include "fg_table.h"
@@ -24,6 +26,9 @@ struct fg_filters {
     struct fg_filtering **slots;     /* by number: in use, or NULL */
     uint32_t nslots, first_free;     /* no slot before first_free is free */
     uint32_t sequence;
+    uint64_t fatal;                  /* number of the last process that was lost, or inline call that came late */
+    uint64_t late;                   /* stage that was late first since the plugin process answered a call; 0: none */
+    struct fg_breakers breakers;
 };
 
 static struct fg_filters *filters_of(struct fg_engine *e) {
@@ -272,8 +277,11 @@ int fg_filter_call(struct fg_req *r, int phase, unsigned stage, struct fg_bytes 
     struct fg_engine *e = r->down->e;
     struct fg_filtering *x = r->filtering;
     const struct fg_img_stage *s = &x->stages[stage];
+    bool lets = fg_breaker_lets(&e->filters->breakers, s->key + (unsigned)phase, fg_now_ms(&e->loop));
     bool full = !s->runs_inline && phase != FG_PHASE_LOG && e->filters_waiting >= FG_FILTER_WAITING;
-    int reason = full ? FG_R_FILTER_OVERLOADED : deliver(e->filters, s, write_call(r, phase, s, response, piece, last));
+    int reason = !lets ? FG_R_FILTER_OPEN
+                 : full ? FG_R_FILTER_OVERLOADED
+                        : deliver(e->filters, s, write_call(r, phase, s, response, piece, last));
     fg_filter_called(r, stage, phase);
     if (reason) {
         fg_filter_error(r, stage, phase, reason);
@@ -433,8 +441,10 @@ static void go_on(struct fg_req *r) {
 static void fail(struct fg_req *r, int reason, bool counted) {
     struct fg_filtering *x = r->filtering;
     bool deny = stage_at(x)->deny && x->then != FG_THEN_REPLY;
-    if (reason == FG_R_FILTER_TIMEOUT) /* it may be working yet: END stops it */
+    if (reason == FG_R_FILTER_TIMEOUT) { /* it may be working yet: END stops it */
         x->told |= 1u << position(x);
+        fg_filter_late(r->down->e, stage_at(x), x->phase);
+    }
     stop_waiting(r);
     if (!counted)
         fg_filter_error(r, position(x), x->phase, reason);
@@ -464,6 +474,30 @@ static int keep(struct fg_req *r, const struct fg_verdict *v) {
     return 0;
 }
 
+void fg_filter_strike(struct fg_engine *e, const struct fg_img_stage *stage, int phase) {
+    fg_breaker_strike(&e->filters->breakers, stage->key + (unsigned)phase, e->filters->fatal, fg_now_ms(&e->loop));
+}
+
+void fg_filter_late(struct fg_engine *e, const struct fg_img_stage *stage, int phase) {
+    if (!stage->runs_inline && e->filters->late == 0)
+        e->filters->late = stage->key + (unsigned)phase;
+}
+
+void fg_filter_judge(struct fg_engine *e, const struct fg_img_stage *stage, const struct fg_verdict *v) {
+    const struct fg_spent *spent = (const void *)((const uint8_t *)v + v->spent.off);
+    uint64_t took_ns = 0;
+    if (!stage->runs_inline)
+        e->filters->late = 0;
+    for (uint32_t i = 0; stage->runs_inline && i < v->spent.len; i++)
+        took_ns += spent[i].took_ns;
+    if (took_ns > stage->timeout * 1000000ull) {
+        e->filters->fatal++;
+        fg_filter_strike(e, stage, v->phase);
+    } else if (v->outcome != FG_OUTCOME_FAILED) { /* which a process says, too, that does not know the stage yet */
+        fg_breaker_clear(&e->filters->breakers, stage->key + v->phase);
+    }
+}
+
 /* `record` is the engine's own copy. Nobody answers for another: not a late call for the one behind it, and not the plugin
  * process for an inline stage. */
 static void take_verdict(struct fg_engine *e, const uint8_t *record, size_t size, bool runs_inline) {
@@ -482,6 +516,8 @@ static void take_verdict(struct fg_engine *e, const uint8_t *record, size_t size
     if (x == NULL || !x->waiting || v->number != x->call || v->phase != x->phase || stage_at(x)->runs_inline != runs_inline)
         return;
     struct fg_req *r = x->r;
+    if (ok)
+        fg_filter_judge(e, stage_at(x), v);
     bool body = ok && v->outcome == FG_OUTCOME_REPLACE && v->phase == FG_PHASE_REQUEST && x->buffered;
     if (body && fg_filter_body_set(r, fg_str(record, v->body)) < 0)
         ok = false;
@@ -664,11 +700,17 @@ static void lose(struct fg_filters *f) {
     if (f->rings)
         munmap(f->rings, sizeof *f->rings);
     f->rings = NULL;
+    f->fatal++;
+    if (f->late) /* a process that hangs is lost when those that waited for it have given up */
+        fg_breaker_strike(&f->breakers, f->late, f->fatal, fg_now_ms(&f->e->loop));
+    f->late = 0;
     for (uint32_t i = 0; i < f->nslots; i++) {
         struct fg_filtering *x = f->slots[i];
         uint64_t number = x ? number_of(x) : 0;
-        if (x && x->waiting && !stage_at(x)->runs_inline)
+        if (x && x->waiting && !stage_at(x)->runs_inline) {
+            fg_filter_strike(f->e, stage_at(x), x->phase);
             fail(x->r, FG_R_FILTER_FAILED, false);
+        }
         if (x && find(f, number)) /* which may have ended it */
             fg_filter_body_lose(x->r);
     }

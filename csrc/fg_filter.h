@@ -108,6 +108,11 @@ static inline bool fg_filter_passes_trailers(const struct fg_req *r, bool respon
 
 /* Hands the stages what has been decoded, when they have nothing else. 1: something moved; 0; -1: the exchange is over. */
 int fg_filter_body_pump(struct fg_req *r, bool response);
+/* A verdict of a stage that was waited for: whether it was in time counts for its breaker. */
+void fg_filter_judge(struct fg_engine *e, const struct fg_img_stage *stage, const struct fg_verdict *v);
+void fg_filter_strike(struct fg_engine *e, const struct fg_img_stage *stage, int phase); /* the process was lost while it ran */
+void fg_filter_late(struct fg_engine *e, const struct fg_img_stage *stage, int phase);   /* its time was over */
+
 /* `ok`: a well-formed one, else nothing but its start can be read; `runs_inline`: of an inline stage; `counted`: it has named
  * who failed. */
 void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v, bool ok, bool runs_inline, bool counted);

@@ -22,7 +22,9 @@ static unsigned position(struct fg_filter_body *b) {
 static void fail(struct fg_filter_body *b, int reason, bool counted);
 
 static void expired(struct fg_timer *t) {
-    fail(fg_container_of(t, struct fg_filter_body, timer), FG_R_FILTER_TIMEOUT, false);
+    struct fg_filter_body *b = fg_container_of(t, struct fg_filter_body, timer);
+    fg_filter_late(b->x->r->down->e, stage_of(b), b->phase);
+    fail(b, FG_R_FILTER_TIMEOUT, false);
 }
 
 static void stop_waiting(struct fg_filter_body *b) {
@@ -197,6 +199,8 @@ void fg_filter_body_verdict(struct fg_req *r, const struct fg_verdict *v, bool o
     struct fg_filter_body *b = fg_filter_body_of(r, v->phase == FG_PHASE_RESPONSE_BODY);
     if (b == NULL || !b->waiting || v->number != b->call || stage_of(b)->runs_inline != runs_inline)
         return;
+    if (ok)
+        fg_filter_judge(r->down->e, stage_of(b), v);
     if (!ok || v->outcome == FG_OUTCOME_FAILED || v->outcome == FG_OUTCOME_REPLY ||
         (v->outcome == FG_OUTCOME_REPLACE && replace(b, v) < 0)) {
         fail(b, FG_R_FILTER_FAILED, counted);
@@ -211,8 +215,10 @@ void fg_filter_body_lose(struct fg_req *r) {
     uint64_t sequence = r->filtering->sequence;
     for (int response = 0; response < 2 && r->filtering && r->filtering->sequence == sequence; response++) {
         struct fg_filter_body *b = fg_filter_body_of(r, response);
-        if (b && b->waiting && !stage_of(b)->runs_inline)
+        if (b && b->waiting && !stage_of(b)->runs_inline) {
+            fg_filter_strike(r->down->e, stage_of(b), b->phase);
             fail(b, FG_R_FILTER_FAILED, false);
+        }
     }
 }
 

@@ -41,6 +41,7 @@ static enum fg_filter_error error_of(int reason) {
     switch (reason) {
     case FG_R_FILTER_TIMEOUT: return FG_ERROR_FILTER_TIMEOUT;
     case FG_R_FILTER_OVERLOADED: return FG_ERROR_FILTER_OVERLOADED;
+    case FG_R_FILTER_OPEN: return FG_ERROR_FILTER_OPEN;
     default: return FG_ERROR_FILTER_FAILED;
     }
 }

@@ -54,7 +54,8 @@ enum fg_side { FG_SIDE_NONE, FG_SIDE_CLIENT, FG_SIDE_GATEWAY, FG_SIDE_UPSTREAM }
     X(FILTER_FAILED, "filter_failed", 500, GATEWAY, 0, "a filter raised an exception or gave what it may not")   \
     X(FILTER_TIMEOUT, "filter_timeout", 504, GATEWAY, 0, "a filter did not answer in time, or nobody ran it")    \
     X(FILTER_REPLY, "filter_reply", 0, NONE, 0, "a filter answered")                                             \
-    X(FILTER_OVERLOADED, "filter_overloaded", 503, GATEWAY, 0, "the queue of calls to filters is full")
+    X(FILTER_OVERLOADED, "filter_overloaded", 503, GATEWAY, 0, "the queue of calls to filters is full")           \
+    X(FILTER_OPEN, "filter_open", 503, GATEWAY, 0, "a filter gets no calls for a while: it was fatal again and again")
 
 enum fg_reason {
 #define X(name, label, status, side, retryable, text) FG_R_##name,

@@ -61,7 +61,8 @@
 #define FG_FILTER_ERRORS(X)             \
     X(FILTER_FAILED, "failed")          \
     X(FILTER_TIMEOUT, "timeout")        \
-    X(FILTER_OVERLOADED, "overloaded")
+    X(FILTER_OVERLOADED, "overloaded")  \
+    X(FILTER_OPEN, "open")
 
 enum fg_filter_error {
 #define X(REASON, kind) FG_ERROR_##REASON,

@@ -128,6 +128,47 @@ def test_a_filter_that_fills_the_memory_fails(proxies, backends, capfd, deny):
     assert "MemoryError" in said
 
 
+@pytest.mark.parametrize("form", ["process"], indirect=True)
+@pytest.mark.parametrize("how", ["exit", "loop"])
+def test_a_stage_that_processes_die_over_gets_no_calls_for_a_while(proxies, backend, how):
+    proxy = proxies(filtered(plugin("Misbehave", timeout=300, how=how)), {"c": (backend.endpoint,)})
+    backend.answer_all(OK)
+    client = proxy.connect()
+
+    def reason(*headers: str) -> str:
+        get(client, "/", *headers)
+        read(client)
+        return proxy.log().get("reason", "")
+
+    def lost() -> int:
+        reason("X-Misbehave: 1")
+        return proxy.manager.statistics.own["plugin_processes_replaced"]
+
+    for n in range(1, 4):
+        proxy.wait_for(lambda n=n: lost() >= n)
+    proxy.wait_for(lambda: reason("X-Misbehave: 1") == "filter_open")
+    assert lost() == 3
+    proxy.wait_for(lambda: reason() == "")  # the first call after the pause does well
+    assert reason() == ""
+
+
+@pytest.mark.parametrize("deny", [True, False])
+def test_an_inline_stage_that_takes_too_long_gets_no_calls_for_a_while(proxies, backend, deny):
+    tell = plugin("Tell", True, deny=deny, timeout=10, sleep=0.02, fields={"told": 1})
+    proxy = proxies(filtered(tell), {"c": (backend.endpoint,)})
+    backend.answer_all(OK)
+    client = proxy.connect()
+
+    def lines(n: int) -> list[tuple[str, object]]:
+        for _ in range(n):
+            get(client)
+            read(client)
+        return [(line.get("reason", ""), line.get("log", {}).get("told")) for line in (proxy.log() for _ in range(n))]
+
+    assert lines(3) == [("", 1)] * 3  # each came late, and came
+    assert lines(1) == [("filter_open", None) if deny else ("", None)]
+
+
 @pytest.fixture
 def many_descriptors():
     """As many as the tests with a thousand connections need."""
