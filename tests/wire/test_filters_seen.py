@@ -21,7 +21,7 @@ def of(proxy, name="ns/tell"):
 
 
 def errors(proxy, name):
-    """Those of a Filter: failed, timeout, overloaded."""
+    """Those of a Filter: failed, timeout, overloaded, open."""
     return tuple(of(proxy, name).errors)
 
 
@@ -51,8 +51,8 @@ def test_who_fails_is_who_is_counted(proxies, backend, inline, deny):
     proxy = proxies(filtered(one, two), {"c": (backend.endpoint,)})
     asked(proxy, "X-Misbehave: 1")
     asked(proxy)
-    assert errors(proxy, "ns/misbehave") == (1, 0, 0)
-    assert errors(proxy, "ns/tell") == (0, 0, 0)
+    assert errors(proxy, "ns/misbehave") == (1, 0, 0, 0)
+    assert errors(proxy, "ns/tell") == (0, 0, 0, 0)
     assert proxy.counter("filter_failures") == 1
 
 
@@ -68,7 +68,7 @@ def test_a_call_that_waits_and_comes_too_late(proxies, backend, tmp_path, deny):
     assert of(proxy, "ns/slow").waiting == 1
     read(client)
     assert of(proxy, "ns/slow").waiting == 0
-    assert errors(proxy, "ns/slow") == errors(proxy, "ns/wrap") == (0, 1, 0)  # one call ran both
+    assert errors(proxy, "ns/slow") == errors(proxy, "ns/wrap") == (0, 1, 0, 0)  # one call ran both
     proxy.wait_for(lambda: sum(of(proxy, "ns/slow").latency) == 1)  # it was cancelled, and says how long it took
 
 
@@ -84,7 +84,7 @@ def test_a_call_is_over_when_its_client_leaves(proxies, backend, tmp_path, state
     client.reset()
     proxy.wait_for(lambda: sum(of(proxy, "ns/slow").latency) == 1)
     assert of(proxy, "ns/slow").waiting == 0
-    assert errors(proxy, "ns/slow") == (0, 0, 0)
+    assert errors(proxy, "ns/slow") == (0, 0, 0, 0)
 
 
 def test_pieces_of_bodies_are_calls(proxies, backend, inline):

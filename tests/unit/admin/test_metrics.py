@@ -77,7 +77,7 @@ def test_filters_are_shown_by_name():
     assert samples("fastgate_filter_calls") == [(named, 7)]
     assert samples("fastgate_filter_waiting") == [(named, 1)]
     assert samples("fastgate_filter_errors") == [
-        ({**named, "kind": kind}, n) for kind, n in (("failed", 0), ("timeout", 4), ("overloaded", 0))
+        ({**named, "kind": kind}, n) for kind, n in (("failed", 0), ("timeout", 4), ("overloaded", 0), ("open", 0))
     ]
     assert samples("fastgate_filter_counts") == [({**named, "name": "hits"}, 9)]
     time = {s.name.rpartition("_")[2]: s.value for s in found["fastgate_filter_duration_seconds"].samples}
