@@ -136,7 +136,9 @@ def wrk(
     spent = sum(map(cpu_ns, pids)) - before
     requests = int(re.search(r"(\d+) requests in", out)[1])
     errors = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", out))
-    return Sample(spent / 1000 / max(requests, 1), requests / seconds, re.search(r"99%\s+(\S+)", out)[1], errors)
+    return Sample(
+        spent / 1000 / max(requests, 1), requests / seconds, re.search(r"^ +99% +(\S+)", out, re.MULTILINE)[1], errors
+    )
 
 
 def settled(pids: list[int]) -> None:

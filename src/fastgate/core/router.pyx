@@ -5,6 +5,8 @@ match. Order of a virtual host: the exact path, patterns, prefixes from the long
 longest, any host. A request belongs to its most specific listener and to no other (listener isolation).
 """
 
+from itertools import chain
+
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy, memset
@@ -34,6 +36,13 @@ cdef extern from "fg_http1.h" nogil:
 
 cdef extern from * nogil:
     void __builtin_prefetch(const void *at)
+
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void **at, size_t alignment, size_t size)
+
+cdef extern from "<sys/mman.h>" nogil:
+    int madvise(void *at, size_t size, int advice)
+    enum: MADV_HUGEPAGE
 
 
 # --- tries --------------------------------------------------------------------------------------------------------------------
@@ -467,28 +476,27 @@ cdef class Batch:
     cdef fg_match_query *queries
     cdef fg_field *fields
     cdef readonly size_t size
-    cdef list keep
+    cdef bytearray texts
 
     def __cinit__(self, requests):
         requests = list(requests)
         cdef size_t i = 0, nfields = sum(len(r[4]) for r in requests)
         cdef fg_field *f
         cdef fg_match_query *q
-        cdef bytearray block
         cdef uint8_t *base
+        cdef bytes block
         self.size = len(requests)
         self.queries = <fg_match_query *>calloc(self.size + 1, sizeof(fg_match_query))
         self.fields = <fg_field *>calloc(nfields + 1, sizeof(fg_field))
-        self.keep = []
+        self.texts = bytearray(sum(len(text) for r in requests for text in (*r[:4], *chain.from_iterable(r[4]))) + 1)
+        base = <uint8_t *><char *>self.texts
         if self.queries == NULL or self.fields == NULL:
             raise MemoryError()
         f = self.fields
         for method, host, path, query, headers in requests:
             q = &self.queries[i]
-            parts = [host, path, query, method, *(text for header in headers for text in header)]
-            block = bytearray(b"".join(parts) + bytes(1))
-            self.keep.append(block)
-            base = <uint8_t *><char *>block
+            block = b"".join((host, path, query, method, *chain.from_iterable(headers)))
+            memcpy(base, <const char *>block, len(block))
             q.base = base
             q.host_len, q.path_len, q.query_len, q.method_len = len(host), len(path), len(query), len(method)
             q.host = base
@@ -507,6 +515,7 @@ cdef class Batch:
                 f.flags = FG_FIELD_UNDERSCORE if b"_" in name else 0
                 at += len(name) + len(value)
                 f += 1
+            base += len(block)
             i += 1
 
     def __dealloc__(self):
@@ -518,20 +527,21 @@ cdef class Table:
     """An image in this process, for matching. Immutable; every method may be called from any thread."""
 
     cdef fg_image image
-    cdef bytearray room
+    cdef void *room
 
     def __cinit__(self, bytes data):
         cdef char why[256]
-        cdef size_t size = len(data)
-        self.room = bytearray(size + 64)
-        cdef uint8_t *p = <uint8_t *><char *>self.room
-        p += (64 - <size_t>p % 64) % 64
-        memcpy(p, <const char *>data, size)
-        if image_check(p, size, &self.image, why, sizeof(why)) < 0:
+        cdef size_t size = len(data), page = 2 << 20
+        if posix_memalign(&self.room, page if size >= page else 64, size) != 0:
+            raise MemoryError()
+        madvise(self.room, size, MADV_HUGEPAGE)  # a match of a large table reads a page or two that no other has
+        memcpy(self.room, <const char *>data, size)
+        if image_check(<const uint8_t *>self.room, size, &self.image, why, sizeof(why)) < 0:
             raise ValueError(why.decode("latin-1"))
 
     def __dealloc__(self):
         image_close(&self.image)
+        free(self.room)
 
     @property
     def sockets(self):
