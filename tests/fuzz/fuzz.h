@@ -65,6 +65,7 @@ static inline uint32_t fuzz_u16(struct fuzz_bytes *b) {
 static inline uint8_t *fuzz_copy(const uint8_t *p, size_t n) {
     uint8_t *copy = malloc(n ? n : 1);
     FUZZ_CHECK(copy);
+    copy[0] = 0; /* poisoned, if there is nothing to copy; compilers warn of a use before that */
     if (n)
         memcpy(copy, p, n);
     else

@@ -48,7 +48,7 @@ def test_what_is_not_changed_is_written_as_it_was_read(text):
     "data",
     [
         *(b"", b"{", b"nope", b"1 2", b"NaN", b"[1,]", b"'a'", b'{"a":1,}', b"\xef\xbb\xbf1", b'"\xff"', b'"\\ud800"'),
-        *(b'"\n"', b"01", b"[" * 100_000, b"[" * 2000 + b"]" * 2000, b"9" * 5000, b'{"a" 1}', b"\x00", b"{}\x00"),
+        *(b'"\n"', b"01", b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b"9" * 5000, b'{"a" 1}', b"\x00", b"{}\x00"),
     ],
 )
 def test_what_is_no_document(data):
