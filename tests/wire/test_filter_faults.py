@@ -75,14 +75,13 @@ def test_an_inline_filter_cannot_wait(proxies, backend, tmp_path):
     assert read(client)[0].startswith(b"HTTP/1.1 500")
 
 
-@pytest.mark.parametrize("form", ["process"], indirect=True)
-@pytest.mark.parametrize("how", ["exit", "segfault", "loop", "block", "system"])
-def test_a_plugin_process_that_dies_or_hangs_is_replaced(proxies, backends, how):
-    """Requests on another route, on the same connection and at the same time, notice nothing."""
+def beside_good_requests(proxies, backends, bad_filter, *good_filters):
+    """Make a filter misbehave, and 50 requests of another route meanwhile, which are answered. The proxy, and the connection whose
+    answer has not been read."""
     good, bad = backends(), backends()
     rules = [
-        match(forward("bad", filters=ir.Filters(plugins=(plugin("Misbehave", timeout=400, how=how),))), "/bad"),
-        match(forward("good", index=1)),
+        match(forward("bad", filters=ir.Filters(plugins=(bad_filter,))), "/bad"),
+        match(forward("good", filters=ir.Filters(plugins=good_filters), index=1)),
     ]
     proxy = proxies(config(*rules), {"good": (good.endpoint,), "bad": (bad.endpoint,)})
     for backend in (good, bad):
@@ -92,6 +91,14 @@ def test_a_plugin_process_that_dies_or_hangs_is_replaced(proxies, backends, how)
     for _ in range(50):
         get(two, "/good")
         assert read(two)[0].startswith(b"HTTP/1.1 200")
+    return proxy, one
+
+
+@pytest.mark.parametrize("form", ["process"], indirect=True)
+@pytest.mark.parametrize("how", ["exit", "segfault", "loop", "block", "system"])
+def test_a_plugin_process_that_dies_or_hangs_is_replaced(proxies, backends, how):
+    """Requests on another route, on the same connection and at the same time, notice nothing."""
+    proxy, one = beside_good_requests(proxies, backends, plugin("Misbehave", timeout=400, how=how))
     assert read(one)[0].startswith((b"HTTP/1.1 500", b"HTTP/1.1 504"))
 
     def works() -> bool:
@@ -106,20 +113,7 @@ def test_a_plugin_process_that_dies_or_hangs_is_replaced(proxies, backends, how)
 @pytest.mark.parametrize("deny", [True, False])
 def test_a_filter_that_fills_the_memory_fails(proxies, backends, capfd, deny):
     """It cannot have a GiB; its process and other routes go on."""
-    good, bad = backends(), backends()
-    garbage = plugin("Misbehave", deny=deny, how="garbage")
-    rules = [
-        match(forward("bad", filters=ir.Filters(plugins=(garbage,))), "/bad"),
-        match(forward("good", filters=ir.Filters(plugins=(plugin("Edit"),)), index=1)),
-    ]
-    proxy = proxies(config(*rules), {"good": (good.endpoint,), "bad": (bad.endpoint,)})
-    for backend in (good, bad):
-        backend.answer_all(OK)
-    one, two = proxy.connect(), proxy.connect()
-    get(one, "/bad", "X-Misbehave: 1")
-    for _ in range(50):
-        get(two, "/good")
-        assert read(two)[0].startswith(b"HTTP/1.1 200")
+    proxy, one = beside_good_requests(proxies, backends, plugin("Misbehave", deny=deny, how="garbage"), plugin("Edit"))
     assert read(one)[0].startswith(b"HTTP/1.1 500" if deny else b"HTTP/1.1 200")
     assert proxy.manager.statistics.totals().filters["ns/misbehave"].errors[0] == 1
     assert proxy.manager.statistics.own["plugin_processes_replaced"] == 0

@@ -96,7 +96,8 @@ cdef bint filters_ok(seg_t s, uint32_t at) noexcept nogil:
     cdef const fg_img_filters *f = <const fg_img_filters *>(s.p + at)
     if at == 0:
         return True
-    return (array_ok(s, fg_ref(at, 1), sizeof(fg_img_filters)) and edits_ok(s, &f.request) and edits_ok(s, &f.response) and text_ok(s, f.hostname) and text_ok(s, f.path)
+    return (array_ok(s, fg_ref(at, 1), sizeof(fg_img_filters)) and edits_ok(s, &f.request) and edits_ok(s, &f.response)
+            and text_ok(s, f.hostname) and text_ok(s, f.path)
             and f.path_kind <= FG_REWRITE_PREFIX and stages_ok(s, f.stages))
 
 

@@ -536,7 +536,6 @@ cdef tuple _group(object vhost):
     cdef fg_img_rule rule
     cdef fg_candidate *c
     cdef list patches = [], candidates = []
-    cdef dict positions = {}
     rules, headers, queries, patterns = {}, _Index(), _Index(), _Index()
     memset(&out, 0, sizeof(out))
     out.hostname = seg.text(vhost.hostname)
@@ -544,7 +543,7 @@ cdef tuple _group(object vhost):
     array, seed, places = _trie(seg, root, b"/", False)
     for m in vhost.matches:
         rules.setdefault(m.rule.key, m.rule)
-        positions.setdefault(m.rule.key, len(positions))
+    positions = {key: position for position, key in enumerate(rules)}
     for at, part in places:
         exact = _candidates(seg, part.exact, positions, headers, queries, patterns, candidates) if part.exact else 0
         below = _candidates(seg, part.below, positions, headers, queries, patterns, candidates) if part.below else 0
