@@ -4,7 +4,7 @@
  *   manager -> worker                                        worker -> manager
  *   LISTEN     key, fds   a bound, listening socket, a lock  LISTENING key | FAILED key, text
  *   UNLISTEN   key        accept to EAGAIN, then close       UNLISTENED key
- *   PREPARE    gen, fd    map, validate, build tables        PREPARED gen | FAILED gen, text
+ *   PREPARE    gen, fds   map image and secrets, validate, build  PREPARED gen | FAILED gen, text
  *   COMMIT     gen        swap between two loop turns        COMMITTED gen; ENDED gen: no exchange of that one is left
  *   ABORT      gen        forget a prepared image            -
  *   ENDPOINTS  gen, fd    swap the endpoint table            ENDPOINTS_SET gen | FAILED gen, text
@@ -12,6 +12,7 @@
  *   SINK       fd         send access log lines here, too    -
  *   KEEP       fd         keep this for a successor          -
  *   PLUGIN     fds        rings and socket of a plugin process  -
+ *   TICKETS    fd         use these keys of session tickets  -
  *   HEALTH     key, a     1 healthy, 0 not: found by another  HEALTH_CHANGED key, a, text: found by this one
  *   DRAIN      a, b       delay ms, timeout ms               DRAINED (then the worker ends by itself)
  *   STOP                  end at once                        -
@@ -41,7 +42,7 @@
 
 enum fg_control_type {
     FG_CTL_LISTEN = 1, FG_CTL_UNLISTEN, FG_CTL_PREPARE, FG_CTL_COMMIT, FG_CTL_ABORT, FG_CTL_ENDPOINTS, FG_CTL_LOG,
-    FG_CTL_DRAIN, FG_CTL_STOP, FG_CTL_KEEP, FG_CTL_HEALTH, FG_CTL_PLUGIN, FG_CTL_SINK,
+    FG_CTL_DRAIN, FG_CTL_STOP, FG_CTL_KEEP, FG_CTL_HEALTH, FG_CTL_PLUGIN, FG_CTL_SINK, FG_CTL_TICKETS,
     FG_CTL_HELLO = 64, FG_CTL_LISTENING, FG_CTL_UNLISTENED, FG_CTL_PREPARED, FG_CTL_FAILED, FG_CTL_COMMITTED,
     FG_CTL_ENDPOINTS_SET, FG_CTL_DRAINED, FG_CTL_HOLDS, FG_CTL_KEPT, FG_CTL_ADOPTED, FG_CTL_HEALTH_CHANGED,
     FG_CTL_ENDED

@@ -31,6 +31,7 @@ struct fg_functions {
     fg_image_open_fn open_image;
     fg_image_close_fn close_image;
     fg_match_fn match;
+    fg_find_host_fn find_host;
     fg_run_filters_fn run_filters;       /* NULL: this host runs none */
     fg_prepare_stage_fn prepare_stage;
     fg_release_stages_fn release_stages;

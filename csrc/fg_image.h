@@ -23,7 +23,7 @@
 #include "fg_phases.h"
 
 #define FG_IMAGE_MAGIC 0x31474d4945544146ull /* "FATEIMG1" */
-#define FG_IMAGE_VERSION 2                   /* a loader takes its own and no other */
+#define FG_IMAGE_VERSION 3                   /* a loader takes its own and no other */
 
 struct fg_ref {      /* a run of bytes, or of records, in the same segment */
     uint32_t off;
@@ -143,15 +143,66 @@ struct fg_img_limits {         /* ir.Limits, in its order */
     uint32_t interim_responses;
 };
 
+/* --- TLS: what connections are made with; contexts are built from it and shared by key over generations (fg_tls.h) ------ */
+
+struct fg_img_choice {         /* certificates for the names that lead here: one of each kind of key, ECDSA before RSA */
+    uint64_t key;              /* hash of everything that its context is made of: of this record and of its fg_img_tls */
+    struct fg_ref certificates;/* of fg_ref: digests of pairs in the table of secrets (fg_secrets.h) */
+};
+
+enum fg_tls_verify { FG_VERIFY_NONE, FG_VERIFY_OPTIONAL /* AllowInsecureFallback */, FG_VERIFY_REQUIRED /* AllowValidOnly */ };
+
+struct fg_img_tls {            /* of a listener that terminates TLS */
+    uint64_t policy;           /* hash of authorities and `verify`: what a client had to show. Equal ones may share requests */
+    struct fg_ref choices;     /* of fg_img_choice; the first for names that no certificate has */
+    uint32_t hosts_segment;    /* directory position of a FG_SEG_HOSTS whose values are positions in `choices` + 1 */
+    uint16_t min_version, max_version; /* 0x0303, 0x0304 */
+    struct fg_ref ciphers, ciphersuites, groups; /* as OpenSSL writes them: TLS 1.2, TLS 1.3, curves; len 0: the library's */
+    struct fg_ref alpn;        /* of fg_ref: protocols in the order of preference; len 0: none is spoken of */
+    struct fg_ref authorities; /* of fg_ref: digests in the table of secrets; len 0: clients are not asked */
+    uint8_t verify;            /* enum fg_tls_verify */
+    uint8_t reserved[7];
+};
+
+struct fg_img_upstream_tls {   /* of a cluster whose endpoints speak TLS */
+    uint64_t key;              /* hash of all of it: connections are pooled, sessions kept and contexts shared by it */
+    struct fg_ref server_name; /* SNI, and what certificates are verified for unless there are `names` */
+    struct fg_ref names;       /* of fg_ref: subject alternative names, one of which must be there; "DNS:..." or "URI:..." */
+    struct fg_ref authorities; /* of fg_ref: digests in the table of secrets */
+    struct fg_ref certificate; /* digest of the pair that is shown when asked for one; len 0: none */
+    struct fg_ref alpn;        /* of fg_ref */
+    uint16_t min_version, max_version;
+    uint8_t system_trust;      /* 1: the system's authorities */
+    uint8_t reserved[3];
+};
+
+/* --- routes of layer 4; they live in FG_SEG_SOCKETS, with the listener ----------------------------------------------------- */
+
+struct fg_img_relay {          /* one rule of a TLSRoute, TCPRoute or UDPRoute */
+    uint64_t key;              /* hash of the rule's key: state that survives reloads hangs on it */
+    uint64_t route_key;        /* hash of the route's name: statistics */
+    struct fg_ref route;       /* "TLSRoute/namespace/name" */
+    struct fg_ref name;        /* of the rule */
+    struct fg_ref backends;    /* of fg_img_backend, which have no filters and answer no status: cluster 0 closes */
+    uint32_t total_weight;
+    uint8_t passthrough;       /* 1: TLS is not ended here */
+    uint8_t reserved[3];
+};
+
+enum fg_listener_protocol { FG_LISTENER_HTTP, FG_LISTENER_HTTPS, FG_LISTENER_TLS, FG_LISTENER_TCP, FG_LISTENER_UDP };
+
 struct fg_img_listener {
     uint64_t key;              /* hash: statistics */
     struct fg_ref key_name;    /* "Gateway/namespace/name/listener" */
     struct fg_ref gateway;     /* "namespace/name" */
     struct fg_ref name, hostname;
-    uint32_t protocol;
-    uint32_t hosts_segment;    /* directory position of its FG_SEG_HOSTS */
+    uint32_t protocol;         /* enum fg_listener_protocol */
+    uint32_t hosts_segment;    /* directory position of its FG_SEG_HOSTS. HTTP, HTTPS: values are groups; TLS: positions in
+                                  `relays` + 1; TCP, UDP: an empty one */
     uint32_t filters;          /* fg_img_filters whose stages are called before a route is looked for; 0: none, as with most */
     uint32_t reserved;
+    struct fg_ref tls;         /* one fg_img_tls; len 0: TLS does not end here */
+    struct fg_ref relays;      /* of fg_img_relay; TCP, UDP: at most one */
 };
 
 struct fg_img_socket {
@@ -164,7 +215,11 @@ struct fg_img_socket {
     uint32_t reserved2;
     struct fg_ref via, server, log_format;
     struct fg_ref trailers;    /* of fg_ref: lower-case names of trailer fields that go on */
-    uint8_t underscores, request_id, access_log /* 0 off, 1 json, 2 text */, reserved[5];
+    uint8_t underscores, request_id, access_log /* 0 off, 1 json, 2 text */;
+    uint8_t datagrams;         /* 1: UDP; a socket of its own kind, whose one listener is UDP */
+    uint8_t proxy_protocol;    /* 1: connections begin with a PROXY protocol header, version 1 or 2 */
+    uint8_t client_cert;       /* 1: verified client certificates go on in Client-Cert (RFC 9440) */
+    uint8_t reserved[2];
     struct fg_img_limits limits;
 };
 
@@ -179,10 +234,11 @@ struct fg_img_cluster {
     struct fg_ref health_statuses; /* of fg_img_statuses: healthy ones */
     uint32_t health_interval, health_timeout, health_healthy, health_unhealthy; /* ms, ms, count, count; none is 0 */
     uint32_t protocol;         /* enum fg_upstream_protocol */
-    uint32_t reserved;
+    uint32_t send_proxy;       /* version of the PROXY protocol header that connections begin with; 0: none */
+    struct fg_ref tls;         /* one fg_img_upstream_tls; len 0: plaintext */
 };
 
-enum fg_upstream_protocol { FG_UPSTREAM_HTTP1, FG_UPSTREAM_H2C, FG_UPSTREAM_WEBSOCKET };
+enum fg_upstream_protocol { FG_UPSTREAM_HTTP1, FG_UPSTREAM_H2C, FG_UPSTREAM_WEBSOCKET, FG_UPSTREAM_TCP, FG_UPSTREAM_UDP };
 
 /* --- an image in use ----------------------------------------------------------------------------------------------------- */
 
@@ -237,6 +293,10 @@ struct fg_match_result {
     struct fg_bytes hostname;               /* the pattern that matched: "", "*.example.com", "www.example.com" */
     uint32_t prefix_len;                    /* bytes of the path that a PathPrefix matched; path_len for Exact */
 };
+
+/* The value that a name leads to in a FG_SEG_HOSTS whose values are positions + 1: exact, wildcards from the longest, any.
+ * 0: none. The name is in lower case; empty finds `any` alone. */
+typedef uint32_t (*fg_find_host_fn)(const struct fg_image *image, uint32_t hosts_segment, const uint8_t *name, uint32_t len);
 
 /* No allocation but inside RE2; no lock; callable from any thread. `socket` indexes image->sockets. */
 typedef void (*fg_match_fn)(const struct fg_image *image, uint32_t socket, const struct fg_match_query *query,

@@ -26,6 +26,7 @@ struct fg_io {
     void (*run)(struct fg_io *io); /* something became ready, or the ready list reached it */
     struct fg_io *next;            /* ready list */
     struct fg_buf out;             /* bytes that are owed to the peer before any other */
+    struct fg_tls *tls;            /* fg_tls.h; NULL: the bytes of the socket are those that are meant */
 };
 
 /* Did a call fail because this process or machine is short of something, and not because of its peer? */

@@ -55,7 +55,17 @@ enum fg_side { FG_SIDE_NONE, FG_SIDE_CLIENT, FG_SIDE_GATEWAY, FG_SIDE_UPSTREAM }
     X(FILTER_TIMEOUT, "filter_timeout", 504, GATEWAY, 0, "a filter did not answer in time, or nobody ran it")    \
     X(FILTER_REPLY, "filter_reply", 0, NONE, 0, "a filter answered")                                             \
     X(FILTER_OVERLOADED, "filter_overloaded", 503, GATEWAY, 0, "the queue of calls to filters is full")           \
-    X(FILTER_OPEN, "filter_open", 503, GATEWAY, 0, "a filter gets no calls for a while: it was fatal again and again")
+    X(FILTER_OPEN, "filter_open", 503, GATEWAY, 0, "a filter gets no calls for a while: it was fatal again and again") \
+    X(HELLO_TIMEOUT, "hello_timeout", 0, CLIENT, 0, "the ClientHello, or PROXY protocol header, did not arrive in time") \
+    X(BAD_HELLO, "bad_hello", 0, CLIENT, 0, "what began the connection is no ClientHello, or a malformed one")    \
+    X(BAD_PROXY_HEADER, "bad_proxy_header", 0, CLIENT, 0, "the connection began without a sound PROXY protocol header") \
+    X(UNKNOWN_SERVER_NAME, "unknown_server_name", 0, CLIENT, 0, "no listener or route of this socket has the server name") \
+    X(HANDSHAKE_TIMEOUT, "handshake_timeout", 0, CLIENT, 0, "the TLS handshake did not end in time")              \
+    X(HANDSHAKE_FAILED, "handshake_failed", 0, CLIENT, 0, "the TLS handshake failed")                             \
+    X(CLIENT_UNVERIFIED, "client_unverified", 0, CLIENT, 0, "the client's certificate is missing or was not verified") \
+    X(UPSTREAM_HANDSHAKE, "upstream_handshake", 502, UPSTREAM, 0, "the TLS handshake with the endpoint failed")   \
+    X(UPSTREAM_UNVERIFIED, "upstream_unverified", 502, UPSTREAM, 0, "the endpoint's certificate was not verified") \
+    X(RELAY_IDLE, "relay_idle", 0, NONE, 0, "nothing passed in either direction for too long")
 
 enum fg_reason {
 #define X(name, label, status, side, retryable, text) FG_R_##name,

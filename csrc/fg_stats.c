@@ -1,4 +1,4 @@
-/* Counting: which series an exchange or a Filter belongs to, and what is added. */
+/* Counting: which series an exchange, a Filter or a listener belongs to, and what is added. */
 #include "fg_hash.h"
 #include "fg_worker.h"
 
@@ -118,4 +118,23 @@ void fg_stats_count(struct fg_filter_series *s, struct fg_bytes name, uint64_t n
         __atomic_store_n(&s->nnames, s->nnames + 1, __ATOMIC_RELEASE);
     }
     c->n += n;
+}
+
+/* --- listeners ---------------------------------------------------------------------------------------------------------------- */
+
+struct fg_listener_series *fg_stats_listener(struct fg_engine *e, const struct fg_image *image, const struct fg_img_listener *l) {
+    struct fg_slab *slab = e->stats;
+    uint64_t i = 0;
+    while (i < slab->nlisteners && slab->listeners[i].key != l->key)
+        i++;
+    if (i >= FG_LISTENERS_MAX - 1) { /* the last one takes what does not fit */
+        i = FG_LISTENERS_MAX - 1;
+        copy_name(slab->listeners[i].name, sizeof slab->listeners[i].name, (struct fg_bytes){(const uint8_t *)"other", 5});
+    } else if (i == slab->nlisteners) {
+        slab->listeners[i].key = l->key;
+        copy_name(slab->listeners[i].name, sizeof slab->listeners[i].name, fg_str(image->sockets_seg, l->key_name));
+    }
+    if (i == slab->nlisteners)
+        __atomic_store_n(&slab->nlisteners, i + 1, __ATOMIC_RELEASE);
+    return &slab->listeners[i];
 }

@@ -1,10 +1,10 @@
 /* Statistics of a worker: a memfd that the worker alone writes and the listener manager reads, as aligned 64-bit words.
  *
- *   +--------+------------------+-------------------------------+-------------+
- *   | header | counters, gauges | series: (listener, route) ... | Filters ... |
- *   +--------+------------------+-------------------------------+-------------+
+ *   +--------+------------------+-------------------------------+-------------+---------------+
+ *   | header | counters, gauges | series: (listener, route) ... | Filters ... | listeners ... |
+ *   +--------+------------------+-------------------------------+-------------+---------------+
  *
- * A series or Filter is claimed once, in order of first use, and never moves; what does not fit counts into the last one. The
+ * A series, Filter or listener is claimed once, in order of first use, and never moves; what does not fit counts into the last one. The
  * same holds for the names that a Filter counts by.
  */
 #ifndef FG_STATS_H
@@ -13,7 +13,7 @@
 #include "fg_base.h"
 #include "fg_reasons.h"
 
-#define FG_STATS_MAGIC 0x3353544154534746ull /* "FGSTATS3" */
+#define FG_STATS_MAGIC 0x3453544154534746ull /* "FGSTATS4" */
 
 /* X(name, kind, text): kind is counter or gauge. */
 #define FG_COUNTERS(X)                                                                            \
@@ -71,7 +71,8 @@ enum fg_filter_error {
     FG_FILTER_ERROR_COUNT
 };
 
-enum { FG_SERIES_MAX = 1024, FG_LATENCY_BUCKETS = 16, FG_FILTERS_MAX = 256, FG_FILTER_NAMES = 32 };
+enum { FG_SERIES_MAX = 1024, FG_LATENCY_BUCKETS = 16, FG_FILTERS_MAX = 256, FG_FILTER_NAMES = 32,
+       FG_LISTENERS_MAX = 256 };
 
 /* Upper bounds of the latency histogram's buckets, in microseconds; the last one is without bound. */
 #define FG_LATENCY_BOUNDS \
@@ -108,17 +109,34 @@ struct fg_filter_series {
     struct fg_filter_count names[FG_FILTER_NAMES]; /* what it counts itself */
 };
 
+enum fg_handshake { FG_HANDSHAKE_FULL, FG_HANDSHAKE_RESUMED, FG_HANDSHAKE_FAILED, FG_HANDSHAKE_COUNT };
+
+/* What a listener counts below HTTP. Bytes and datagrams are those of TLSRoutes, TCPRoutes and UDPRoutes. */
+struct fg_listener_series {
+    uint64_t key;
+    uint64_t connections;                   /* connections accepted for it, or UDP sessions begun */
+    uint64_t active;                        /* of them, open now; only relays and UDP sessions */
+    uint64_t handshakes[2][FG_HANDSHAKE_COUNT]; /* of TLS 1.2 and older, of 1.3 */
+    uint64_t unknown_names;                 /* server names for which it has no route */
+    uint64_t received, sent;                /* bytes from clients, to clients */
+    uint64_t datagrams_received, datagrams_sent;
+    uint64_t datagrams_dropped;             /* no session, no backend, no room, or a limit */
+    char name[180];                         /* NUL-terminated, cut */
+};
+
 struct fg_slab {
     uint64_t magic;
     uint64_t size;
     uint64_t pid;
     uint64_t nseries;
     uint64_t nfilters;
+    uint64_t nlisteners;
     struct fg_counters c;
     uint64_t reasons[FG_R_COUNT];           /* exchanges and connections that ended so */
     uint64_t upstream_errors[FG_R_COUNT];   /* tries at an endpoint that failed so, also those that another made good */
     _Alignas(64) struct fg_series series[FG_SERIES_MAX];
     struct fg_filter_series filters[FG_FILTERS_MAX];
+    struct fg_listener_series listeners[FG_LISTENERS_MAX];
 };
 
 static inline size_t fg_stats_size(void) {
@@ -130,7 +148,7 @@ static inline uint64_t fg_stats_load(const uint64_t *word) {
     return __atomic_load_n(word, __ATOMIC_RELAXED);
 }
 
-/* For nseries, nfilters and nnames: the names of what they count are complete. */
+/* For nseries, nfilters, nlisteners and nnames: the names of what they count are complete. */
 static inline uint64_t fg_stats_load_acquire(const uint64_t *word) {
     return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }

@@ -301,6 +301,9 @@ uint32_t fg_stats_filter(struct fg_engine *e, uint64_t key, struct fg_bytes name
 void fg_stats_spent(struct fg_filter_series *s, uint64_t took_ns);                 /* a call of its methods did */
 void fg_stats_count(struct fg_filter_series *s, struct fg_bytes name, uint64_t n); /* `name` has at most FG_NAME_MAX bytes */
 
+/* Looked up by its key among a few: once a connection, which keeps it. */
+struct fg_listener_series *fg_stats_listener(struct fg_engine *e, const struct fg_image *image, const struct fg_img_listener *l);
+
 /* fg_log.c */
 enum fg_log_form { FG_LOG_OFF, FG_LOG_JSON, FG_LOG_TEXT };
 struct fg_log *fg_log_new(struct fg_engine *e, int fd); /* takes the descriptor */

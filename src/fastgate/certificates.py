@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,8 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from fastgate.ir import Authorities, KeyPair
 
 TLS_SECRET = "kubernetes.io/tls"  # noqa: S105 - a type
 _MIN_RSA = 2048  # bits; TLS libraries of today refuse less
@@ -29,31 +27,6 @@ _Key = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
 
 class CertificateError(Exception):
     """A certificate, key or bundle of authorities cannot be used; the message says why and may be shown to anybody."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """A certificate with its chain, and its key.
-
-    `digest` (SHA-256 of both) tells pairs apart wherever the key itself must not be. `names` are the DNS names and IP
-    addresses of subjectAltName, in lower case; `key_type` is such as "RSA 2048", "ECDSA P-256", "Ed25519".
-    """
-
-    digest: str
-    names: tuple[str, ...]
-    key_type: str
-    not_before: datetime
-    not_after: datetime
-    chain: bytes = field(repr=False)  # PEM, the certificate itself first
-    key: bytes = field(repr=False)  # PEM, PKCS#8
-
-
-@dataclass(frozen=True, slots=True)
-class Authorities:
-    """Certificates to verify others against. `digest` is the SHA-256 of `bundle`."""
-
-    digest: str
-    bundle: bytes = field(repr=False)  # PEM, without duplicates, in their order
 
 
 def key_pair_of(secret: Any) -> KeyPair:

@@ -11,6 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class PathKind(Enum):
@@ -34,6 +38,8 @@ class Protocol(Enum):
     HTTP1 = "http"
     H2C = "kubernetes.io/h2c"
     WEBSOCKET = "kubernetes.io/ws"
+    TCP = "tcp"
+    UDP = "udp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,20 +173,115 @@ class VirtualHost:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate with its chain, and its key.
+
+    `digest` (SHA-256 of both) tells pairs apart wherever the key itself must not be. `names` are the DNS names and IP
+    addresses of subjectAltName, in lower case; `key_type` is such as "RSA 2048", "ECDSA P-256", "Ed25519".
+    """
+
+    digest: str
+    names: tuple[str, ...]
+    key_type: str
+    not_before: datetime
+    not_after: datetime
+    chain: bytes = field(repr=False)  # PEM, the certificate itself first
+    key: bytes = field(repr=False)  # PEM, PKCS#8
+    staple: bytes = field(repr=False, default=b"")  # OCSP response, DER; b"" when there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """Certificates to verify others against. `digest` is the SHA-256 of `bundle`."""
+
+    digest: str
+    bundle: bytes = field(repr=False)  # PEM, without duplicates, in their order
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateChoice:
+    """Certificates for one pattern of server names: one of each kind of key, ECDSA before RSA. "" is for all others."""
+
+    hostname: str  # "", "*.example.com" or "www.example.com"
+    certificates: tuple[str, ...]  # digests of `Ir.key_pairs`
+
+
+@dataclass(frozen=True, slots=True)
+class ClientValidation:
+    """How certificates of clients are checked."""
+
+    authorities: tuple[str, ...]  # digests of `Ir.authorities`
+    required: bool  # True: AllowValidOnly; False: AllowInsecureFallback, whose connections have no identity
+
+
+TLS12, TLS13 = 0x0303, 0x0304
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How TLS ends at a listener. Lists are as OpenSSL writes them; "" leaves the choice to the library."""
+
+    choices: tuple[CertificateChoice, ...]  # that of "" is there, and comes first
+    min_version: int = TLS12
+    max_version: int = TLS13
+    ciphers: str = ""  # of TLS 1.2
+    ciphersuites: str = ""  # of TLS 1.3
+    groups: str = ""
+    alpn: tuple[str, ...] = ()
+    clients: ClientValidation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """How TLS is spoken to the endpoints of a cluster."""
+
+    server_name: str  # SNI, and what certificates are verified for unless there are `names`
+    names: tuple[str, ...] = ()  # subject alternative names, one of which must be there: "DNS:..." or "URI:..."
+    authorities: tuple[str, ...] = ()  # digests of `Ir.authorities`
+    system_trust: bool = False
+    certificate: str = ""  # digest of the pair that is shown when asked for one
+    alpn: tuple[str, ...] = ()
+    min_version: int = TLS12
+    max_version: int = TLS13
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """One rule of a route of layer 4: its bytes or datagrams go to one of the backends. `key` is as a Rule's."""
+
+    key: str  # "TLSRoute/namespace/name/index"
+    route: str  # "TLSRoute/namespace/name"
+    name: str
+    backends: tuple[WeightedBackend, ...]  # without filters; those without a cluster close the connection
+    passthrough: bool = False  # True: TLS is not ended here
+
+
+@dataclass(frozen=True, slots=True)
+class ServerName:
+    """Where connections of one pattern of server names go: "" (any, and none), "*.example.com" or "www.example.com"."""
+
+    hostname: str
+    relay: Relay
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """A listener of a Gateway or ListenerSet.
 
-    Only the most specific listener of a socket sees a request (isolation); within it the virtual hosts are tried from
-    the most specific one down until a match is found.
+    Only the most specific listener of a socket sees a request or a server name (isolation); within it the virtual hosts
+    are tried from the most specific one down until a match is found. HTTP and HTTPS have `hosts`; TLS has `names`, TCP
+    and UDP at most one of them, of hostname "".
     """
 
     key: str  # "Gateway/namespace/name/listener" or "ListenerSet/..."
     gateway: str  # "namespace/name"
     name: str
     hostname: str  # "" for any host
-    protocol: str  # "HTTP"
-    hosts: tuple[VirtualHost, ...]
+    protocol: str  # "HTTP", "HTTPS", "TLS", "TCP", "UDP"
+    hosts: tuple[VirtualHost, ...] = ()
     plugins: tuple[Plugin, ...] = ()  # that requests meet before a route is looked for
+    tls: Tls | None = None  # where TLS ends here
+    names: tuple[ServerName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +342,8 @@ class Settings:
     trailers: tuple[str, ...] = TRAILERS  # trailer fields that are forwarded, in lower case
     access_log: AccessLog = AccessLog.JSON
     access_log_format: str = ""  # template of TEXT
+    proxy_protocol: bool = False  # connections begin with a PROXY protocol header
+    client_cert: bool = False  # verified client certificates go on in Client-Cert (RFC 9440)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +354,13 @@ class Socket:
     port: int
     listeners: tuple[Listener, ...]  # most specific hostname first
     settings: Settings = Settings()
+    datagrams: bool = False  # True: UDP
 
     @property
     def key(self) -> str:
-        """Identity over reloads: `address:port`."""
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        """Identity over reloads: `address:port`, of a UDP socket `udp:address:port`."""
+        where = f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return f"udp:{where}" if self.datagrams else where
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +383,8 @@ class Cluster:
     key: str  # "Service/namespace/name/port" or "Backend/namespace/name"
     protocol: Protocol = Protocol.HTTP1
     health_check: HealthCheck | None = None
+    tls: UpstreamTls | None = None
+    send_proxy: int = 0  # version of the PROXY protocol header that connections begin with; 0: none
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -291,10 +398,12 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Ir:
-    """The second-by-second stable part of a configuration: what the image holds."""
+    """The second-by-second stable part of a configuration: what the image holds, and the secrets that it names."""
 
     sockets: tuple[Socket, ...] = ()
     clusters: tuple[Cluster, ...] = ()
+    key_pairs: tuple[KeyPair, ...] = ()  # by digest, as the authorities are
+    authorities: tuple[Authorities, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

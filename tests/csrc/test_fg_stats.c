@@ -116,6 +116,23 @@ static void names_that_a_filter_counts_by(void) {
     CHECK_BYTES(s->names[0].name, 64, "0000000000000000000000000000000000000000000000000000000000000000");
 }
 
+static void a_listener_is_claimed_once_and_the_last_one_takes_the_rest(void) {
+    const struct fg_image image = {.sockets_seg = names};
+    struct fg_img_listener l = listener;
+    l.key = 1;
+    struct fg_listener_series *first = fg_stats_listener(e, &image, &l);
+    CHECK_BYTES(first->name, strlen(first->name), "Gateway/ns/g/l");
+    for (l.key = 2; l.key < FG_LISTENERS_MAX; l.key++)
+        CHECK(fg_stats_listener(e, &image, &l) == first + l.key - 1);
+    struct fg_listener_series *last = fg_stats_listener(e, &image, &l);
+    CHECK_BYTES(last->name, strlen(last->name), "other");
+    l.key++;
+    CHECK(fg_stats_listener(e, &image, &l) == last);
+    CHECK_EQ(e->stats->nlisteners, FG_LISTENERS_MAX);
+    l.key = 1;
+    CHECK(fg_stats_listener(e, &image, &l) == first);
+}
+
 int main(void) {
     e = calloc(1, sizeof *e);
     e->stats = calloc(1, sizeof *e->stats);
@@ -127,6 +144,7 @@ int main(void) {
     RUN(a_filter_has_one_number);
     RUN(the_last_filter_takes_what_does_not_fit);
     RUN(names_that_a_filter_counts_by);
+    RUN(a_listener_is_claimed_once_and_the_last_one_takes_the_rest);
     free(e->stats);
     free(e);
     return 0;

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastgate.certificates import Authorities, CertificateError, authorities, secret_value
+from fastgate.certificates import CertificateError, authorities, secret_value
 
 if TYPE_CHECKING:
+    from fastgate.ir import Authorities
     from fastgate.store import Store
 
 _KEY = "ca.crt"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastgate.certificates import Authorities, CertificateError, KeyPair, key_pair_of
+from fastgate.certificates import CertificateError, key_pair_of
+from fastgate.ir import Authorities, KeyPair
 from fastgate.translate.authorities import TrustAnchors
 from fastgate.translate.conditions import GROUP
 

@@ -16,7 +16,7 @@ from fastgate.translate.precedence import age
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fastgate.certificates import KeyPair
+    from fastgate.ir import KeyPair
     from fastgate.store import Store
     from fastgate.translate.selectors import Namespaces
 

@@ -11,7 +11,7 @@ from fastgate.translate.conditions import GROUP, Condition, fails, holds, pendin
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fastgate.certificates import Authorities, KeyPair
+    from fastgate.ir import Authorities, KeyPair
 
 # Kinds of routes that a protocol carries. A protocol that is missing here carries none.
 _ROUTE_KINDS: dict[str, tuple[str, ...]] = {
