@@ -227,14 +227,18 @@ class ListenerManager:
     async def renew(self, config: Ir, endpoints: Table, timeout: float) -> None:  # noqa: ASYNC109 - the workers keep it
         """Serve a configuration by new workers; those of now finish what they have open within `timeout` seconds.
 
+        They take nothing more from when this returns.
+
         Raises:
             ApplyError: the new workers did not take it. What was served before still is, by who did.
         """
         async with self._lock:
             successors: list[Worker] = []
+            predecessors = self._supervisor.live()
             try:
                 successors = await self._supervisor.successors()
                 await self._switch(config, endpoints, successors)
+                await self._listeners.leave(predecessors)
             except (ApplyError, Gone, WorkerError, TimeoutError) as e:
                 self._supervisor.give_up(successors)
                 raise ApplyError(str(e) or "a new worker died") from None

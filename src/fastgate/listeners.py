@@ -17,7 +17,7 @@ from fastgate.sockets import BindError, Group, bind
 from fastgate.translate.programmed import Bound
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from fastgate.adoption import Held
     from fastgate.ir import Ir
@@ -90,6 +90,10 @@ class Listeners:
                             wanted[worker.number].add((key, slot))
         await settled(self._listen(w, *one) for w in workers for one in sorted(wanted[w.number] - w.listening))
         await settled(self._unlisten(w, *one) for w in workers for one in sorted(w.listening - wanted[w.number]))
+
+    async def leave(self, workers: Iterable[Worker]) -> None:
+        """Let workers accept what waits and then leave every socket to others, which have them by now."""
+        await settled(self._unlisten(w, *one) for w in workers for one in sorted(w.listening))
 
     async def close_all_but(self, wanted: set[str], workers: Sequence[Worker]) -> None:
         """Close the groups that are not wanted, after the workers have accepted what waits there."""

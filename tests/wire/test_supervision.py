@@ -47,6 +47,13 @@ def replaced(proxy, count):
     proxy.wait_for(lambda: proxy.manager.statistics.own["workers_replaced"] == count and not proxy.manager.missing)
 
 
+def listens(pid):
+    """Whether a process has a listening socket of TCP."""
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines() + Path(f"/proc/{pid}/net/tcp6").read_text().splitlines()
+    listening = {f"socket:[{line.split()[9]}]" for line in lines[1:] if len(line.split()) > 9 and line.split()[3] == "0A"}
+    return any(os.readlink(fd) in listening for fd in Path(f"/proc/{pid}/fd").iterdir())
+
+
 def in_background(work, *arguments):
     result = {}
 
@@ -238,3 +245,16 @@ def test_a_thousand_reloads_under_a_thousand_tunnels_leave_nothing_behind(proxie
         assert up.exactly(4) == b"ping"
         up.send(b"pong")
         assert client.exactly(4) == b"pong"
+
+
+def test_workers_that_others_replaced_accept_nothing_from_then_on(processes, backend, monkeypatch):
+    proxy = processes()
+    (before,) = proxy.manager.pids
+    assert listens(before)
+    monkeypatch.setattr(proxy.manager, "retire", lambda timeout: None)  # they do not even drain
+    proxy.run(proxy.manager.renew(config(match(forward(), "/new")), {"c": (backend.endpoint,)}, 1))
+    (after,) = proxy.manager.pids
+    assert after != before
+    assert listens(after)
+    assert not listens(before)
+    assert status(proxy, "/new") == 200
