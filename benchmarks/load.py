@@ -125,14 +125,15 @@ def running(peer: Peer, directory: Path, routes: int = 1, form: str = "lean") ->
 
 
 def wrk(
-    pids: list[int], directory: Path, *, connections: int, seconds: int, path: str, hosts: int, close: bool
-) -> Sample:
+    pids: list[int], directory: Path, *, connections: int, seconds: int, path: str, hosts: int, close: bool,
+    scheme: str = "http",
+) -> Sample:  # fmt: skip
     """Load the proxy that runs from core 1, and see what it costs these of its processes."""
     script = directory / "load.lua"
     script.write_text(SCRIPT % (path, hosts - 1, ', ["Connection"] = "close"' if close else ""))
     command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
     before = sum(map(cpu_ns, pids))
-    out = subprocess.run([*command, f"http://127.0.0.1:{PORT}/"], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run([*command, f"{scheme}://127.0.0.1:{PORT}/"], capture_output=True, text=True, check=True).stdout
     spent = sum(map(cpu_ns, pids)) - before
     requests = int(re.search(r"(\d+) requests in", out)[1])
     errors = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", out))
