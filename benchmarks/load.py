@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,14 +127,14 @@ def running(peer: Peer, directory: Path, routes: int = 1, form: str = "lean") ->
 
 def wrk(
     pids: list[int], directory: Path, *, connections: int, seconds: int, path: str, hosts: int, close: bool,
-    scheme: str = "http",
+    origin: str = f"http://127.0.0.1:{PORT}",
 ) -> Sample:  # fmt: skip
     """Load the proxy that runs from core 1, and see what it costs these of its processes."""
     script = directory / "load.lua"
     script.write_text(SCRIPT % (path, hosts - 1, ', ["Connection"] = "close"' if close else ""))
     command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
     before = sum(map(cpu_ns, pids))
-    out = subprocess.run([*command, f"{scheme}://127.0.0.1:{PORT}/"], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run([*command, f"{origin}/"], capture_output=True, text=True, check=True).stdout
     spent = sum(map(cpu_ns, pids)) - before
     requests = int(re.search(r"(\d+) requests in", out)[1])
     errors = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", out))
@@ -200,3 +201,28 @@ def interval(ratios: list[float]) -> tuple[float, float, float]:
     """Geometric mean of ratios with its 95% interval."""
     mean, low, high = map(math.exp, mean_interval([math.log(r) for r in ratios]))
     return mean, low, high
+
+
+def report(name: str, unit: str, rounds: list[dict[str, Sample]]) -> dict[str, object]:
+    """Print a case's figures, of CPU for each of a unit, and return them for `--json`."""
+    samples = defaultdict(list)
+    for one in rounds:
+        for proxy, sample in one.items():
+            samples[proxy].append(sample)
+    print(f"\n{name}: {len(rounds)} rounds")
+    print(
+        f"{'proxy':10} {'CPU us/' + unit:>16} {'a second':>9} {'p99':>9} {'errors':>7}   fastgate's CPU / its own [95%]"
+    )
+    rows = []
+    for proxy, found in samples.items():
+        numbers = None
+        if proxy != "fastgate" and "fastgate" in samples:
+            numbers = interval([r["fastgate"].cpu_us / r[proxy].cpu_us for r in rounds])
+        cpu = statistics.median(s.cpu_us for s in found)
+        rate = statistics.median(s.per_second for s in found)
+        p99 = sorted(found, key=lambda s: s.cpu_us)[len(found) // 2].p99
+        errors = sum(s.errors for s in found)
+        ratio = "{:.3f} [{:.3f}, {:.3f}]".format(*numbers) if numbers else ""
+        print(f"{proxy:10} {cpu:16.2f} {rate:9.0f} {p99:>9} {errors:7}   {ratio}", flush=True)
+        rows.append({"proxy": proxy, "cpu_us": cpu, "per_second": rate, "p99": p99, "errors": errors, "ratio": numbers})
+    return {"case": name, "unit": f"CPU us/{unit}", "rows": rows}

@@ -10,15 +10,13 @@ import argparse
 import base64
 import json
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.load import Sample, backend, cpu_ns, interval, running, wrk
+from benchmarks.load import Sample, backend, cpu_ns, report, running, wrk
 from benchmarks.peers import PORT, Peer, available
 
 CONNECTIONS = 32
@@ -78,7 +76,7 @@ CASES = [
 ]
 
 
-def make_certificate(directory: Path, key: str) -> None:
+def make_certificate(directory: Path, key: str = "ecdsa") -> None:
     """Write server.crt, server.key and, with both, server.pem: self-signed, of a kind of key."""
     crt, private = directory / "server.crt", directory / "server.key"
     command = ["openssl", "req", "-x509", "-nodes", "-newkey", *KEYS[key], "-days", "2", "-subj", "/CN=host-0.example"]
@@ -141,36 +139,11 @@ def measure(case: Case, peer: Peer, client: Path, directory: Path, seconds: int)
             crowd = shake(client, "full", duration + 1) if case.beside else None
             sample = wrk(
                 [pid], directory, connections=4 if case.beside else 64, seconds=duration, path="/", hosts=1,
-                close=False, scheme="https",
+                close=False, origin=f"https://127.0.0.1:{PORT}",
             )  # fmt: skip
             if crowd is not None:
                 crowd.communicate()
     return sample
-
-
-def report(case: Case, rounds: list[dict[str, Sample]]) -> dict[str, object]:
-    """Print a case's figures and return them for `--json`."""
-    samples = defaultdict(list)
-    for one in rounds:
-        for name, sample in one.items():
-            samples[name].append(sample)
-    print(f"\n{case.name}: {len(rounds)} rounds")
-    print(
-        f"{'proxy':10} {'CPU us/' + case.unit:>16} {'a second':>9} {'p99':>9} {'errors':>7}   fastgate's CPU / its own [95%]"
-    )
-    rows = []
-    for name, found in samples.items():
-        numbers = None
-        if name != "fastgate" and "fastgate" in samples:
-            numbers = interval([r["fastgate"].cpu_us / r[name].cpu_us for r in rounds])
-        cpu = statistics.median(s.cpu_us for s in found)
-        rate = statistics.median(s.per_second for s in found)
-        p99 = sorted(found, key=lambda s: s.cpu_us)[len(found) // 2].p99
-        errors = sum(s.errors for s in found)
-        ratio = "{:.3f} [{:.3f}, {:.3f}]".format(*numbers) if numbers else ""
-        print(f"{name:10} {cpu:16.2f} {rate:9.0f} {p99:>9} {errors:7}   {ratio}", flush=True)
-        rows.append({"proxy": name, "cpu_us": cpu, "per_second": rate, "p99": p99, "errors": errors, "ratio": numbers})
-    return {"case": case.name, "unit": f"CPU us/{case.unit}", "rows": rows}
 
 
 def main() -> None:
@@ -199,7 +172,7 @@ def main() -> None:
                     {peer.name: measure(case, peer, client, directory, options.seconds) for peer in peers}
                     for _ in range(options.rounds)
                 ]
-                results.append(report(case, rounds))
+                results.append(report(case.name, case.unit, rounds))
     if options.json:
         options.json.write_text(json.dumps(results, indent=2))
 
