@@ -59,6 +59,36 @@ class FilterSeries:
             self.counts[name] = self.counts.get(name, 0) + n
 
 
+HANDSHAKES = tuple((version, how) for version in ("1.2", "1.3") for how in ("full", "resumed", "failed"))
+
+
+@dataclass(slots=True)
+class ListenerSeries:
+    """What a listener counts below HTTP; bytes and datagrams are of TLSRoutes, TCPRoutes and UDPRoutes."""
+
+    connections: int = 0  # or sessions of UDP
+    active: int = 0
+    handshakes: list[int] = field(default_factory=lambda: [0] * len(HANDSHAKES))  # in the order of HANDSHAKES
+    unknown_names: int = 0
+    received: int = 0
+    sent: int = 0
+    datagrams_received: int = 0
+    datagrams_sent: int = 0
+    datagrams_dropped: int = 0
+
+    def add(self, other: ListenerSeries) -> None:
+        """Add one of another worker."""
+        self.connections += other.connections
+        self.active += other.active
+        self.handshakes = [a + b for a, b in zip(self.handshakes, other.handshakes, strict=True)]
+        self.unknown_names += other.unknown_names
+        self.received += other.received
+        self.sent += other.sent
+        self.datagrams_received += other.datagrams_received
+        self.datagrams_sent += other.datagrams_sent
+        self.datagrams_dropped += other.datagrams_dropped
+
+
 @dataclass(slots=True)
 class Totals:
     """What all workers count, by the names of `engine.counters` and `snapshot.reasons`."""
@@ -68,10 +98,11 @@ class Totals:
     upstream_errors: dict[str, int] = field(default_factory=dict)
     series: dict[tuple[str, str], Series] = field(default_factory=dict)  # by (listener, route)
     filters: dict[str, FilterSeries] = field(default_factory=dict)  # by "namespace/name"
+    listeners: dict[str, ListenerSeries] = field(default_factory=dict)  # by `Listener.key`
 
     def add(self, slab: bytes | mmap.mmap, *, gauges: bool = True) -> None:
         """Add what a slab says; without `gauges` only what never decreases."""
-        _, counters, reasons, upstream_errors, series, filters = engine.read_stats(slab)
+        _, counters, reasons, upstream_errors, series, filters, listeners = engine.read_stats(slab)
         for name, value in counters.items():
             if _KINDS[name] == "counter":
                 self.counters[name] = self.counters.get(name, 0) + value
@@ -84,6 +115,13 @@ class Totals:
                     sums[name] = sums.get(name, 0) + value
         for one in series:
             self.series.setdefault((one[0], one[1]), Series()).add(one)
+        self._add_filters(filters, gauges=gauges)
+        for name, words in listeners:
+            listener = ListenerSeries(**words)
+            listener.active *= gauges
+            self.listeners.setdefault(name, ListenerSeries()).add(listener)
+
+    def _add_filters(self, filters: list[Any], *, gauges: bool) -> None:
         for name, calls, errors, waiting, latency, latency_sum, counts in filters:
             known = self.filters.setdefault(name, FilterSeries())
             known.add(FilterSeries(calls, errors, waiting if gauges else 0, latency, latency_sum))
@@ -138,11 +176,12 @@ class Statistics:
         self._serial += 1
         series = [[*key, asdict(one)] for key, one in self._base.series.items()]
         filters = {name: asdict(one) for name, one in self._base.filters.items()}
+        listeners = {name: asdict(one) for name, one in self._base.listeners.items()}
         return json.dumps(
             {
                 "serial": self._serial, "own": self.own, "counters": self._base.counters,
                 "reasons": self._base.reasons, "upstream_errors": self._base.upstream_errors, "series": series,
-                "filters": filters,
+                "filters": filters, "listeners": listeners,
             }
         ).encode()  # fmt: skip
 
@@ -168,6 +207,9 @@ class Statistics:
             if len(filter_series.latency) == _BUCKETS and len(filter_series.errors) == len(FILTER_ERRORS):
                 self._base.filters[name] = filter_series
 
+        for name, one in latest.get("listeners", {}).items():
+            self._base.listeners[name] = ListenerSeries(**one)
+
     def totals(self) -> Totals:
         """Return the sums over all workers, dead ones included."""
         out = Totals(dict(self._base.counters), dict(self._base.reasons), dict(self._base.upstream_errors))
@@ -177,6 +219,8 @@ class Statistics:
             )
         for name, one in self._base.filters.items():
             out.filters.setdefault(name, FilterSeries()).add(one)
+        for name, listener in self._base.listeners.items():
+            out.listeners.setdefault(name, ListenerSeries()).add(listener)
         for slab in self._slabs:
             if engine.is_stats(slab):
                 out.add(slab)

@@ -49,9 +49,13 @@ def replaced(proxy, count):
 
 def listens(pid):
     """Whether a process has a listening socket of TCP."""
-    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines() + Path(f"/proc/{pid}/net/tcp6").read_text().splitlines()
-    listening = {f"socket:[{line.split()[9]}]" for line in lines[1:] if len(line.split()) > 9 and line.split()[3] == "0A"}
-    return any(os.readlink(fd) in listening for fd in Path(f"/proc/{pid}/fd").iterdir())
+    lines = (
+        Path(f"/proc/{pid}/net/tcp").read_text().splitlines() + Path(f"/proc/{pid}/net/tcp6").read_text().splitlines()
+    )
+    listening = {
+        f"socket:[{line.split()[9]}]" for line in lines[1:] if len(line.split()) > 9 and line.split()[3] == "0A"
+    }
+    return any(str(fd.readlink()) in listening for fd in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def in_background(work, *arguments):
@@ -251,7 +255,7 @@ def test_workers_that_others_replaced_accept_nothing_from_then_on(processes, bac
     proxy = processes()
     (before,) = proxy.manager.pids
     assert listens(before)
-    monkeypatch.setattr(proxy.manager, "retire", lambda timeout: None)  # they do not even drain
+    monkeypatch.setattr(proxy.manager, "retire", lambda _: None)  # they do not even drain
     proxy.run(proxy.manager.renew(config(match(forward(), "/new")), {"c": (backend.endpoint,)}, 1))
     (after,) = proxy.manager.pids
     assert after != before

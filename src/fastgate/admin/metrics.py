@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fastgate.admin.views import authority
 from fastgate.core import engine
-from fastgate.statistics import FILTER_ERRORS
+from fastgate.statistics import FILTER_ERRORS, HANDSHAKES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -108,6 +108,7 @@ def exposition(
     )  # fmt: skip
     lines += _series(totals)
     lines += _filters(totals)
+    lines += _listeners(totals)
     return "\n".join(lines) + "\n"
 
 
@@ -174,4 +175,43 @@ def _filters(totals: Totals) -> Iterable[str]:
     yield from family(
         "fastgate_filter_counts_total", "counter", "What a Filter counts itself.",
         [("", {**labels, "name": name}, n) for labels, s in named for name, n in sorted(s.counts.items())],
+    )  # fmt: skip
+
+
+def _listeners(totals: Totals) -> Iterable[str]:
+    named = [({"listener": name}, s) for name, s in sorted(totals.listeners.items())]
+    yield from family(
+        "fastgate_listener_connections_total", "counter",
+        "Connections that came to a listener of TLS, HTTPS or TCP, and sessions of one of UDP.",
+        [("", labels, s.connections) for labels, s in named],
+    )  # fmt: skip
+    yield from family(
+        "fastgate_listener_relays_open", "gauge", "Connections and UDP sessions that a listener relays.",
+        [("", labels, s.active) for labels, s in named],
+    )  # fmt: skip
+    yield from family(
+        "fastgate_tls_handshakes_total", "counter", "TLS handshakes with clients; 1.2 is older versions, too.",
+        [
+            ("", {**labels, "version": version, "result": result}, count)
+            for labels, s in named
+            for (version, result), count in zip(HANDSHAKES, s.handshakes, strict=True)
+            if count
+        ],
+    )  # fmt: skip
+    yield from family(
+        "fastgate_tls_unknown_names_total", "counter", "Server names that a listener has no route for.",
+        [("", labels, s.unknown_names) for labels, s in named],
+    )  # fmt: skip
+    for name, attribute, text in (
+        ("fastgate_relay_received_bytes_total", "received", "Bytes that a listener's relays took from clients."),
+        ("fastgate_relay_sent_bytes_total", "sent", "Bytes that a listener's relays gave to clients."),
+    ):
+        yield from family(name, "counter", text, [("", labels, getattr(s, attribute)) for labels, s in named])
+    yield from family(
+        "fastgate_datagrams_total", "counter", "Datagrams from clients, to clients, and dropped ones of both.",
+        [
+            ("", {**labels, "what": what}, getattr(s, f"datagrams_{what}"))
+            for labels, s in named
+            for what in ("received", "sent", "dropped")
+        ],
     )  # fmt: skip

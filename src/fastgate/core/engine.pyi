@@ -1,10 +1,11 @@
 """Types of the compiled module: the engine and its statistics."""
 
 from mmap import mmap
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 _Series: TypeAlias = tuple[str, str, list[int], list[int], int, int, int]
 _Filter: TypeAlias = tuple[str, int, list[int], int, list[int], int, list[tuple[str, int]]]
+_Listener: TypeAlias = tuple[str, dict[str, Any]]
 
 def run(
     control_fd: int,
@@ -26,4 +27,4 @@ def is_stats(slab: bytes | mmap) -> bool: ...
 def pulse(slab: bytes | bytearray | memoryview | mmap) -> tuple[int, bool]: ...
 def read_stats(
     slab: bytes | mmap,
-) -> tuple[int, dict[str, int], list[int], list[int], list[_Series], list[_Filter]]: ...
+) -> tuple[int, dict[str, int], list[int], list[int], list[_Series], list[_Filter], list[_Listener]]: ...

@@ -78,7 +78,7 @@ cdef extern from "fg_stats.h" nogil:
         const char *text
     const counter_t engine_counters[]
     enum: ENGINE_COUNTERS, ENGINE_BOUNDS, FG_R_COUNT, FG_LATENCY_BUCKETS, FG_SERIES_MAX, FG_FILTERS_MAX, FG_FILTER_NAMES
-    enum: FG_FILTER_ERROR_COUNT
+    enum: FG_FILTER_ERROR_COUNT, FG_LISTENERS_MAX, FG_HANDSHAKE_COUNT
     const char *const engine_errors[]
     const uint64_t FG_STATS_MAGIC
     const uint64_t engine_bounds[]
@@ -105,13 +105,20 @@ cdef extern from "fg_stats.h" nogil:
         uint64_t latency[1]
         fg_filter_count names[1]
 
+    ctypedef struct fg_listener_series "struct fg_listener_series":
+        char name[180]
+        uint64_t connections, active, unknown_names, received, sent
+        uint64_t datagrams_received, datagrams_sent, datagrams_dropped
+        uint64_t handshakes[2][3]
+
     ctypedef struct fg_slab "struct fg_slab":
-        uint64_t magic, size, pid, nseries, nfilters
+        uint64_t magic, size, pid, nseries, nfilters, nlisteners
         fg_counters c
         uint64_t reasons[1]
         uint64_t upstream_errors[1]
         fg_series series[1]
         fg_filter_series filters[1]
+        fg_listener_series listeners[1]
 
     size_t fg_stats_size()
     uint64_t fg_stats_load(const uint64_t *word)
@@ -189,9 +196,10 @@ def pulse(const uint8_t[::1] slab):
 
 def read_stats(const uint8_t[::1] slab):
     """Copy a slab, which may be written meanwhile: (pid, counters by name, reasons and upstream errors by number, series,
-    filters). A series is (listener, route, requests by status class, latency buckets, latency sum in microseconds, bytes
+    filters, listeners). A series is (listener, route, requests by status class, latency buckets, latency sum in microseconds, bytes
     received, bytes sent), a filter (name, calls, errors by kind, calls that wait, latency buckets, latency sum in nanoseconds,
-    (name, n) of what it counts itself)."""
+    (name, n) of what it counts itself), a listener (name, what it counts by the name of its word in
+    csrc/fg_stats.h; handshakes are one list: full, resumed and failed ones of TLS 1.2 and older, then of 1.3)."""
     if slab.shape[0] < <Py_ssize_t>fg_stats_size():
         raise ValueError("not a statistics slab")
     cdef const fg_slab *s = <const fg_slab *>&slab[0]
@@ -210,7 +218,9 @@ def read_stats(const uint8_t[::1] slab):
     return (s.pid, {engine_counters[i].name.decode(): fg_stats_load(&words[i]) for i in range(ENGINE_COUNTERS)},
             [fg_stats_load(&s.reasons[i]) for i in range(FG_R_COUNT)],
             [fg_stats_load(&s.upstream_errors[i]) for i in range(FG_R_COUNT)], series,
-            [read_filter(&s.filters[i]) for i in range(min(<int>fg_stats_load_acquire(&s.nfilters), <int>FG_FILTERS_MAX))])
+            [read_filter(&s.filters[i]) for i in range(min(<int>fg_stats_load_acquire(&s.nfilters), <int>FG_FILTERS_MAX))],
+            [read_listener(&s.listeners[i])
+             for i in range(min(<int>fg_stats_load_acquire(&s.nlisteners), <int>FG_LISTENERS_MAX))])
 
 
 cdef tuple read_filter(const fg_filter_series *x):
@@ -222,6 +232,21 @@ cdef tuple read_filter(const fg_filter_series *x):
         [(text(x.names[i].name, sizeof(x.names[i].name)), fg_stats_load(&x.names[i].n))
          for i in range(min(<int>fg_stats_load_acquire(&x.nnames), <int>FG_FILTER_NAMES))],
     )
+
+
+cdef tuple read_listener(const fg_listener_series *x):
+    cdef int i, j
+    return text(x.name, sizeof(x.name)), {
+        "connections": fg_stats_load(&x.connections),
+        "active": fg_stats_load(&x.active),
+        "handshakes": [fg_stats_load(&x.handshakes[i][j]) for i in range(2) for j in range(FG_HANDSHAKE_COUNT)],
+        "unknown_names": fg_stats_load(&x.unknown_names),
+        "received": fg_stats_load(&x.received),
+        "sent": fg_stats_load(&x.sent),
+        "datagrams_received": fg_stats_load(&x.datagrams_received),
+        "datagrams_sent": fg_stats_load(&x.datagrams_sent),
+        "datagrams_dropped": fg_stats_load(&x.datagrams_dropped),
+    }
 
 
 cdef str text(const char *p, size_t room):

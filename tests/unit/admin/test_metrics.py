@@ -12,7 +12,7 @@ from fastgate.core import engine
 from fastgate.health import Checked
 from fastgate.ir import Endpoint
 from fastgate.runtime import LastReload
-from fastgate.statistics import OWN, FilterSeries, Series, Statistics, Totals
+from fastgate.statistics import OWN, FilterSeries, ListenerSeries, Series, Statistics, Totals
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram) \| (.*?) ?\| (\w*) ?\| (.+) \|$", re.MULTILINE)
@@ -34,6 +34,8 @@ def totals():
     stamp = out.filters["ns/stamp"] = FilterSeries(calls=7, waiting=1, latency_sum=2_500_000_000, counts={"hits": 9})
     stamp.errors[1] = 4
     stamp.latency[2] = 6
+    tls = out.listeners["Gateway/ns/g/tls"] = ListenerSeries(connections=6, active=2, received=11, datagrams_dropped=3)
+    tls.handshakes[4] = 5
     return out
 
 
@@ -84,11 +86,28 @@ def test_filters_are_shown_by_name():
     assert (time["sum"], time["count"]) == (2.5, 6)
 
 
-def test_what_filters_count_outlives_the_manager():
+def test_listeners_below_http_are_shown_by_name():
+    found = families(totals())
+    named = {"listener": "Gateway/ns/g/tls"}
+
+    def samples(name):
+        return [(sample.labels, sample.value) for sample in found[name].samples]
+
+    assert samples("fastgate_listener_connections") == [(named, 6)]
+    assert samples("fastgate_listener_relays_open") == [(named, 2)]
+    assert samples("fastgate_tls_handshakes") == [({**named, "version": "1.3", "result": "resumed"}, 5)]
+    assert samples("fastgate_relay_received_bytes") == [(named, 11)]
+    assert samples("fastgate_datagrams") == [
+        ({**named, "what": what}, n) for what, n in (("received", 0), ("sent", 0), ("dropped", 3))
+    ]
+
+
+def test_what_filters_and_listeners_count_outlives_the_manager():
     before, after = Statistics(), Statistics()
     before._base = totals()
     after.restore([before.document()])
     assert after.totals().filters == before.totals().filters == totals().filters
+    assert after.totals().listeners == before.totals().listeners == totals().listeners
 
 
 def test_checked_endpoints_are_shown_and_bounded():
