@@ -66,6 +66,8 @@ EXTENSIONS = [
     extension("client_hello", [str(CSRC / "fg_scan.c")]),
     extension("regex", [str(CSRC / "fg_re2.cc")], ["re2"]),
     extension("image"),
+    extension("segment"),
+    extension("layer4"),
     extension("snapshot"),
     extension("router"),
     extension("filters", [str(CSRC / "fg_call.c")]),

@@ -1,5 +1,5 @@
-/* The image: what a worker knows of the configuration. Written by core/snapshot.pyx, validated by core/image.pyx, read by
- * core/router.pyx (the tables of fg_table.h) and the engine.
+/* The image: what a worker knows of the configuration. Written by core/snapshot.pyx and core/layer4.pyx, validated by
+ * core/image.pyx, read by core/router.pyx (the tables of fg_table.h) and the engine.
  *
  * One flat, position-independent buffer in a sealed memfd:
  *

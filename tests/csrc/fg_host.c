@@ -67,6 +67,7 @@ const struct fg_functions *fg_host_functions(void) {
     f.open_image = (fg_image_open_fn)capsule("fastgate.core.image", "image_open");
     f.close_image = (fg_image_close_fn)capsule("fastgate.core.image", "image_close");
     f.match = (fg_match_fn)capsule("fastgate.core.router", "match");
+    f.find_host = (fg_find_host_fn)capsule("fastgate.core.router", "find_host");
     PyEval_SaveThread();
     __lsan_enable();
     return &f;

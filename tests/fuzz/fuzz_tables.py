@@ -16,7 +16,9 @@ def images():
     regex = tables.hosts_of(
         **{"": [tables.match(0, "/p[0-9]+$", ir.PathKind.REGEX), tables.match(1, "/", ir.PathKind.EXACT)]}
     )
-    return [build(forward), build(ir.Ir()), build(ir.Ir((plain, plain))), build(ir.Ir((regex,), forward.clusters))]
+    below = tables.below_http()
+    configs = (forward, ir.Ir(), ir.Ir((plain, plain)), ir.Ir((regex,), forward.clusters), below)
+    return [build(config) for config in configs]
 
 
 def conditions(described):

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fg_hash.h"
+#include "fg_secrets.h"
 #include "fg_table.h"
 #include "fuzz.h"
 
@@ -16,8 +17,9 @@ static int (*image_check)(const uint8_t *, size_t, struct fg_image *, char *, si
 static fg_image_open_fn image_open;
 static fg_image_close_fn image_close;
 static fg_match_fn match;
+static fg_find_host_fn find_host;
 
-enum { BASES = 4, LARGEST = 1 << 15 };
+enum { BASES = 5, BELOW_HTTP = BASES - 1, LARGEST = 1 << 15 };
 static struct { uint8_t *p; size_t size; } bases[BASES];
 
 void fuzz_setup(void) {
@@ -28,6 +30,8 @@ void fuzz_setup(void) {
     image_close = (fg_image_close_fn)fuzz_function("fastgate.core.image", "image_close", "void (struct fg_image *)");
     match = (fg_match_fn)fuzz_function("fastgate.core.router", "match",
         "void (struct fg_image const *, uint32_t, struct fg_match_query const *, struct fg_match_result *)");
+    find_host = (fg_find_host_fn)fuzz_function("fastgate.core.router", "find_host",
+        "uint32_t (struct fg_image const *, uint32_t, uint8_t const *, uint32_t)");
     PyObject *module = PyImport_ImportModule("fuzz_tables");
     PyObject *images = module ? PyObject_CallMethod(module, "images", NULL) : NULL;
     for (Py_ssize_t i = 0; i < BASES; i++) {
@@ -151,6 +155,106 @@ static void group(const struct fg_image *image, struct segment s) {
         rule(image, s, r + i);
 }
 
+static void digest(struct segment s, struct fg_ref r) {
+    FUZZ_CHECK(r.len == FG_DIGEST);
+    text(s, r);
+}
+
+static void digests(struct segment s, struct fg_ref r) {
+    const struct fg_ref *t = array(s, r, sizeof *t);
+    for (uint32_t i = 0; i < r.len; i++)
+        digest(s, t[i]);
+}
+
+static void alpn(struct segment s, struct fg_ref r) {
+    const struct fg_ref *t = array(s, r, sizeof *t);
+    texts(s, r);
+    for (uint32_t i = 0; i < r.len; i++)
+        FUZZ_CHECK(t[i].len && t[i].len < 256);
+}
+
+static void versions(uint16_t lowest, uint16_t highest) {
+    FUZZ_CHECK(lowest >= 0x0303 && lowest <= highest && highest <= 0x0304);
+}
+
+static const char *hosts[] = {"", "a.example", "b.a.example", "example", "x", "www.a.example", "p.b.example", "q.b.example"};
+
+/* Every name leads to one of so many, or nowhere. */
+static void names(const struct fg_image *image, uint32_t segment, uint32_t count) {
+    FUZZ_CHECK(segment < image->nsegments && image->dir[segment].kind == FG_SEG_HOSTS);
+    for (size_t i = 0; i < FG_COUNT_OF(hosts); i++)
+        FUZZ_CHECK(find_host(image, segment, (const uint8_t *)hosts[i], (uint32_t)strlen(hosts[i])) <= count);
+}
+
+static void tls(const struct fg_image *image, struct segment s, struct fg_ref at) {
+    const struct fg_img_tls *t = array(s, at, sizeof *t);
+    const struct fg_img_choice *c = array(s, t->choices, sizeof *c);
+    FUZZ_CHECK(at.len == 1 && t->choices.len);
+    for (uint32_t i = 0; i < t->choices.len; i++) {
+        FUZZ_CHECK(c[i].certificates.len);
+        digests(s, c[i].certificates);
+    }
+    text(s, t->ciphers);
+    text(s, t->ciphersuites);
+    text(s, t->groups);
+    alpn(s, t->alpn);
+    digests(s, t->authorities);
+    versions(t->min_version, t->max_version);
+    FUZZ_CHECK(t->verify <= FG_VERIFY_REQUIRED && (t->verify == FG_VERIFY_NONE) == !t->authorities.len);
+    names(image, t->hosts_segment, t->choices.len);
+}
+
+static void relays(const struct fg_image *image, struct segment s, const struct fg_img_listener *l) {
+    const struct fg_img_relay *r = array(s, l->relays, sizeof *r);
+    for (uint32_t i = 0; i < l->relays.len; i++) {
+        text(s, r[i].route);
+        text(s, r[i].name);
+        FUZZ_CHECK(l->protocol != FG_LISTENER_TLS || r[i].passthrough || l->tls.len);
+        const struct fg_img_backend *b = array(s, r[i].backends, sizeof *b);
+        for (uint32_t j = 0; j < r[i].backends.len; j++)
+            FUZZ_CHECK(b[j].cluster <= image->nclusters && !b[j].filters);
+    }
+}
+
+static void listener(const struct fg_image *image, struct segment s, const struct fg_img_listener *l) {
+    text(s, l->key_name);
+    text(s, l->gateway);
+    text(s, l->name);
+    text(s, l->hostname);
+    FUZZ_CHECK(l->protocol <= FG_LISTENER_UDP);
+    if (l->tls.len)
+        tls(image, s, l->tls);
+    FUZZ_CHECK(l->tls.len || l->protocol != FG_LISTENER_HTTPS);
+    relays(image, s, l);
+    if (l->protocol > FG_LISTENER_HTTPS)
+        names(image, l->hosts_segment, l->relays.len);
+    else
+        FUZZ_CHECK(!l->relays.len);
+}
+
+static void upstream_tls(struct segment s, struct fg_ref at) {
+    const struct fg_img_upstream_tls *t = array(s, at, sizeof *t);
+    FUZZ_CHECK(at.len == 1);
+    text(s, t->server_name);
+    texts(s, t->names);
+    digests(s, t->authorities);
+    if (t->certificate.len)
+        digest(s, t->certificate);
+    alpn(s, t->alpn);
+    versions(t->min_version, t->max_version);
+}
+
+static void clusters(const struct fg_image *image, struct segment s) {
+    for (uint32_t i = 0; i < image->nclusters; i++) {
+        const struct fg_img_cluster *c = &image->clusters[i];
+        text(s, c->name);
+        text(s, c->health_path);
+        FUZZ_CHECK(c->protocol <= FG_UPSTREAM_UDP && c->send_proxy <= 2);
+        if (c->tls.len)
+            upstream_tls(s, c->tls);
+    }
+}
+
 static void sockets(const struct fg_image *image, struct segment s) {
     for (uint32_t i = 0; i < image->nsockets; i++) {
         const struct fg_img_socket *x = &image->sockets[i];
@@ -160,12 +264,12 @@ static void sockets(const struct fg_image *image, struct segment s) {
         text(s, x->log_format);
         FUZZ_CHECK(x->access_log <= 2);
         const struct fg_img_listener *l = array(s, x->listeners, sizeof *l);
+        FUZZ_CHECK(!x->datagrams || x->listeners.len == 1);
         for (uint32_t j = 0; j < x->listeners.len; j++) {
-            text(s, l[j].key_name);
-            text(s, l[j].gateway);
-            text(s, l[j].name);
-            text(s, l[j].hostname);
+            FUZZ_CHECK((l[j].protocol == FG_LISTENER_UDP) == !!x->datagrams);
+            listener(image, s, l + j);
         }
+        names(image, x->hosts_segment, x->listeners.len);
     }
 }
 
@@ -178,16 +282,12 @@ static void read_all(const struct fg_image *image) {
         } else if (image->dir[i].kind == FG_SEG_SOCKETS) {
             sockets(image, s);
         } else if (image->dir[i].kind == FG_SEG_CLUSTERS) {
-            for (uint32_t j = 0; j < image->nclusters; j++) {
-                text(s, image->clusters[j].name);
-                text(s, image->clusters[j].health_path);
-            }
+            clusters(image, s);
         }
     }
 }
 
 static void match_all(const struct fg_image *image) {
-    static const char *hosts[] = {"", "a.example", "b.a.example", "example", "x"};
     static const char *paths[] = {"/", "/p1", "/p1/x", "/r", "/0", "*"};
     static const uint8_t base[] = "x-abb";
     static const struct fg_field field = {.name = 0, .name_len = 3, .value = 3, .value_len = 2};
@@ -230,7 +330,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static uint8_t draft[LARGEST];
     struct fuzz_bytes in = {data, size};
     uint8_t how = fuzz_byte(&in);
-    size_t base = how % BASES, n = bases[base].size;
+    size_t base = how & 64 ? BELOW_HTTP : how % BELOW_HTTP, n = bases[base].size;
     memcpy(draft, bases[base].p, n);
     if (in.left)
         n = damage(draft, n, &in);

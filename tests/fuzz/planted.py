@@ -247,4 +247,25 @@ BUGS = (
         " and image.dir[low].kind == FG_SEG_GROUP",
         "",
     ),
+    bug(
+        "image",
+        "image",
+        "a server name leads behind the last relay",
+        "image, segment(image, l.hosts_segment), groups, l.relays.len)",
+        "image, segment(image, l.hosts_segment), groups, l.relays.len + 1)",
+    ),
+    bug(
+        "image",
+        "image",
+        "a digest of another length",
+        "[i].len != FG_DIGEST:",
+        "[i].len > FG_DIGEST:",
+    ),
+    bug(
+        "router",
+        "router",
+        "a server name is sought among wildcards alone",
+        "    if whole != NULL and whole.exact:\n        return whole.exact\n",
+        "",
+    ),
 )

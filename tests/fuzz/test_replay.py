@@ -32,9 +32,9 @@ def test_planted_bugs_fit_the_sources(bug):
     assert bug.edit.apply(text) != text
 
 
-def test_every_harness_has_five_planted_bugs():
-    count = {name: sum(bug.harness == name for bug in planted.BUGS) for name in NAMES}
-    assert count == dict.fromkeys(NAMES, 5)
+def test_every_harness_has_five_planted_bugs_or_more():
+    for name in NAMES:
+        assert sum(bug.harness == name for bug in planted.BUGS) >= 5
 
 
 def test_the_dictionary_has_every_name_that_the_parsers_know():

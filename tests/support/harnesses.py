@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER = sanitized.ROOT / "tests/fuzz"
-MODULES = ("http1", "client_hello", "regex", "image", "snapshot", "router")
+MODULES = ("http1", "client_hello", "regex", "image", "segment", "layer4", "snapshot", "router")
 HTTP1_WORDS = FOLDER / "http1.dict"
 WRAPPED = ("clock_gettime", "connect", "mmap", "munmap", "socket")  # the world around an engine is the harness's
 ENGINE_FLAGS = (

@@ -27,6 +27,11 @@ def specificity(pattern: str) -> tuple[bool, int]:
     return (pattern == "" or pattern.startswith("*"), -len(pattern))
 
 
+def best(patterns: Iterable[str], host: str) -> str | None:
+    """The most specific pattern that serves a host."""
+    return min((p for p in patterns if serves(p, host)), key=specificity, default=None)
+
+
 def value_holds(condition: ir.ValueMatch, value: bytes | None) -> bool:
     if value is None:
         return False
@@ -72,10 +77,10 @@ def holds(match: ir.Match, request: Request) -> bool:
 def find(socket: ir.Socket, request: Request) -> tuple[str, str, str] | None:
     """Return (listener, hostname, key of the rule), or None."""
     host = request[1].decode()
-    listeners = [x for x in socket.listeners if serves(x.hostname, host)]
-    if not listeners:
+    hostname = best((x.hostname for x in socket.listeners), host)
+    if hostname is None:
         return None
-    listener = min(listeners, key=lambda x: specificity(x.hostname))
+    listener = next(x for x in socket.listeners if x.hostname == hostname)
     for vhost in sorted((v for v in listener.hosts if serves(v.hostname, host)), key=lambda v: specificity(v.hostname)):
         for match in vhost.matches:
             if holds(match, request):

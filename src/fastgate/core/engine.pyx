@@ -12,7 +12,7 @@ from fastgate.core.http1 cimport (
 from fastgate.core.client_hello cimport client_hello, fg_client_hello
 from fastgate.core.image cimport fg_image, fg_match_query, fg_match_result, image_close, image_open
 from fastgate.core.filters cimport fg_records, prepare_stage, release_stages, run_filters
-from fastgate.core.router cimport match
+from fastgate.core.router cimport find_host, match
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char *s, size_t n)
@@ -25,7 +25,7 @@ cdef extern from "fg_engine.h" nogil:
     ctypedef int (*open_fn)(int, fg_image *, char *, size_t) noexcept nogil
     ctypedef void (*close_fn)(fg_image *) noexcept nogil
     ctypedef void (*match_fn)(const fg_image *, uint32_t, const fg_match_query *, fg_match_result *) noexcept nogil
-
+    ctypedef uint32_t (*find_host_fn)(const fg_image *, uint32_t, const uint8_t *, uint32_t) noexcept nogil
     ctypedef void (*run_filters_fn)(const uint8_t *, size_t, fg_records *) noexcept nogil
     ctypedef int (*prepare_fn)(const void *, uint64_t, const uint8_t *, size_t, char *, size_t) noexcept nogil
     ctypedef void (*release_fn)(const void *) noexcept nogil
@@ -38,6 +38,7 @@ cdef extern from "fg_engine.h" nogil:
         open_fn open_image
         close_fn close_image
         match_fn match
+        find_host_fn find_host
         run_filters_fn run_filters
         prepare_fn prepare_stage
         release_fn release_stages
@@ -144,6 +145,7 @@ def run(int control_fd, int stats_fd, int log_fd, *, int adopt_fd=-1, uint32_t w
     f.open_image = image_open
     f.close_image = image_close
     f.match = match
+    f.find_host = find_host
     f.run_filters = run_filters
     f.prepare_stage = prepare_stage
     f.release_stages = release_stages

@@ -14,7 +14,9 @@ cdef extern from "fg_image.h" nogil:
     enum: FG_MAX_FIELDS
     enum: FG_PHASE_COUNT, FG_FILTER_STAGES, FG_FILTER_BODY
     enum: FG_ACTION_FORWARD, FG_ACTION_REDIRECT, FG_ACTION_RESPOND
-    enum: FG_UPSTREAM_HTTP1, FG_UPSTREAM_H2C, FG_UPSTREAM_WEBSOCKET
+    enum: FG_UPSTREAM_HTTP1, FG_UPSTREAM_H2C, FG_UPSTREAM_WEBSOCKET, FG_UPSTREAM_TCP, FG_UPSTREAM_UDP
+    enum: FG_LISTENER_HTTP, FG_LISTENER_HTTPS, FG_LISTENER_TLS, FG_LISTENER_TCP, FG_LISTENER_UDP
+    enum: FG_VERIFY_NONE, FG_VERIFY_OPTIONAL, FG_VERIFY_REQUIRED
 
     ctypedef struct fg_bytes "struct fg_bytes":
         const uint8_t *p
@@ -83,10 +85,35 @@ cdef extern from "fg_image.h" nogil:
         uint32_t upstream_idle_timeout, tunnel_idle_timeout, keepalive_requests, connections, upstream_connections
         uint32_t interim_responses
 
+    ctypedef struct fg_img_choice "struct fg_img_choice":
+        uint64_t key
+        fg_ref certificates
+
+    ctypedef struct fg_img_tls "struct fg_img_tls":
+        uint64_t policy
+        fg_ref choices
+        uint32_t hosts_segment
+        uint16_t min_version, max_version
+        fg_ref ciphers, ciphersuites, groups, alpn, authorities
+        uint8_t verify
+
+    ctypedef struct fg_img_upstream_tls "struct fg_img_upstream_tls":
+        uint64_t key
+        fg_ref server_name, names, authorities, certificate, alpn
+        uint16_t min_version, max_version
+        uint8_t system_trust
+
+    ctypedef struct fg_img_relay "struct fg_img_relay":
+        uint64_t key, route_key
+        fg_ref route, name, backends
+        uint32_t total_weight
+        uint8_t passthrough
+
     ctypedef struct fg_img_listener "struct fg_img_listener":
         uint64_t key
         fg_ref key_name, gateway, name, hostname
         uint32_t protocol, hosts_segment, filters
+        fg_ref tls, relays
 
     ctypedef struct fg_img_socket "struct fg_img_socket":
         uint64_t key
@@ -95,7 +122,7 @@ cdef extern from "fg_image.h" nogil:
         fg_ref listeners
         uint32_t hosts_segment
         fg_ref via, server, log_format, trailers
-        uint8_t underscores, request_id, access_log
+        uint8_t underscores, request_id, access_log, datagrams, proxy_protocol, client_cert
         fg_img_limits limits
 
     ctypedef struct fg_img_statuses "struct fg_img_statuses":
@@ -106,7 +133,8 @@ cdef extern from "fg_image.h" nogil:
         fg_ref name
         uint64_t health_key
         fg_ref health_path, health_host, health_statuses
-        uint32_t health_interval, health_timeout, health_healthy, health_unhealthy, protocol
+        uint32_t health_interval, health_timeout, health_healthy, health_unhealthy, protocol, send_proxy
+        fg_ref tls
 
     ctypedef struct fg_image "struct fg_image":
         const uint8_t *base
@@ -188,6 +216,9 @@ cdef extern from "fg_table.h" nogil:
         fg_candidate at[1]
 
     uint32_t fg_part_hash(const uint8_t *p, size_t n, uint32_t seed)
+
+cdef extern from "fg_secrets.h" nogil:
+    enum: FG_DIGEST
 
 cdef extern from "fg_hash.h" nogil:
     uint64_t fg_hash(const void *data, size_t size)

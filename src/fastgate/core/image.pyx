@@ -55,6 +55,17 @@ cdef bint texts_ok(seg_t s, fg_ref array) noexcept nogil:
     return True
 
 
+cdef bint digests_ok(seg_t s, fg_ref array) noexcept nogil:
+    """An array of names in the table of secrets."""
+    cdef uint32_t i
+    if not texts_ok(s, array):
+        return False
+    for i in range(array.len):
+        if (<const fg_ref *>(s.p + array.off))[i].len != FG_DIGEST:
+            return False
+    return True
+
+
 cdef bint pairs_ok(seg_t s, fg_ref array) noexcept nogil:
     return array.len <= 0x7fffffff and array_ok(s, array, sizeof(fg_img_pair)) and \
         texts_ok(s, fg_ref(array.off, array.len * 2))
@@ -148,11 +159,11 @@ cdef const char *nodes_fault(seg_t s, fg_ref nodes, uint32_t root) noexcept nogi
     return NULL
 
 
-cdef bint value_ok(const fg_image *image, uint32_t value, bint groups, uint32_t listeners) noexcept nogil:
-    """Whether a value of hosts is none, or one of so many listeners, or the beginning of a group."""
+cdef bint value_ok(const fg_image *image, uint32_t value, bint groups, uint32_t count) noexcept nogil:
+    """Whether a value of hosts is none, or the beginning of a group, or otherwise a position of so many + 1."""
     cdef uint32_t low = 0, high = image.nsegments, middle
     if value == 0 or not groups:
-        return value <= listeners
+        return value <= count
     while low < high:  # the first segment that does not begin before it
         middle = low + (high - low) // 2
         if image.dir[middle].offset < <uint64_t>value * 64:
@@ -162,8 +173,8 @@ cdef bint value_ok(const fg_image *image, uint32_t value, bint groups, uint32_t 
     return low < image.nsegments and image.dir[low].offset == <uint64_t>value * 64 and image.dir[low].kind == FG_SEG_GROUP
 
 
-cdef const char *hosts_fault(const fg_image *image, seg_t s, bint groups, uint32_t listeners) noexcept nogil:
-    """A FG_SEG_HOSTS, of a socket with so many listeners, or of a listener, whose values are groups."""
+cdef const char *hosts_fault(const fg_image *image, seg_t s, bint groups, uint32_t count) noexcept nogil:
+    """A FG_SEG_HOSTS: values are groups, or positions of so many + 1."""
     cdef const fg_hosts *h = <const fg_hosts *>s.p
     cdef const fg_slot *slots
     cdef const fg_node *n
@@ -174,18 +185,18 @@ cdef const char *hosts_fault(const fg_image *image, seg_t s, bint groups, uint32
     fault = nodes_fault(s, h.nodes, h.root)
     if fault != NULL:
         return fault
-    if not value_ok(image, h.any, groups, listeners):
+    if not value_ok(image, h.any, groups, count):
         return "host value"
     slots = <const fg_slot *>(s.p + h.exact.off)
     for i in range(h.exact.len):
-        if not value_ok(image, slots[i].to, groups, listeners):
+        if not value_ok(image, slots[i].to, groups, count):
             return "host value"
         used += slots[i].to != 0
     if h.exact.len and (h.exact.len & (h.exact.len - 1) or used == h.exact.len):
         return "full table"  # a probe would not end
     for i in range(h.nodes.len):
         n = <const fg_node *>(s.p + h.nodes.off) + i
-        if not value_ok(image, n.below, groups, listeners):
+        if not value_ok(image, n.below, groups, count) or not (groups or value_ok(image, n.exact, groups, count)):
             return "host value"
     return NULL
 
@@ -292,6 +303,80 @@ ctypedef struct top_t:  # at the start of FG_SEG_SOCKETS and FG_SEG_CLUSTERS
     fg_ref array
 
 
+cdef bint hosts_segment_ok(const fg_image *image, uint32_t position) noexcept nogil:
+    return position < image.nsegments and image.dir[position].kind == FG_SEG_HOSTS
+
+
+cdef bint versions_ok(uint16_t lowest, uint16_t highest) noexcept nogil:
+    return 0x0303 <= lowest <= highest <= 0x0304
+
+
+cdef bint alpn_ok(seg_t s, fg_ref array) noexcept nogil:
+    """Names that have room in the extension (RFC 7301 section 3.1)."""
+    cdef uint32_t i, size
+    if not texts_ok(s, array):
+        return False
+    for i in range(array.len):
+        size = (<const fg_ref *>(s.p + array.off))[i].len
+        if size == 0 or size > 255:
+            return False
+    return True
+
+
+cdef bint tls_ok(const fg_image *image, seg_t s, fg_ref at) noexcept nogil:
+    cdef const fg_img_tls *t = <const fg_img_tls *>(s.p + at.off)
+    cdef const fg_img_choice *choices
+    cdef uint32_t i
+    if at.len == 0:
+        return True
+    if at.len != 1 or not array_ok(s, at, sizeof(fg_img_tls)) or not array_ok(s, t.choices, sizeof(fg_img_choice)):
+        return False
+    choices = <const fg_img_choice *>(s.p + t.choices.off)
+    for i in range(t.choices.len):
+        if choices[i].certificates.len == 0 or not digests_ok(s, choices[i].certificates):
+            return False
+    if t.verify > FG_VERIFY_REQUIRED or (t.verify == FG_VERIFY_NONE) != (t.authorities.len == 0):
+        return False
+    return (t.choices.len != 0 and hosts_segment_ok(image, t.hosts_segment) and versions_ok(t.min_version, t.max_version)
+            and text_ok(s, t.ciphers) and text_ok(s, t.ciphersuites) and text_ok(s, t.groups) and alpn_ok(s, t.alpn)
+            and digests_ok(s, t.authorities))
+
+
+cdef bint relays_ok(const fg_image *image, seg_t s, const fg_img_listener *l) noexcept nogil:
+    cdef const fg_img_relay *r
+    cdef const fg_img_backend *b
+    cdef uint32_t i, j
+    if not array_ok(s, l.relays, sizeof(fg_img_relay)):
+        return False
+    for i in range(l.relays.len):
+        r = <const fg_img_relay *>(s.p + l.relays.off) + i
+        if not text_ok(s, r.route) or not text_ok(s, r.name) or not array_ok(s, r.backends, sizeof(fg_img_backend)):
+            return False
+        if l.protocol == FG_LISTENER_TLS and l.tls.len == 0 and not r.passthrough:
+            return False
+        for j in range(r.backends.len):
+            b = <const fg_img_backend *>(s.p + r.backends.off) + j
+            if b.cluster > image.nclusters or b.filters:
+                return False
+    return True
+
+
+cdef bint listener_ok(const fg_image *image, seg_t s, const fg_img_listener *l) noexcept nogil:
+    if not text_ok(s, l.key_name) or not text_ok(s, l.gateway) or not text_ok(s, l.name) or not text_ok(s, l.hostname):
+        return False
+    if not hosts_segment_ok(image, l.hosts_segment) or not filters_ok(s, l.filters):
+        return False
+    if not tls_ok(image, s, l.tls) or not relays_ok(image, s, l):
+        return False
+    if l.protocol == FG_LISTENER_HTTP:
+        return l.tls.len == 0 and l.relays.len == 0
+    if l.protocol == FG_LISTENER_HTTPS:
+        return l.tls.len == 1 and l.relays.len == 0
+    if l.protocol == FG_LISTENER_TLS:
+        return True
+    return l.protocol <= FG_LISTENER_UDP and l.tls.len == 0 and l.relays.len <= 1
+
+
 cdef const char *sockets_fault(const fg_image *image, seg_t s) noexcept nogil:
     cdef const fg_img_socket *x
     cdef const fg_img_listener *l
@@ -304,15 +389,11 @@ cdef const char *sockets_fault(const fg_image *image, seg_t s) noexcept nogil:
             return "socket"
         if x.limits.head_fields > FG_MAX_FIELDS:
             return "head_fields is more than a head has room for"
-        if x.hosts_segment >= image.nsegments or image.dir[x.hosts_segment].kind != FG_SEG_HOSTS:
+        if not hosts_segment_ok(image, x.hosts_segment) or (x.datagrams and x.listeners.len != 1):
             return "socket"
         for j in range(x.listeners.len):
             l = <const fg_img_listener *>(s.p + x.listeners.off) + j
-            if not text_ok(s, l.key_name) or not text_ok(s, l.gateway) or not text_ok(s, l.name):
-                return "listener"
-            if not text_ok(s, l.hostname) or l.hosts_segment >= image.nsegments or not filters_ok(s, l.filters):
-                return "listener"
-            if image.dir[l.hosts_segment].kind != FG_SEG_HOSTS:
+            if not listener_ok(image, s, l) or (l.protocol == FG_LISTENER_UDP) != (x.datagrams != 0):
                 return "listener"
     return NULL
 
@@ -322,19 +403,37 @@ cdef seg_t segment(const fg_image *image, uint32_t position) noexcept nogil:
 
 
 cdef const char *every_hosts_fault(const fg_image *image) noexcept nogil:
-    """The hosts of sockets and of their listeners."""
+    """The hosts of sockets, of their listeners, and of the certificates of those."""
     cdef const fg_img_socket *x
     cdef const fg_img_listener *l
+    cdef const fg_img_tls *t
     cdef uint32_t i, j
+    cdef bint groups
     for i in range(image.nsockets):
         x = &image.sockets[i]
         if hosts_fault(image, segment(image, x.hosts_segment), False, x.listeners.len) != NULL:
             return "hosts of a socket"
         for j in range(x.listeners.len):
             l = <const fg_img_listener *>(image.sockets_seg + x.listeners.off) + j
-            if hosts_fault(image, segment(image, l.hosts_segment), True, 0) != NULL:
+            groups = l.protocol <= FG_LISTENER_HTTPS
+            if hosts_fault(image, segment(image, l.hosts_segment), groups, l.relays.len) != NULL:
                 return "hosts of a listener"
+            if l.tls.len == 0:
+                continue
+            t = <const fg_img_tls *>(image.sockets_seg + l.tls.off)
+            if hosts_fault(image, segment(image, t.hosts_segment), False, t.choices.len) != NULL:
+                return "names of certificates"
     return NULL
+
+
+cdef bint upstream_tls_ok(seg_t s, fg_ref at) noexcept nogil:
+    cdef const fg_img_upstream_tls *t = <const fg_img_upstream_tls *>(s.p + at.off)
+    if at.len == 0:
+        return True
+    return (at.len == 1 and array_ok(s, at, sizeof(fg_img_upstream_tls)) and text_ok(s, t.server_name) and texts_ok(s, t.names)
+            and digests_ok(s, t.authorities) and text_ok(s, t.certificate)
+            and (t.certificate.len == 0 or t.certificate.len == FG_DIGEST)
+            and alpn_ok(s, t.alpn) and versions_ok(t.min_version, t.max_version))
 
 
 cdef const char *clusters_fault(const fg_image *image, seg_t s) noexcept nogil:
@@ -346,6 +445,8 @@ cdef const char *clusters_fault(const fg_image *image, seg_t s) noexcept nogil:
             return "cluster"
         if not array_ok(s, c.health_statuses, sizeof(fg_img_statuses)):
             return "statuses of a health check"
+        if c.protocol > FG_UPSTREAM_UDP or c.send_proxy > 2 or not upstream_tls_ok(s, c.tls):
+            return "cluster"
         if c.health_key and not (c.health_interval and c.health_timeout and c.health_healthy and c.health_unhealthy):
             return "health check"
     return NULL

@@ -13,8 +13,9 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 
 from fastgate.core.http1 cimport fg_field, header_token, path_normalize
 from fastgate.core.image cimport (
-    fg_candidate, fg_candidates, fg_condition, fg_group, fg_hosts, fg_img_listener, fg_img_rule, fg_img_socket,
-    fg_name, fg_node, fg_part_hash, fg_ref, fg_slot, image_check, image_close, image_tables,
+    FG_LISTENER_HTTPS, fg_candidate, fg_candidates, fg_condition, fg_group, fg_hosts, fg_img_choice, fg_img_listener,
+    fg_img_relay, fg_img_rule, fg_img_socket, fg_img_tls, fg_name, fg_node, fg_part_hash, fg_ref, fg_slot, image_check,
+    image_close, image_tables,
 )
 from fastgate.core.regex cimport fg_re2, re2_search
 
@@ -82,12 +83,11 @@ cdef enum:
 
 ctypedef struct hosts_cursor:
     const fg_image *image
-    const uint8_t *seg
-    const fg_img_listener *listeners  # that values name; NULL: they are groups
+    const uint8_t *seg  # of a listener's hosts: values are groups
     const uint8_t *host
     uint32_t size
-    int state                         # what is given out next: 0 the host itself, 1 wildcards, 2 any
-    uint32_t node                     # of the next wildcard
+    int state      # what is given out next: 0 the host itself, 1 wildcards, 2 any
+    uint32_t node  # of the next wildcard
 
 
 cdef inline const uint8_t *group_at(const fg_image *image, uint32_t value) noexcept nogil:
@@ -100,14 +100,9 @@ cdef inline const uint8_t *group_at(const fg_image *image, uint32_t value) noexc
 
 
 cdef inline bint is_named(const hosts_cursor *c, uint32_t value) noexcept nogil:
-    """Whether the host is the name of what the value says."""
-    cdef const uint8_t *seg = c.image.sockets_seg
-    cdef fg_ref name
-    if c.listeners != NULL:
-        name = c.listeners[value - 1].hostname
-    else:
-        seg = group_at(c.image, value)
-        name = (<const fg_group *>seg).hostname
+    """Whether the host is that of the group."""
+    cdef const uint8_t *seg = group_at(c.image, value)
+    cdef fg_ref name = (<const fg_group *>seg).hostname
     return name.len == c.size and memcmp(seg + name.off, c.host, c.size) == 0
 
 
@@ -127,24 +122,26 @@ cdef inline uint32_t hosts_exact(const hosts_cursor *c) noexcept nogil:
     return 0
 
 
-cdef uint32_t hosts_wildcard(const hosts_cursor *c) noexcept nogil:
-    """The node of the longest wildcard of the host; 0: none."""
-    cdef const fg_hosts *h = <const fg_hosts *>c.seg
+cdef uint32_t hosts_wildcard(const uint8_t *seg, const uint8_t *host, uint32_t size, const fg_node **whole) noexcept nogil:
+    """The node of the longest wildcard of a host; 0: none. `whole`: the node of the host itself, or NULL."""
+    cdef const fg_hosts *h = <const fg_hosts *>seg
     cdef const fg_node *n
-    cdef uint32_t at = h.root, end = c.size, start, next_
+    cdef uint32_t at = h.root, end = size, start, next_
+    whole[0] = NULL
     while True:
-        n = <const fg_node *>(c.seg + at)
-        if n.children == 0 or c.size == 0:
+        n = <const fg_node *>(seg + at)
+        if n.children == 0 or size == 0:
             break
         start = end
-        while start and c.host[start - 1] != c'.':
+        while start and host[start - 1] != c'.':
             start -= 1
-        next_ = child(c.seg, n, c.host, end, c.host + start, end - start, h.seed, True)
+        next_ = child(seg, n, host, end, host + start, end - start, h.seed, True)
         if next_ == 0:
             break
         at = next_
-        n = <const fg_node *>(c.seg + at)
+        n = <const fg_node *>(seg + at)
         if n.label.len == end:  # the wildcard's own base is not one of its hosts
+            whole[0] = n
             return n.up
         end -= n.label.len + 1
     return at if n.below else n.up
@@ -153,6 +150,7 @@ cdef uint32_t hosts_wildcard(const hosts_cursor *c) noexcept nogil:
 cdef uint32_t hosts_next(hosts_cursor *c) noexcept nogil:
     """The next value for the host, the most specific first; 0 at the end."""
     cdef const fg_node *n
+    cdef const fg_node *whole
     cdef uint32_t value
     if c.state == 0:
         c.state = 1
@@ -161,7 +159,7 @@ cdef uint32_t hosts_next(hosts_cursor *c) noexcept nogil:
             return value
     if c.state == 1:
         c.state = 2
-        c.node = hosts_wildcard(c)
+        c.node = hosts_wildcard(c.seg, c.host, c.size, &whole)
     if c.node:
         n = <const fg_node *>(c.seg + c.node)
         c.node = n.up
@@ -170,6 +168,16 @@ cdef uint32_t hosts_next(hosts_cursor *c) noexcept nogil:
         c.state = 3
         return (<const fg_hosts *>c.seg).any
     return 0
+
+
+cdef uint32_t find_host(const fg_image *image, uint32_t hosts_segment, const uint8_t *name, uint32_t size) noexcept nogil:
+    """Contract: fg_find_host_fn of csrc/fg_image.h."""
+    cdef const uint8_t *seg = image.base + image.dir[hosts_segment].offset
+    cdef const fg_node *whole
+    cdef uint32_t node = hosts_wildcard(seg, name, size, &whole)
+    if whole != NULL and whole.exact:
+        return whole.exact
+    return (<const fg_node *>(seg + node)).below if node else (<const fg_hosts *>seg).any
 
 
 # --- paths --------------------------------------------------------------------------------------------------------------------
@@ -447,19 +455,16 @@ cdef void match(const fg_image *image, uint32_t socket, const fg_match_query *qu
     """Contract: fg_match_fn of csrc/fg_image.h."""
     cdef const fg_img_socket *s = &image.sockets[socket]
     cdef hosts_cursor cursor
-    cdef uint32_t value
+    cdef uint32_t value = find_host(image, s.hosts_segment, query.host, query.host_len)
     memset(result, 0, sizeof(fg_match_result))
+    if value == 0:
+        return
+    result.listener = <const fg_img_listener *>(image.sockets_seg + s.listeners.off) + (value - 1)
+    if result.listener.protocol > FG_LISTENER_HTTPS:  # beside one of HTTPS: its names lead to relays
+        return
     cursor.image = image
     cursor.host = query.host
     cursor.size = query.host_len
-    cursor.listeners = <const fg_img_listener *>(image.sockets_seg + s.listeners.off)
-    cursor.seg = image.base + image.dir[s.hosts_segment].offset
-    cursor.state = 0
-    value = hosts_next(&cursor)
-    if value == 0:
-        return
-    result.listener = cursor.listeners + (value - 1)
-    cursor.listeners = NULL
     cursor.seg = image.base + image.dir[result.listener.hosts_segment].offset
     cursor.state = 0
     while True:
@@ -566,6 +571,34 @@ cdef class Table:
         return (text(self.image.sockets_seg, r.listener.key_name), (<const char *>r.hostname.p)[:r.hostname.len].decode("latin-1"),
                 text(r.seg, r.rule.route), r.rule.index, text(r.seg, r.rule.name), r.prefix_len)
 
+    def find_host(self, uint32_t socket, bytes name):
+        """Return what a server name in lower case leads to: (listener, digests of the certificates that it shows, rule of its
+        relay or None), or None when no listener has the name."""
+        cdef const fg_img_socket *s
+        cdef const fg_img_listener *l
+        cdef const fg_img_tls *tls
+        cdef const fg_img_relay *relay
+        cdef const uint8_t *seg = self.image.sockets_seg
+        cdef const uint8_t *p = name
+        cdef uint32_t at, size = <uint32_t>len(name)
+        if socket >= self.image.nsockets:
+            raise IndexError("no such socket")
+        s = &self.image.sockets[socket]
+        at = find_host(&self.image, s.hosts_segment, p, size)
+        if at == 0:
+            return None
+        l = <const fg_img_listener *>(seg + s.listeners.off) + (at - 1)
+        certificates, rule = (), None
+        if l.tls.len:
+            tls = <const fg_img_tls *>(seg + l.tls.off)
+            at = find_host(&self.image, tls.hosts_segment, p, size)
+            certificates = texts(seg, (<const fg_img_choice *>(seg + tls.choices.off) + (at - 1 if at else 0)).certificates)
+        if l.relays.len:
+            at = find_host(&self.image, l.hosts_segment, p, size)
+            relay = <const fg_img_relay *>(seg + l.relays.off) + (at - 1 if at else 0)
+            rule = (text(seg, relay.route), text(seg, relay.name)) if at else None
+        return text(seg, l.key_name), certificates, rule
+
     def match_many(self, uint32_t socket, Batch requests, unsigned int rounds=1, bint normalize=False):
         """Match a batch `rounds` times without the GIL; returns how many of its requests have a rule. `normalize` brings
         every path into normal form first, as the gateway does."""
@@ -600,3 +633,8 @@ cdef class Table:
 
 cdef str text(const uint8_t *seg, fg_ref r):
     return (<const char *>seg + r.off)[:r.len].decode("latin-1")
+
+
+cdef tuple texts(const uint8_t *seg, fg_ref array):
+    cdef const fg_ref *r = <const fg_ref *>(seg + array.off)
+    return tuple([text(seg, r[i]) for i in range(array.len)])

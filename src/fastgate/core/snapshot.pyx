@@ -10,20 +10,23 @@ import os
 import socket
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from fastgate import ir
 from fastgate.stages import stages_of
 from fastgate.core.image cimport (
-    FG_ACTION_FORWARD, FG_PHASE_COUNT, FG_ACTION_REDIRECT, FG_ACTION_RESPOND, FG_ENDPOINTS_MAGIC, FG_IMAGE_MAGIC, FG_IMAGE_VERSION,
-    FG_REWRITE_FULL, FG_REWRITE_NONE, FG_REWRITE_PREFIX, FG_SEG_CLUSTERS, FG_SEG_GROUP, FG_SEG_HOSTS, FG_SEG_SOCKETS,
-    FG_UPSTREAM_H2C, FG_UPSTREAM_HTTP1, FG_UPSTREAM_WEBSOCKET, fg_candidate, fg_candidates, fg_checksum, fg_condition,
-    fg_ep_cluster, fg_ep_endpoint, fg_ep_header, fg_group, fg_hash, fg_hosts, fg_img_backend, fg_img_cluster,
-    fg_img_edits, fg_img_filters, fg_img_member, fg_img_stage, fg_img_header, fg_img_limits, fg_img_listener, fg_img_pair, fg_img_redirect,
-    fg_health_key, fg_img_rule, fg_img_segment, fg_img_socket, fg_img_statuses, fg_name, fg_node, fg_part_hash, fg_ref, fg_slot,
+    FG_ACTION_FORWARD, FG_ACTION_REDIRECT, FG_ACTION_RESPOND, FG_ENDPOINTS_MAGIC, FG_IMAGE_MAGIC, FG_IMAGE_VERSION,
+    FG_LISTENER_HTTP, FG_LISTENER_HTTPS, FG_LISTENER_TCP, FG_LISTENER_TLS, FG_LISTENER_UDP, FG_PHASE_COUNT, FG_REWRITE_FULL,
+    FG_REWRITE_NONE, FG_REWRITE_PREFIX, FG_SEG_CLUSTERS, FG_SEG_GROUP, FG_SEG_HOSTS, FG_SEG_SOCKETS, FG_UPSTREAM_H2C,
+    FG_UPSTREAM_HTTP1, FG_UPSTREAM_TCP, FG_UPSTREAM_UDP, FG_UPSTREAM_WEBSOCKET, fg_candidate, fg_candidates, fg_checksum,
+    fg_condition, fg_ep_cluster, fg_ep_endpoint, fg_ep_header, fg_group, fg_health_key, fg_hosts, fg_img_backend,
+    fg_img_cluster, fg_img_edits, fg_img_filters, fg_img_header, fg_img_limits, fg_img_listener, fg_img_member, fg_img_pair,
+    fg_img_redirect, fg_img_rule, fg_img_segment, fg_img_socket, fg_img_stage, fg_img_statuses, fg_name, fg_node, fg_part_hash,
+    fg_ref, fg_slot,
 )
 from fastgate.core.http1 cimport header_token
+from fastgate.core.layer4 cimport relays_of, tls_of, upstream_tls_of
+from fastgate.core.segment cimport Segment, array_of, key_of, texts_of
 
 cdef extern from "fg_phases.h" nogil:
     """
@@ -55,8 +58,7 @@ cdef extern from "fg_reasons.h" nogil:
 
 def key(text):
     """Return the 64-bit key of a name, as csrc/fg_hash.h computes it."""
-    cdef bytes data = text.encode()
-    return fg_hash(<const char *>data, len(data))
+    return key_of(text)
 
 
 def part_hash(bytes part, uint32_t seed=0):
@@ -72,71 +74,10 @@ def reasons():
 
 _REASONS = {name: number for number, (name, _, _) in enumerate(reasons())}
 _PROTOCOLS = {ir.Protocol.HTTP1: FG_UPSTREAM_HTTP1, ir.Protocol.H2C: FG_UPSTREAM_H2C,
-              ir.Protocol.WEBSOCKET: FG_UPSTREAM_WEBSOCKET}
+              ir.Protocol.WEBSOCKET: FG_UPSTREAM_WEBSOCKET, ir.Protocol.TCP: FG_UPSTREAM_TCP, ir.Protocol.UDP: FG_UPSTREAM_UDP}
+_LISTENERS = {"HTTP": FG_LISTENER_HTTP, "HTTPS": FG_LISTENER_HTTPS, "TLS": FG_LISTENER_TLS, "TCP": FG_LISTENER_TCP,
+              "UDP": FG_LISTENER_UDP}
 _ACCESS_LOGS = {ir.AccessLog.OFF: 0, ir.AccessLog.JSON: 1, ir.AccessLog.TEXT: 2}
-
-
-# --- one segment ------------------------------------------------------------------------------------------------------------
-
-cdef class _Segment:
-    """A growing block of records and strings. Offsets stay good when it grows; pointers do not."""
-
-    cdef uint8_t *p
-    cdef size_t size, capacity
-    cdef dict texts
-
-    def __cinit__(self):
-        self.texts = {}
-
-    def __dealloc__(self):
-        free(self.p)
-
-    cdef uint32_t room(self, size_t n, size_t align=8) except? 0xffffff:
-        """Append n zero bytes, aligned to a power of two up to the segment's own 64; returns their offset."""
-        cdef size_t at = (self.size + align - 1) & ~(align - 1)
-        cdef size_t capacity
-        cdef uint8_t *p
-        if at + n > 0xffffff00:
-            raise OverflowError("a segment of the image would be larger than 4 GiB")
-        if at + n > self.capacity:
-            capacity = (at + n) * 2 if at + n > 128 else 256
-            p = <uint8_t *>realloc(self.p, capacity)
-            if p == NULL:
-                raise MemoryError()
-            self.p = p
-            self.capacity = capacity
-        memset(self.p + self.size, 0, at + n - self.size)
-        self.size = at + n
-        return <uint32_t>at
-
-    cdef fg_ref text(self, object s) except *:
-        """Append a string once; values that HTTP carries are bytes, that is Latin-1."""
-        cdef fg_ref r
-        cdef bytes data
-        found = self.texts.get(s)
-        if found is None:
-            try:
-                data = s.encode("latin-1")
-            except UnicodeEncodeError:
-                data = s.encode()
-            r.len = <uint32_t>len(data)
-            r.off = self.room(len(data)) if data else 0
-            memcpy(self.p + r.off, <const char *>data, r.len)
-            self.texts[s] = (r.off, r.len)
-        else:
-            r.off, r.len = found
-        return r
-
-    cdef bytes done(self):
-        return <bytes>(<char *>self.p)[:self.size]
-
-
-cdef fg_ref _array(_Segment seg, object items, size_t record) except *:
-    """Room for a record for each item, so aligned that none lies in more cache lines than it must."""
-    cdef fg_ref r
-    r.len = <uint32_t>len(items)
-    r.off = seg.room(record * r.len, max(<size_t>8, min(record & (~record + 1), <size_t>64))) if r.len else 0
-    return r
 
 
 # --- tries ------------------------------------------------------------------------------------------------------------------
@@ -183,7 +124,7 @@ def _joined(root):
     return nodes
 
 
-cdef uint32_t _fill(_Segment seg, list tables, uint32_t seed) except? 0xffffffff:
+cdef uint32_t _fill(Segment seg, list tables, uint32_t seed) except? 0xffffffff:
     """Fill tables (offset, mask, [(part, what it leads to)]) with this seed; returns the longest probe."""
     cdef uint32_t off, mask, hash_, at, probe, worst = 0, to
     cdef fg_slot *slots
@@ -209,7 +150,7 @@ cdef enum:
     SEEDS = 8
 
 
-cdef uint32_t _seed(_Segment seg, list tables) except? 0xffffffff:
+cdef uint32_t _seed(Segment seg, list tables) except? 0xffffffff:
     """Fill tables with the first seed that is good for all of them."""
     cdef uint32_t seed = 0
     while _fill(seg, tables, seed) > LONG_PROBE and seed < SEEDS:
@@ -222,10 +163,10 @@ def _slots(size):
     return 1 << (2 * size - 1).bit_length()
 
 
-cdef tuple _trie(_Segment seg, object root, bytes separator, bint from_right):
+cdef tuple _trie(Segment seg, object root, bytes separator, bint from_right):
     """Write a trie. Returns (array of nodes, seed, [(offset of node, _Part)]); the caller sets the values."""
     cdef list nodes = _joined(root)
-    cdef fg_ref array = _array(seg, nodes, sizeof(fg_node))
+    cdef fg_ref array = array_of(seg, nodes, sizeof(fg_node))
     cdef fg_ref label
     cdef fg_node *n
     cdef uint32_t at, children_at, mask, seed
@@ -251,9 +192,14 @@ cdef tuple _trie(_Segment seg, object root, bytes separator, bint from_right):
     return (array.off, array.len), _seed(seg, tables), places
 
 
-cdef bytes _hosts(list entries):
-    """FG_SEG_HOSTS of (hostname, value)."""
-    cdef _Segment seg = _Segment()
+cdef object _labels(str hostname):
+    """The labels of a host from the right."""
+    return reversed(hostname.encode("latin-1", "replace").split(b"."))
+
+
+cdef bytes _hosts(list entries, bint groups):
+    """FG_SEG_HOSTS of (hostname, value); `groups` says whether values are groups, which hold the exact hosts' names."""
+    cdef Segment seg = Segment()
     cdef uint32_t top = seg.room(sizeof(fg_hosts)), at
     cdef fg_hosts out
     cdef list exact = []
@@ -263,15 +209,18 @@ cdef bytes _hosts(list entries):
         if hostname == "":
             out.any = value
         elif hostname.startswith("*."):
-            _descend(root, reversed(hostname[2:].encode().split(b"."))).below = value
-        else:
+            _descend(root, _labels(hostname[2:])).below = value
+        elif groups:
             exact.append((hostname.encode("latin-1", "replace"), value))
+        else:
+            _descend(root, _labels(hostname)).exact = value
     if exact:
         out.exact.len = <uint32_t>_slots(len(exact))
         out.exact.off = seg.room(sizeof(fg_slot) * <size_t>out.exact.len, 64)
         out.exact_seed = _seed(seg, [(out.exact.off, out.exact.len - 1, exact)])
     array, out.seed, places = _trie(seg, root, b".", True)
     for at, part in places:
+        (<fg_node *>(seg.p + at)).exact = part.exact or 0
         (<fg_node *>(seg.p + at)).below = part.below or 0
     out.root = array[0]
     out.nodes.off, out.nodes.len = array
@@ -297,8 +246,8 @@ cdef void _place_hosts(uint8_t *seg, list offsets) except *:
 
 # --- rules ------------------------------------------------------------------------------------------------------------------
 
-cdef fg_ref _pairs(_Segment seg, object items) except *:
-    cdef fg_ref array = _array(seg, items, sizeof(fg_img_pair))
+cdef fg_ref _pairs(Segment seg, object items) except *:
+    cdef fg_ref array = array_of(seg, items, sizeof(fg_img_pair))
     cdef fg_ref name, value
     for i, (n, v) in enumerate(items):
         name = seg.text(n)
@@ -308,20 +257,11 @@ cdef fg_ref _pairs(_Segment seg, object items) except *:
     return array
 
 
-cdef fg_ref _texts(_Segment seg, object items) except *:
-    cdef fg_ref array = _array(seg, items, sizeof(fg_ref))
-    cdef fg_ref text
-    for i, item in enumerate(items):
-        text = seg.text(item)
-        (<fg_ref *>(seg.p + array.off))[<size_t>i] = text
-    return array
-
-
-cdef fg_img_edits _edits(_Segment seg, object edits) except *:
+cdef fg_img_edits _edits(Segment seg, object edits) except *:
     cdef fg_img_edits out
     out.set = _pairs(seg, edits.set)
     out.add = _pairs(seg, edits.add)
-    out.remove = _texts(seg, edits.remove)
+    out.remove = texts_of(seg, edits.remove)
     return out
 
 
@@ -338,23 +278,23 @@ cdef uint32_t _phases(object names) except? 0:
     return sum(_PHASES[name] for name in names)
 
 
-cdef fg_ref _members(_Segment seg, object members) except *:
-    cdef fg_ref array = _array(seg, members, sizeof(fg_img_member))
+cdef fg_ref _members(Segment seg, object members) except *:
+    cdef fg_ref array = array_of(seg, members, sizeof(fg_img_member))
     cdef fg_img_member out
     for i, (name, phases) in enumerate(members):
         memset(&out, 0, sizeof(out))
-        out.key, out.name, out.phases = key(name), seg.text(name), _phases(phases)
+        out.key, out.name, out.phases = key_of(name), seg.text(name), _phases(phases)
         (<fg_img_member *>(seg.p + array.off) + <size_t>i)[0] = out
     return array
 
 
-cdef fg_ref _stages(_Segment seg, object plugins) except *:
+cdef fg_ref _stages(Segment seg, object plugins) except *:
     stages = stages_of(plugins)
-    cdef fg_ref array = _array(seg, stages, sizeof(fg_img_stage))
+    cdef fg_ref array = array_of(seg, stages, sizeof(fg_img_stage))
     cdef fg_img_stage out
     for i, stage in enumerate(stages):
         memset(&out, 0, sizeof(out))
-        out.key = key(stage.spec)
+        out.key = key_of(stage.spec)
         out.timeout = stage.timeout
         out.phases = _phases(stage.phases)
         out.members = _members(seg, stage.members)
@@ -368,7 +308,7 @@ cdef fg_ref _stages(_Segment seg, object plugins) except *:
 _NO_FILTERS = ir.Filters()
 
 
-cdef uint32_t _filters(_Segment seg, object filters) except? 1:
+cdef uint32_t _filters(Segment seg, object filters) except? 1:
     """Offset of fg_img_filters; 0 when there is nothing to do."""
     cdef fg_img_filters out
     cdef uint32_t at
@@ -386,8 +326,8 @@ cdef uint32_t _filters(_Segment seg, object filters) except? 1:
     return at
 
 
-cdef fg_ref _redirect(_Segment seg, object action) except *:
-    cdef fg_ref at = _array(seg, (action,), sizeof(fg_img_redirect))
+cdef fg_ref _redirect(Segment seg, object action) except *:
+    cdef fg_ref at = array_of(seg, (action,), sizeof(fg_img_redirect))
     cdef fg_img_redirect out
     memset(&out, 0, sizeof(out))
     out.scheme = seg.text(action.scheme or "")
@@ -400,8 +340,8 @@ cdef fg_ref _redirect(_Segment seg, object action) except *:
     return at
 
 
-cdef fg_ref _backends(_Segment seg, object backends, list patches) except *:
-    cdef fg_ref array = _array(seg, backends, sizeof(fg_img_backend))
+cdef fg_ref _backends(Segment seg, object backends, list patches) except *:
+    cdef fg_ref array = array_of(seg, backends, sizeof(fg_img_backend))
     cdef fg_img_backend out
     cdef size_t at
     for i, b in enumerate(backends):
@@ -418,12 +358,12 @@ cdef fg_ref _backends(_Segment seg, object backends, list patches) except *:
     return array
 
 
-cdef fg_img_rule _rule(_Segment seg, object rule, list patches) except *:
+cdef fg_img_rule _rule(Segment seg, object rule, list patches) except *:
     cdef fg_img_rule out
     memset(&out, 0, sizeof(out))
     action = rule.action
-    out.key = key(rule.key)
-    out.route_key = key(rule.route)
+    out.key = key_of(rule.key)
+    out.route_key = key_of(rule.route)
     last = rule.key.rpartition("/")[2]
     out.index = int(last) if last.isdecimal() else 0
     if isinstance(action, ir.Forward):
@@ -458,8 +398,8 @@ class _Index:
         return self.at.setdefault(value, len(self.at))
 
 
-cdef fg_ref _conditions(_Segment seg, object conditions, object names, object patterns) except *:
-    cdef fg_ref array = _array(seg, conditions, sizeof(fg_condition))
+cdef fg_ref _conditions(Segment seg, object conditions, object names, object patterns) except *:
+    cdef fg_ref array = array_of(seg, conditions, sizeof(fg_condition))
     cdef fg_condition out
     for i, c in enumerate(conditions):
         memset(&out, 0, sizeof(out))
@@ -472,7 +412,7 @@ cdef fg_ref _conditions(_Segment seg, object conditions, object names, object pa
     return array
 
 
-cdef uint32_t _candidates(_Segment seg, list matches, dict rules, object headers, object queries, object patterns,
+cdef uint32_t _candidates(Segment seg, list matches, dict rules, object headers, object queries, object patterns,
                           list places) except? 1:
     """A list of candidates, their rules as positions in `rules`; `places` gains the offset of each."""
     cdef uint32_t top
@@ -494,8 +434,8 @@ cdef uint32_t _candidates(_Segment seg, list matches, dict rules, object headers
     return top
 
 
-cdef fg_ref _names(_Segment seg, object index, bint headers) except *:
-    cdef fg_ref array = _array(seg, index.at, sizeof(fg_name))
+cdef fg_ref _names(Segment seg, object index, bint headers) except *:
+    cdef fg_ref array = array_of(seg, index.at, sizeof(fg_name))
     cdef fg_name out
     cdef bytes data
     for i, name in enumerate(index.at):
@@ -530,7 +470,7 @@ cdef object _path_trie(object vhost):
 
 cdef tuple _group(object vhost):
     """FG_SEG_GROUP of a virtual host: (bytes, [(offset of a backend, its cluster)]). Written in the order of a match's reading."""
-    cdef _Segment seg = _Segment()
+    cdef Segment seg = Segment()
     cdef uint32_t top = seg.room(sizeof(fg_group)), at, exact, below
     cdef fg_group out
     cdef fg_img_rule rule
@@ -552,8 +492,8 @@ cdef tuple _group(object vhost):
     out.regexes = _candidates(seg, regexes, positions, headers, queries, patterns, candidates)
     out.headers = _names(seg, headers, True)
     out.queries = _names(seg, queries, False)
-    out.patterns = _texts(seg, list(patterns.at))
-    out.rules = _array(seg, rules, sizeof(fg_img_rule))
+    out.patterns = texts_of(seg, list(patterns.at))
+    out.rules = array_of(seg, rules, sizeof(fg_img_rule))
     for at in candidates:
         c = <fg_candidate *>(seg.p + at)
         c.rule = out.rules.off + c.rule * <uint32_t>sizeof(fg_img_rule)
@@ -581,13 +521,35 @@ cdef void _limits(fg_img_limits *out, object x) except *:
     out.upstream_connections, out.interim_responses = x.upstream_connections, x.interim_responses
 
 
-cdef fg_img_socket _socket(_Segment seg, object s, uint32_t hosts, object listener_hosts) except *:
-    """`hosts` and `listener_hosts` are directory positions."""
+def _relays(listener):
+    """The relays of a listener, once each, by their keys."""
+    return {n.relay.key: n.relay for n in listener.names}
+
+
+cdef fg_img_listener _listener(Segment seg, object l, uint32_t hosts, uint32_t names, list patches) except *:
+    """`hosts`, and `names` of its choices of certificates, are directory positions."""
+    cdef fg_img_listener out
+    memset(&out, 0, sizeof(out))
+    out.key = key_of(l.key)
+    out.key_name = seg.text(l.key)
+    out.gateway = seg.text(l.gateway)
+    out.name = seg.text(l.name)
+    out.hostname = seg.text(l.hostname)
+    out.protocol = _LISTENERS[l.protocol]
+    out.hosts_segment = hosts
+    out.filters = _filters(seg, ir.Filters(plugins=l.plugins))
+    out.tls = tls_of(seg, l.tls, names)
+    out.relays = relays_of(seg, list(_relays(l).values()), patches)
+    return out
+
+
+cdef fg_img_socket _socket(Segment seg, object s, uint32_t hosts, list places, list patches) except *:
+    """`hosts` is a directory position, `places` are those of each listener."""
     cdef fg_img_socket out
     cdef fg_img_listener listener
     settings = s.settings
     memset(&out, 0, sizeof(out))
-    out.key = key(s.key)
+    out.key = key_of(s.key)
     out.address = seg.text(s.address)
     out.port = s.port
     out.trusted_hops = settings.trusted_hops
@@ -595,31 +557,41 @@ cdef fg_img_socket _socket(_Segment seg, object s, uint32_t hosts, object listen
     out.via = seg.text(settings.via)
     out.server = seg.text(settings.server)
     out.log_format = seg.text(settings.access_log_format)
-    out.trailers = _texts(seg, settings.trailers)
+    out.trailers = texts_of(seg, settings.trailers)
     out.underscores = settings.underscores
     out.request_id = settings.request_id
     out.access_log = _ACCESS_LOGS[settings.access_log]
+    out.datagrams = s.datagrams
+    out.proxy_protocol = settings.proxy_protocol
+    out.client_cert = settings.client_cert
     _limits(&out.limits, settings.limits)
-    out.listeners = _array(seg, s.listeners, sizeof(fg_img_listener))
+    out.listeners = array_of(seg, s.listeners, sizeof(fg_img_listener))
     for i, l in enumerate(s.listeners):
-        memset(&listener, 0, sizeof(listener))
-        listener.key = key(l.key)
-        listener.key_name = seg.text(l.key)
-        listener.gateway = seg.text(l.gateway)
-        listener.name = seg.text(l.name)
-        listener.hostname = seg.text(l.hostname)
-        listener.hosts_segment = listener_hosts[i]
-        listener.filters = _filters(seg, ir.Filters(plugins=l.plugins))
+        listener = _listener(seg, l, places[i][0], places[i][1], patches)
         (<fg_img_listener *>(seg.p + out.listeners.off) + <size_t>i)[0] = listener
     return out
 
 
+cdef tuple _sockets(object sockets, list places):
+    """FG_SEG_SOCKETS: (bytes, [(offset of a backend, its cluster)]); `places` are what _socket is told of each."""
+    cdef Segment seg = Segment()
+    cdef uint32_t top = seg.room(sizeof(fg_ref))
+    cdef fg_ref array = array_of(seg, sockets, sizeof(fg_img_socket))
+    cdef fg_img_socket out
+    cdef list patches = []
+    (<fg_ref *>(seg.p + top))[0] = array
+    for i, s in enumerate(sockets):
+        out = _socket(seg, s, places[i][0], places[i][1], patches)
+        (<fg_img_socket *>(seg.p + array.off) + <size_t>i)[0] = out
+    return seg.done(), patches
+
+
 cdef uint64_t _check_key(object check) except 0:
-    return key(repr(check)) | 1
+    return key_of(repr(check)) | 1
 
 
-cdef fg_ref _statuses(_Segment seg, object ranges) except *:
-    cdef fg_ref array = _array(seg, ranges, sizeof(fg_img_statuses))
+cdef fg_ref _statuses(Segment seg, object ranges) except *:
+    cdef fg_ref array = array_of(seg, ranges, sizeof(fg_img_statuses))
     for i, (first, last) in enumerate(ranges):
         (<fg_img_statuses *>(seg.p + array.off) + <size_t>i).first = first
         (<fg_img_statuses *>(seg.p + array.off) + <size_t>i).last = last
@@ -627,16 +599,18 @@ cdef fg_ref _statuses(_Segment seg, object ranges) except *:
 
 
 cdef bytes _clusters(object clusters):
-    cdef _Segment seg = _Segment()
+    cdef Segment seg = Segment()
     cdef uint32_t top = seg.room(sizeof(fg_ref))
-    cdef fg_ref array = _array(seg, clusters, sizeof(fg_img_cluster))
+    cdef fg_ref array = array_of(seg, clusters, sizeof(fg_img_cluster))
     cdef fg_img_cluster out
     (<fg_ref *>(seg.p + top))[0] = array
     for i, c in enumerate(clusters):
         memset(&out, 0, sizeof(out))
-        out.key = key(c.key)
+        out.key = key_of(c.key)
         out.name = seg.text(c.key)
         out.protocol = _PROTOCOLS[c.protocol]
+        out.send_proxy = c.send_proxy
+        out.tls = upstream_tls_of(seg, c.tls)
         if c.health_check is not None:
             out.health_key = _check_key(c.health_check)
             out.health_path = seg.text(c.health_check.path)
@@ -651,8 +625,8 @@ cdef bytes _clusters(object clusters):
 
 
 cdef bytes _image(list segments, uint64_t generation):
-    """Header, directory, segments: a list of (kind, content, digest, what of its content depends on places). For a group that is
-    [(offset of a backend, position of its cluster)], for hosts whether their values are groups."""
+    """Header, directory, segments: a list of (kind, content, digest, what of its content depends on places). For hosts that is
+    whether their values are groups, for others [(offset of a backend, position of its cluster)]."""
     cdef size_t at = sizeof(fg_img_header) + sizeof(fg_img_segment) * len(segments)
     cdef list offsets = []
     for segment in segments:
@@ -672,9 +646,10 @@ cdef bytes _image(list segments, uint64_t generation):
         memcpy(p + where, <const char *>content, len(content))
         if kind == FG_SEG_GROUP:
             (<fg_group *>(p + where)).position = <uint32_t>i
+        if kind != FG_SEG_HOSTS:
             for off, position in placed:
                 (<fg_img_backend *>(p + where + <size_t>off)).cluster = position
-        elif kind == FG_SEG_HOSTS and placed:
+        elif placed:
             _place_hosts(p + where, offsets)
         memcpy(d[<size_t>i].hash, <const char *>digest, 16)
         d[<size_t>i].offset = where
@@ -702,9 +677,11 @@ class Builder:
     def build(self, config, generation):
         """Return the image of an `ir.Ir`. It raises KeyError when a rule names a cluster that the Ir does not have."""
         clusters = {c.key: number + 1 for number, c in enumerate(config.clusters)}
-        seg_sockets = _Segment()
-        segments = [None, (FG_SEG_CLUSTERS, content := _clusters(config.clusters), _digest(content), None)]
+        segments = [None, (FG_SEG_CLUSTERS, content := _clusters(config.clusters), _digest(content), ())]
         kept, positions = {}, {}
+
+        def placed(patches):
+            return [(off, clusters[name]) for off, name in patches]
 
         def group(vhost):
             position = positions.get(id(vhost))
@@ -715,36 +692,34 @@ class Builder:
                     entry = (vhost, content, _digest(content), patches)
                 kept[id(vhost)] = entry
                 _, content, digest, patches = entry
-                segments.append((FG_SEG_GROUP, content, digest, [(off, clusters[name]) for off, name in patches]))
+                segments.append((FG_SEG_GROUP, content, digest, placed(patches)))
                 position = positions[id(vhost)] = len(segments)
             return position
 
-        def hosts(entries, groups):
-            content = _hosts(entries)
+        def hosts(entries, groups=False):
+            content = _hosts(entries, groups)
             segments.append((FG_SEG_HOSTS, content, _digest(content), groups))
             return len(segments) - 1
 
+        def hosts_of(listener):
+            """Of the listener itself, and of its choices of certificates."""
+            numbers = {key: number for number, key in enumerate(_relays(listener), 1)}
+            if listener.names:
+                itself = hosts([(n.hostname, numbers[n.relay.key]) for n in listener.names])
+            else:
+                itself = hosts([(v.hostname, group(v)) for v in listener.hosts], True)
+            choices = listener.tls.choices if listener.tls is not None else ()
+            return itself, hosts([(c.hostname, number) for number, c in enumerate(choices, 1)]) if choices else 0
+
         places = []
         for s in config.sockets:
-            of_socket = hosts([(l.hostname, number + 1) for number, l in enumerate(s.listeners)], False)
-            of_listeners = [hosts([(v.hostname, group(v)) for v in l.hosts], True) for l in s.listeners]
-            places.append((of_socket, of_listeners))
-        content = _sockets(seg_sockets, config.sockets, places)
-        segments[0] = (FG_SEG_SOCKETS, content, _digest(content), None)
+            of_socket = hosts([(l.hostname, number) for number, l in enumerate(s.listeners, 1)])
+            places.append((of_socket, [hosts_of(l) for l in s.listeners]))
+        content, patches = _sockets(config.sockets, places)
+        segments[0] = (FG_SEG_SOCKETS, content, _digest(content), placed(patches))
         image = _image(segments, generation)
         self._groups = kept
         return image
-
-
-cdef bytes _sockets(_Segment seg, object sockets, list places):
-    cdef uint32_t top = seg.room(sizeof(fg_ref))
-    cdef fg_ref array = _array(seg, sockets, sizeof(fg_img_socket))
-    cdef fg_img_socket out
-    (<fg_ref *>(seg.p + top))[0] = array
-    for i, s in enumerate(sockets):
-        out = _socket(seg, s, places[i][0], places[i][1])
-        (<fg_img_socket *>(seg.p + array.off) + <size_t>i)[0] = out
-    return seg.done()
 
 
 def build(config, generation=1):
@@ -764,7 +739,7 @@ cdef void _address(fg_ep_endpoint *out, object endpoint) except *:
 
 def build_endpoints(clusters, version):
     """Return the endpoint table of a mapping from cluster key to `ir.Endpoint`s whose addresses are IP literals."""
-    by_key = sorted((key(name), endpoints) for name, endpoints in clusters.items())
+    by_key = sorted((key_of(name), endpoints) for name, endpoints in clusters.items())
     cdef size_t total = sum(len(e) for _, e in by_key)
     cdef size_t size = sizeof(fg_ep_header) + sizeof(fg_ep_cluster) * len(by_key) + sizeof(fg_ep_endpoint) * total
     cdef bytearray out = bytearray(size)

@@ -6,7 +6,7 @@ from functools import cache
 import oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables import hosts_of, in_order, listener, match, socket
+from tables import digest, hosts_of, in_order, listener, match, relay, socket
 
 from fastgate import ir
 from fastgate.core.router import Batch, Table
@@ -164,6 +164,29 @@ REQUESTS = st.tuples(
 @given(LISTENERS, st.lists(REQUESTS, min_size=1, max_size=12))
 def test_the_table_agrees_with_the_oracle(listeners, requests):
     ask(socket(*listeners), *requests)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(PATTERNS, unique=True, min_size=1, max_size=8),
+    st.lists(PATTERNS, unique=True, max_size=8),
+    st.lists(PATTERNS, unique=True, max_size=8),
+    st.lists(HOSTS | st.just(""), min_size=1, max_size=12),
+)
+def test_server_names_lead_where_the_oracle_says(hostnames, routes, certificates, names):
+    choices = tuple(ir.CertificateChoice(h, (digest(n),)) for n, h in enumerate(["", *filter(None, certificates)]))
+    relays = tuple(ir.ServerName(h, relay("TLSRoute", n)) for n, h in enumerate(routes))
+    listeners = tuple(ir.Listener(h, "g", h, h, "TLS", tls=ir.Tls(choices), names=relays) for h in hostnames)
+    table = Table(build(ir.Ir((ir.Socket("", 443, listeners),))))
+    for name in names:
+        hostname = oracle.best(hostnames, name)
+        expected = None
+        if hostname is not None:
+            choice = next(c for c in choices if c.hostname == oracle.best([c.hostname for c in choices], name))
+            route = oracle.best(routes, name)
+            rule = None if route is None else ("TLSRoute/ns/r", f"rule-{routes.index(route)}")
+            expected = (hostname, choice.certificates, rule)
+        assert table.find_host(0, name.encode()) == expected, name
 
 
 def test_ten_thousand_prefixes_of_one_another():
