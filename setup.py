@@ -69,6 +69,7 @@ EXTENSIONS = [
     extension("segment"),
     extension("layer4"),
     extension("snapshot"),
+    extension("secrets"),
     extension("router"),
     extension("filters", [str(CSRC / "fg_call.c")]),
     extension("calls"),

@@ -47,7 +47,7 @@ class Orphan:
         generation: that it serves.
         version: of its endpoints.
         stays: whether it runs our code and accepts connections; otherwise it has to be replaced.
-        kept: the statistics document of its former manager.
+        kept: the document that its former manager left.
     """
 
     worker: Worker

@@ -44,8 +44,8 @@ def secret_value(secret: Any, key: str) -> bytes:
     return base64.b64decode(encoded)
 
 
-def key_pair(chain: bytes, key: bytes) -> KeyPair:
-    """Check that a chain and a key, both in PEM, can be read and belong together."""
+def key_pair(chain: bytes, key: bytes, staple: bytes = b"") -> KeyPair:
+    """Check that a chain and a key, both in PEM, can be read and belong together. `staple`: an OCSP response, or none."""
     certificates = _certificates(chain, "tls.crt")
     private = _private_key(key)
     leaf = certificates[0]
@@ -58,13 +58,14 @@ def key_pair(chain: bytes, key: bytes) -> KeyPair:
     chain = _pem(certificates)
     key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return KeyPair(
-        digest=hashlib.sha256(chain + key).hexdigest(),
+        digest=hashlib.sha256(chain + key + staple).hexdigest(),
         names=_names(leaf),
         key_type=_key_type(private),
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
         chain=chain,
         key=key,
+        staple=staple,
     )
 
 

@@ -34,6 +34,7 @@ class Type(IntEnum):
     HEALTH = 11
     PLUGIN = 12
     SINK = 13
+    TICKETS = 14
     HELLO = 64
     LISTENING = 65
     UNLISTENED = 66

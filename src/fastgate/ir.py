@@ -176,8 +176,8 @@ class VirtualHost:
 class KeyPair:
     """A certificate with its chain, and its key.
 
-    `digest` (SHA-256 of both) tells pairs apart wherever the key itself must not be. `names` are the DNS names and IP
-    addresses of subjectAltName, in lower case; `key_type` is such as "RSA 2048", "ECDSA P-256", "Ed25519".
+    `digest` (SHA-256 of all of it) tells pairs apart wherever the key itself must not be. `names` are the DNS names and
+    IP addresses of subjectAltName, in lower case; `key_type` is such as "RSA 2048", "ECDSA P-256", "Ed25519".
     """
 
     digest: str

@@ -1,7 +1,8 @@
 """What is served, and how workers come to serve it: images in two steps, endpoint tables in one.
 
 A generation is published in two steps: every worker maps and validates the image and says so, then each swaps it in
-between two turns of its loop. What does not get that far changes nothing.
+between two turns of its loop. What does not get that far changes nothing. An image names certificates and keys by
+digest; they are in a table of their own, which workers read while they prepare.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fastgate.control import Gone, Message, Type
-from fastgate.core import snapshot
+from fastgate.core import secrets, snapshot
 from fastgate.workers import WorkerError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Publication:
         self.config: Ir | None = None
         self.generation = 0
         self.endpoints: Table = {}
-        self._image_fd = -1
+        self._image_fds = (-1, -1)  # of the image and of its secrets
         self._version = 0  # of the endpoints; 0 before the first
         self._endpoints_fd = -1
         self._builder = snapshot.Builder()
@@ -64,19 +65,17 @@ class Publication:
         """
         self._generations += 1
         generation = self._generations
-        fd = snapshot.seal(self._builder.build(config, generation), "fastgate-image")
+        fds = self._seal(config, generation)
         try:
-            await every(
-                w.ask(Message(Type.PREPARE, generation), Type.PREPARED, fd, timeout=PREPARE_TIMEOUT) for w in workers
-            )
+            await every(_prepare(w, generation, fds) for w in workers)
         except (Gone, WorkerError) as e:
             for worker in workers:
                 worker.send(Message(Type.ABORT, generation))
-            os.close(fd)
+            _close(*fds)
             raise ApplyError(str(e) or "a worker died while it prepared the configuration") from None
         committing()
-        _close(self._image_fd)
-        self.config, self._image_fd, self.generation = config, fd, generation
+        _close(*self._image_fds)
+        self.config, self._image_fds, self.generation = config, fds, generation
         await settled(w.ask(Message(Type.COMMIT, generation), Type.COMMITTED) for w in workers)
 
     async def set_endpoints(self, endpoints: Table, workers: Sequence[Worker]) -> None:
@@ -94,9 +93,7 @@ class Publication:
         """Bring a new worker to what is served."""
         await self.equip_endpoints(worker)
         if self.generation:
-            await worker.ask(
-                Message(Type.PREPARE, self.generation), Type.PREPARED, self._image_fd, timeout=PREPARE_TIMEOUT
-            )
+            await _prepare(worker, self.generation, self._image_fds)
             await worker.ask(Message(Type.COMMIT, self.generation), Type.COMMITTED)
 
     async def equip_endpoints(self, worker: Worker) -> None:
@@ -106,10 +103,23 @@ class Publication:
 
     def close(self) -> None:
         """Serve nothing more."""
-        _close(self._image_fd)
-        _close(self._endpoints_fd)
-        self.config, self.generation, self._image_fd = None, 0, -1
+        _close(*self._image_fds, self._endpoints_fd)
+        self.config, self.generation, self._image_fds = None, 0, (-1, -1)
         self.endpoints, self._version, self._endpoints_fd = {}, 0, -1
+
+    def _seal(self, config: Ir, generation: int) -> tuple[int, int]:
+        image = self._builder.build(config, generation)
+        table = secrets.build(config.key_pairs, config.authorities)
+        image_fd = snapshot.seal(image, "fastgate-image")
+        try:
+            return image_fd, snapshot.seal(table, "fastgate-secrets")
+        except BaseException:
+            os.close(image_fd)
+            raise
+
+
+async def _prepare(worker: Worker, generation: int, fds: tuple[int, int]) -> None:
+    await worker.ask(Message(Type.PREPARE, generation), Type.PREPARED, *fds, timeout=PREPARE_TIMEOUT)
 
 
 async def settled(asks: Iterable[Awaitable[None]]) -> None:
@@ -126,6 +136,7 @@ async def every(asks: Iterable[Awaitable[None]]) -> None:
             raise result
 
 
-def _close(fd: int) -> None:
-    if fd >= 0:
-        os.close(fd)
+def _close(*fds: int) -> None:
+    for fd in fds:
+        if fd >= 0:
+            os.close(fd)

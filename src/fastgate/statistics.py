@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -171,24 +170,22 @@ class Statistics:
         """Leave the slabs of workers that live on to another manager."""
         self._slabs.clear()
 
-    def document(self) -> bytes:
+    def document(self) -> dict[str, Any]:
         """Return what a successor has to know."""
         self._serial += 1
         series = [[*key, asdict(one)] for key, one in self._base.series.items()]
         filters = {name: asdict(one) for name, one in self._base.filters.items()}
         listeners = {name: asdict(one) for name, one in self._base.listeners.items()}
-        return json.dumps(
-            {
-                "serial": self._serial, "own": self.own, "counters": self._base.counters,
-                "reasons": self._base.reasons, "upstream_errors": self._base.upstream_errors, "series": series,
-                "filters": filters, "listeners": listeners,
-            }
-        ).encode()  # fmt: skip
+        return {
+            "serial": self._serial, "own": dict(self.own), "counters": dict(self._base.counters),
+            "reasons": dict(self._base.reasons), "upstream_errors": dict(self._base.upstream_errors), "series": series,
+            "filters": filters, "listeners": listeners,
+        }  # fmt: skip
 
-    def restore(self, documents: Iterable[bytes]) -> None:
+    def restore(self, documents: Iterable[dict[str, Any]]) -> None:
         """Go on from the latest of these documents, when it is later than what is known."""
-        read: list[dict[str, Any]] = [json.loads(document) for document in documents]
-        if not read or (latest := max(read, key=lambda d: int(d["serial"])))["serial"] < self._serial:
+        latest = max(documents, key=lambda d: int(d["serial"]), default=None)
+        if latest is None or latest["serial"] < self._serial:
             return
         self._serial = latest["serial"]
         self.own.update(latest["own"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ from fastgate.control import Gone, Message, Type
 from fastgate.core import snapshot
 from fastgate.runners import Adopted
 from fastgate.statistics import Statistics, pulse_of
+from fastgate.tickets import TicketKeys
 from fastgate.workers import Options, Worker, WorkerError, launch
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class Supervisor:
         self.on_absence: Callable[[], Awaitable[None]]  # `away` has grown
         self.on_deaths: Callable[[], Awaitable[None]]  # too many since the last commit
         self.on_health: Callable[[Worker, Message], None]  # a worker's check of an endpoint says something else
+        self._tickets = TicketKeys()
         self._options = options
         self._threads = threads
         self._instance = instance
@@ -102,13 +105,17 @@ class Supervisor:
                 self._workers[number] = worker
             else:
                 self._retiring.add(worker)
-        self.statistics.restore(o.kept for o in orphans if o.kept)
+        kept = [json.loads(o.kept) for o in orphans if o.kept]
+        self.statistics.restore(kept)
+        self._tickets.restore(document["tickets"] for document in kept if "tickets" in document)
+        self._tickets.refresh(time.time())
         for number in range(self._options.workers):
             self._workers[number] = self._workers[number] or self._launch(number)
         for worker in self.live():
             await worker.ready
             self.equip(worker)
         self.spawn(self._watch())
+        self.spawn(self._rotate_tickets())
         return orphans
 
     def equip(self, worker: Worker) -> None:
@@ -117,13 +124,15 @@ class Supervisor:
             worker.send(Message(Type.LOG), self.log_fd)
         if self.sinks is not None:
             self.sinks.connect(worker)
+        self._give_tickets(worker)
         self.keep(worker)
 
     def keep(self, *workers: Worker) -> None:
-        """Let workers, by default all, keep the statistics for a successor."""
+        """Let workers, by default all, keep the statistics and the keys of session tickets for a successor."""
         if self._instance is None:
             return
-        fd = snapshot.seal(self.statistics.document(), "fastgate-kept")
+        document = {**self.statistics.document(), "tickets": self._tickets.document()}
+        fd = snapshot.seal(json.dumps(document).encode(), "fastgate-kept")
         for worker in workers or self.all():
             worker.send(Message(Type.KEEP), fd)
         os.close(fd)
@@ -222,6 +231,21 @@ class Supervisor:
         )
         self.statistics.attach(worker.slab)
         return worker
+
+    # --- session tickets ---------------------------------------------------------------------------------------------
+
+    def _give_tickets(self, *workers: Worker) -> None:
+        fd = self._tickets.seal()
+        for worker in workers:
+            worker.send(Message(Type.TICKETS), fd)
+        os.close(fd)
+
+    async def _rotate_tickets(self) -> None:
+        while True:
+            await asyncio.sleep(self._tickets.due(time.time()))
+            if self._tickets.refresh(time.time()):
+                self._give_tickets(*self.all())
+                self.keep()
 
     # --- death -------------------------------------------------------------------------------------------------------
 

@@ -6,11 +6,13 @@ import resource
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fastgate import ir, supervision
+from fastgate import ir, supervision, tickets
+from fastgate.control import Type
 from fastgate.listener_manager import ApplyError
 from fastgate.workers import Worker
 from wire import config, forward, match, pss
@@ -262,3 +264,56 @@ def test_workers_that_others_replaced_accept_nothing_from_then_on(processes, bac
     assert listens(after)
     assert not listens(before)
     assert status(proxy, "/new") == 200
+
+
+def sent_tickets(monkeypatch):
+    """What workers are given from now on as keys of session tickets, with who got it."""
+    found = []
+    send = Worker.send
+
+    def note(worker, message, *fds):
+        if message.type is Type.TICKETS:
+            found.append((worker, os.pread(fds[0], 4096, 0)))
+        send(worker, message, *fds)
+
+    monkeypatch.setattr(Worker, "send", note)
+    return found
+
+
+def test_all_workers_have_the_same_keys_of_tickets(processes, monkeypatch):
+    found = sent_tickets(monkeypatch)
+    proxy = processes(2)
+    os.kill(proxy.manager.pids[0], signal.SIGKILL)
+    replaced(proxy, 1)
+    assert len({worker for worker, _ in found}) == 3
+    assert len({keys for _, keys in found}) == 1
+
+
+def test_keys_of_tickets_are_rotated_in_all_workers(processes, monkeypatch):
+    found = sent_tickets(monkeypatch)
+    monkeypatch.setattr(tickets, "ROTATION", 0.5)
+    proxy = processes(2)
+    proxy.wait_for(lambda: len(found) >= 6)
+    (_, first), (_, second) = found[1:3]
+    assert second[:80] == first[80:160]  # the next one has become the current one
+    assert second[160:] == first[:80]
+    assert {worker for worker, _ in found[2:4]} == set(proxy.manager._supervisor.live())
+
+
+def test_secrets_reach_every_worker_with_the_image(processes, backend, monkeypatch):
+    given = []
+    send = Worker.send
+
+    def note(worker, message, *fds):
+        if message.type is Type.PREPARE:
+            given.append(os.pread(fds[1], 4096, 0))
+        send(worker, message, *fds)
+
+    monkeypatch.setattr(Worker, "send", note)
+    proxy = processes()
+    named = replace(config(), authorities=(ir.Authorities("a" * 64, b"-- a bundle --"),))
+    proxy.apply(named, {"c": (backend.endpoint,)})
+    os.kill(proxy.manager.pids[0], signal.SIGKILL)
+    replaced(proxy, 1)
+    assert [b"-- a bundle --" in table for table in given] == [False, True, True]
+    assert given[1] == given[2]

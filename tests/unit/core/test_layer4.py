@@ -191,7 +191,7 @@ def test_sockets():
     sockets = segment.top(Socket)
     assert [(s.datagrams, s.proxy_protocol, s.client_cert) for s in sockets] == [(0, 1, 1), (0, 0, 0), (1, 0, 0)]
     assert sockets[2].key == key("udp::53")
-    assert [l.protocol for s in sockets for l in segment.all(Listener, s.listeners)] == [1, 2, 3, 4]
+    assert [x.protocol for s in sockets for x in segment.all(Listener, s.listeners)] == [1, 2, 3, 4]
 
 
 def test_clusters():
