@@ -73,7 +73,7 @@ EXTENSIONS = [
     extension("router"),
     extension("filters", [str(CSRC / "fg_call.c")]),
     extension("calls"),
-    extension("engine", ENGINE_SOURCES),
+    extension("engine", ENGINE_SOURCES, ["ssl", "crypto"]),
 ]
 
 

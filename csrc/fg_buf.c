@@ -93,6 +93,18 @@ void fg_buf_compact(struct fg_buf *b) {
     b->end = b->pin + len;
 }
 
+int fg_buf_append(struct fg_pool *pool, struct fg_buf *b, const void *p, size_t n) {
+    if (n > FG_BUF_HUGE)
+        return -1;
+    if (b->p)
+        fg_buf_compact(b);
+    if (fg_buf_reserve(pool, b, b->end + (uint32_t)n) < 0)
+        return -1;
+    memcpy(b->p + b->end, p, n);
+    b->end += (uint32_t)n;
+    return 0;
+}
+
 int fg_buf_replace(struct fg_pool *pool, struct fg_buf *b, uint32_t old, const uint8_t *with, uint32_t n) {
     uint32_t rest = fg_buf_len(b) - old;
     if (fg_buf_reserve(pool, b, b->start + n + rest) < 0)

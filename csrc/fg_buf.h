@@ -37,6 +37,9 @@ void fg_buf_release(struct fg_pool *pool, struct fg_buf *b);
 /* Moves the window to directly behind the pinned bytes. */
 void fg_buf_compact(struct fg_buf *b);
 
+/* Appends bytes behind the window. 0, or -1: no memory, or more than FG_BUF_HUGE. */
+int fg_buf_append(struct fg_pool *pool, struct fg_buf *b, const void *p, size_t n);
+
 /* Puts `n` bytes in the place of the first `old` ones of the window, which grows or shrinks by the difference. 0 or -1. */
 int fg_buf_replace(struct fg_pool *pool, struct fg_buf *b, uint32_t old, const uint8_t *with, uint32_t n);
 

@@ -1,4 +1,5 @@
 /* Client connections: from accept to close, one exchange after the other. */
+#include "fg_tls.h"
 #include "fg_worker.h"
 
 #include <errno.h>
@@ -39,6 +40,8 @@ void fg_down_close(struct fg_down *d) {
     e->stats->c.connections_open--;
     d->listen->connections--;
     fg_list_remove(&d->all);
+    if (d->io.tls && d->req == NULL && !d->io.hup && !d->io.fin) /* RFC 8446 section 6.1; what is cut must look like it */
+        fg_tls_shutdown(&d->io);
     if (d->req)
         fg_req_free(d->req);
     fg_timer_stop(&e->loop.wheel, &d->timer);
@@ -51,7 +54,7 @@ void fg_down_close(struct fg_down *d) {
 
 /* RFC 9112 section 9.6: a reset that answers unread data would destroy the response on its way. */
 static void linger(struct fg_down *d) {
-    shutdown(d->io.fd, SHUT_WR);
+    fg_io_shutdown(&d->io);
     d->state = FG_DOWN_LINGER;
     fg_buf_release(&d->e->pool, &d->in);
     deadline(d, LINGER_MS);
@@ -59,6 +62,7 @@ static void linger(struct fg_down *d) {
     fg_loop_again(&d->e->loop, &d->io);
 }
 
+/* What comes is thrown away as it is, also if it is TLS. */
 static void run_linger(struct fg_down *d) {
     while (d->io.readable && d->lingered < LINGER_BYTES) {
         ssize_t n = recv(d->io.fd, d->e->scratch, FG_SCRATCH, 0);

@@ -223,7 +223,7 @@ static int pump_request(struct fg_req *r) {
     }
     progress |= push_request(r);
     if (r->request.sent && r->tunnel)
-        shutdown(r->up->io.fd, SHUT_WR);
+        fg_io_shutdown(&r->up->io);
     return progress;
 }
 
@@ -612,7 +612,9 @@ void fg_exchange_timer(struct fg_req *r) {
 }
 
 static bool is_over(const struct fg_req *r) {
-    return response_is_passed(r) && (!r->tunnel || r->request.sent || r->request_stopped);
+    if (!response_is_passed(r))
+        return false;
+    return !r->tunnel || r->request_stopped || (r->request.sent && fg_buf_len(&r->up->io.out) == 0);
 }
 
 static void unpin_generation(struct fg_req *r) {
@@ -636,15 +638,14 @@ void fg_exchange_run(struct fg_req *r) {
     uint64_t began = r->request.bytes + r->response.bytes;
     bool moved = false;
     for (;;) {
-        bool half = r->response.sent;
         int a = pump_request(r);
         if (a < 0)
             return;
         int b = pump_response(r);
         if (b < 0)
             return;
-        if (r->tunnel && !half && r->response.sent && fg_buf_len(&d->io.out) == 0)
-            shutdown(d->io.fd, SHUT_WR);
+        if (r->tunnel && r->response.sent)
+            fg_io_shutdown(&d->io);
         if (is_over(r)) {
             fg_exchange_finish(r);
             return;

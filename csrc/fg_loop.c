@@ -1,4 +1,4 @@
-#include "fg_loop.h"
+#include "fg_tls.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -90,6 +90,8 @@ void fg_loop_remove(struct fg_loop *loop, struct fg_io *io) {
 
 void fg_loop_close(struct fg_loop *loop, struct fg_pool *pool, struct fg_io *io) {
     fg_buf_release(pool, &io->out);
+    if (io->tls)
+        fg_tls_free(io);
     if (io->fd >= 0)
         close(io->fd); /* the only descriptor of its description: epoll forgets it */
     io->fd = -1;
@@ -118,6 +120,8 @@ ssize_t fg_io_read(struct fg_io *io, struct fg_buf *in) {
     size_t room = fg_buf_room(in);
     if (!io->readable || room == 0)
         return -1;
+    if (io->tls)
+        return fg_tls_read(io, in);
     ssize_t n;
     do
         n = recv(io->fd, in->p + in->end, room, 0);
@@ -135,7 +139,19 @@ ssize_t fg_io_read(struct fg_io *io, struct fg_buf *in) {
     return errno == EAGAIN ? -1 : -2;
 }
 
-ssize_t fg_io_writev(struct fg_io *io, struct fg_pool *pool, struct iovec *iov, int n) {
+bool fg_io_quiet(struct fg_io *io) {
+    uint8_t byte;
+    if (!io->readable)
+        return true;
+    if (io->tls)
+        return fg_tls_quiet(io);
+    if (recv(io->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN)
+        return false;
+    io->readable = false;
+    return true;
+}
+
+ssize_t fg_io_send(struct fg_io *io, struct fg_pool *pool, const struct iovec *iov, int n) {
     struct iovec all[OUT_VECTORS + 1];
     size_t owed = fg_buf_len(&io->out), want = owed;
     int count = 0;
@@ -161,22 +177,30 @@ ssize_t fg_io_writev(struct fg_io *io, struct fg_pool *pool, struct iovec *iov, 
     if (owed) {
         uint32_t of_owed = (size_t)sent < owed ? (uint32_t)sent : (uint32_t)owed;
         fg_buf_consume(&io->out, of_owed);
-        if (fg_buf_len(&io->out) == 0)
+        if (fg_buf_len(&io->out) == 0) {
             fg_buf_release(pool, &io->out);
+            if (io->fin)
+                shutdown(io->fd, SHUT_WR);
+        }
         sent -= of_owed;
     }
     return sent;
 }
 
+ssize_t fg_io_writev(struct fg_io *io, struct fg_pool *pool, const struct iovec *iov, int n) {
+    return io->tls ? fg_tls_writev(io, pool, iov, n) : fg_io_send(io, pool, iov, n);
+}
+
 int fg_io_owe(struct fg_io *io, struct fg_pool *pool, const void *p, size_t len) {
-    struct fg_buf *out = &io->out;
-    if (len > FG_BUF_HUGE)
-        return -1;
-    if (out->p)
-        fg_buf_compact(out);
-    if (fg_buf_reserve(pool, out, out->end + (uint32_t)len) < 0)
-        return -1;
-    memcpy(out->p + out->end, p, len);
-    out->end += (uint32_t)len;
-    return 0;
+    return io->tls ? fg_tls_owe(io, p, len) : fg_buf_append(pool, &io->out, p, len);
+}
+
+void fg_io_shutdown(struct fg_io *io) {
+    if (io->fin)
+        return;
+    if (io->tls)
+        fg_tls_shutdown(io);
+    io->fin = true;
+    if (fg_buf_len(&io->out) == 0)
+        shutdown(io->fd, SHUT_WR);
 }

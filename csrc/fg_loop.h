@@ -23,6 +23,7 @@ struct fg_io {
     bool rdhup;                    /* the peer sent FIN: reading on is needed until 0 is read */
     bool hup;                      /* both directions are gone, or an error is pending */
     bool queued;                   /* on the ready list */
+    bool fin;                      /* the write side is shut, or will be behind `out` */
     void (*run)(struct fg_io *io); /* something became ready, or the ready list reached it */
     struct fg_io *next;            /* ready list */
     struct fg_buf out;             /* bytes that are owed to the peer before any other */
@@ -68,10 +69,19 @@ ssize_t fg_io_read(struct fg_io *io, struct fg_buf *in);
 
 /* Writes io->out, then the vectors, in one call. Returns bytes of the *vectors* that were taken, or -2 on failure. When
  * io->out could not be written whole, nothing of the vectors was. */
-ssize_t fg_io_writev(struct fg_io *io, struct fg_pool *pool, struct iovec *iov, int n);
+ssize_t fg_io_writev(struct fg_io *io, struct fg_pool *pool, const struct iovec *iov, int n);
 
 /* Owes the peer a copy of these bytes. 0 or -1 (no memory, or more than FG_BUF_HUGE owed). */
 int fg_io_owe(struct fg_io *io, struct fg_pool *pool, const void *p, size_t len);
+
+/* Shuts the write side behind what is owed; of TLS with a close_notify. Once is enough. */
+void fg_io_shutdown(struct fg_io *io);
+
+/* Is there nothing to be read, neither bytes nor an end? What TLS has to say to itself is read. */
+bool fg_io_quiet(struct fg_io *io);
+
+/* fg_io_writev below TLS. */
+ssize_t fg_io_send(struct fg_io *io, struct fg_pool *pool, const struct iovec *iov, int n);
 
 static inline uint64_t fg_now_ms(const struct fg_loop *loop) {
     return loop->now_ns / 1000000;

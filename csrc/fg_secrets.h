@@ -30,7 +30,8 @@ struct fg_secret {             /* references are relative to the table's first b
     struct fg_ref staple;      /* OCSP response, DER; len 0: none */
 };
 
-/* Keys that encrypt session tickets (RFC 5077 section 4), in a sealed memfd: those of `current` encrypt, all of them decrypt. */
+/* Keys that encrypt session tickets (RFC 5077 section 4), in a sealed memfd: those of `current` encrypt, all of them decrypt.
+ * A key of zeros is none. */
 struct fg_ticket_key { uint8_t name[16], aes[32], hmac[32]; };
 struct fg_ticket_keys { struct fg_ticket_key current, next, previous; };
 

@@ -1,4 +1,5 @@
 /* Connections to endpoints: connecting, lending to an exchange, keeping idle ones until they are needed or end. */
+#include "fg_tls.h"
 #include "fg_worker.h"
 
 #include <errno.h>
@@ -16,6 +17,8 @@ void fg_up_close(struct fg_up *u) {
     if (u->state == FG_UP_CLOSED)
         return;
     struct fg_engine *e = u->e;
+    if (u->io.tls && u->state == FG_UP_IDLE && !u->io.hup)
+        fg_tls_shutdown(&u->io);
     e->stats->c.upstream_open--;
     e->stats->c.upstream_idle -= u->state == FG_UP_IDLE;
     u->state = FG_UP_CLOSED;
@@ -58,7 +61,7 @@ static void up_run(struct fg_io *io) {
         fg_exchange_run(u->req);
         break;
     case FG_UP_IDLE: /* FIN, reset or bytes that nobody asked for (RFC 9112 section 9.2) */
-        if (io->readable) {
+        if (!fg_io_quiet(io)) {
             u->e->stats->c.upstream_unsolicited += !io->rdhup && !io->hup;
             fg_up_close(u);
         }
@@ -151,7 +154,7 @@ static struct fg_up *up_connect(struct fg_engine *e, struct fg_endpoint *ep, uin
 static struct fg_up *take_idle(struct fg_engine *e, struct fg_endpoint *ep) {
     while (!fg_list_empty(&ep->idle)) {
         struct fg_up *u = fg_container_of(ep->idle.next, struct fg_up, link);
-        if (u->io.readable || u->io.hup) {
+        if (u->io.hup || !fg_io_quiet(&u->io)) {
             fg_up_close(u);
             continue;
         }
@@ -176,22 +179,11 @@ struct fg_up *fg_up_take(struct fg_engine *e, struct fg_endpoint *ep, struct fg_
     return u;
 }
 
-/* Readiness that a full read left open: is there anything behind the response? */
-static bool nothing_more(struct fg_up *u) {
-    if (!u->io.readable)
-        return true;
-    uint8_t byte;
-    if (recv(u->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN)
-        return false;
-    u->io.readable = false;
-    return true;
-}
-
 void fg_up_release(struct fg_up *u, uint32_t idle_ms) {
     struct fg_engine *e = u->e;
     u->req = NULL;
     if (u->endpoint->listed == 0 || fg_buf_len(&u->in) || fg_buf_len(&u->io.out) || u->io.rdhup || u->io.hup || u->eof ||
-        !nothing_more(u)) {
+        !fg_io_quiet(&u->io)) { /* a full read leaves open whether there is anything behind the response */
         fg_up_close(u);
         return;
     }

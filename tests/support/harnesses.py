@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import native
 import sanitized
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class Harness:
             return sanitized.program(variant, self.name, parts)
         csrc = sanitized.engine(edits)
         flags = (*ENGINE_FLAGS, "--coverage", "-O0") if variant.coverage else ENGINE_FLAGS
-        return sanitized.program(variant, self.name, [*parts, *sorted(csrc.glob("fg_*.c"))], flags, csrc)
+        return sanitized.program(
+            variant, self.name, [*parts, *sorted(csrc.glob("fg_*.c"))], flags, csrc, native.LIBRARIES
+        )
 
     def replay(self, variant: sanitized.Variant, files: Sequence[Path], core: Path | None = None) -> str:
         """Give files to the harness; RuntimeError with what it said when it found something."""

@@ -25,6 +25,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fast
 UNUSED_SECONDS = 14 * 86400
 
 ENGINE = sorted(CSRC.glob("fg_*.c"))
+LIBRARIES = ("-lssl", "-lcrypto")  # of the engine
 MODULES = ("client_hello", "http1", "image", "regex", "router")  # of fastgate.core: what an engine calls
 
 ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -104,7 +105,7 @@ def program(sources: list[Path], flags: tuple[str, ...], *, embed: bool = False,
         libraries = _python()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = [str(o) for o in pool.map(lambda w: _object(*w), work)]
-    command = ["g++" if embed else "gcc", "-pthread", *flags, *link, *objects, *libraries]
+    command = ["g++" if embed else "gcc", "-pthread", *flags, *link, *objects, *libraries, *LIBRARIES]
     return _made(_digest(*command), "", command)
 
 

@@ -167,7 +167,12 @@ def engine(edits: Sequence[Edit] = ()) -> Path:
 
 
 def program(
-    variant: Variant, name: str, parts: Sequence[Path], flags: Sequence[str] = (), csrc: Path = ROOT / "csrc"
+    variant: Variant,
+    name: str,
+    parts: Sequence[Path],
+    flags: Sequence[str] = (),
+    csrc: Path = ROOT / "csrc",
+    libraries: Sequence[str] = (),
 ) -> Path:
     """Compile and link a C program that embeds the interpreter; csrc and the parts' directories are searched for headers."""
     folders = sorted({str(p.parent) for p in parts} | {str(csrc)})
@@ -178,6 +183,7 @@ def program(
     command += [f"-I{folder}" for folder in (*folders, sysconfig.get_path("include"))]
     command += [f"-L{library}", f"-Wl,-rpath,{library}", f"-lpython{sysconfig.get_config_var('LDVERSION')}"]
     command += f"{sysconfig.get_config_var('LIBS')} {sysconfig.get_config_var('SYSLIBS')}".split()
+    command += libraries
     place = CACHE / "programs" / digest(toolchain(variant), command, headers, [p.read_text() for p in parts])
     with locked(place):
         if not (place / name).exists():
