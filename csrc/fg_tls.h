@@ -80,7 +80,7 @@ void fg_tls_result(const struct fg_io *io, struct fg_tls_result *out);
 
 /* The peer's certificate, once it was verified. Bytes copied to `out`, 0: none, or no room. */
 size_t fg_tls_peer_subject(const struct fg_io *io, char *out, size_t size);  /* RFC 4514 */
-size_t fg_tls_peer_san(const struct fg_io *io, char *out, size_t size);      /* "DNS:a.example,URI:spiffe://b" */
+size_t fg_tls_peer_san(const struct fg_io *io, char *out, size_t size);      /* "DNS:a.example", "URI:spiffe://b": lines */
 size_t fg_tls_peer_der(const struct fg_io *io, uint8_t *out, size_t size);
 size_t fg_tls_peer_fingerprint(const struct fg_io *io, char out[64]);        /* SHA-256 in hexadecimal digits */
 

@@ -525,14 +525,17 @@ size_t fg_tls_peer_subject(const struct fg_io *io, char *out, size_t size) {
     return take_text(b, out, size);
 }
 
+/* A line for each name; one with bytes that might end the line, or be taken for other ones, is left out. */
 static void put_san(BIO *b, const GENERAL_NAME *name) {
-    const char *comma = BIO_ctrl_pending(b) ? "," : "";
-    if (name->type == GEN_DNS || name->type == GEN_URI || name->type == GEN_EMAIL) {
-        const char *kind = name->type == GEN_DNS ? "DNS" : name->type == GEN_URI ? "URI" : "email";
-        const ASN1_IA5STRING *s = name->d.ia5;
-        if (memchr(ASN1_STRING_get0_data(s), 0, (size_t)ASN1_STRING_length(s)) == NULL)
-            BIO_printf(b, "%s%s:%.*s", comma, kind, ASN1_STRING_length(s), (const char *)ASN1_STRING_get0_data(s));
-    }
+    static const char *const kinds[] = {[GEN_DNS] = "DNS", [GEN_URI] = "URI", [GEN_EMAIL] = "email"};
+    if (name->type < 0 || (size_t)name->type >= FG_COUNT_OF(kinds) || kinds[name->type] == NULL)
+        return;
+    const uint8_t *p = ASN1_STRING_get0_data(name->d.ia5);
+    int n = ASN1_STRING_length(name->d.ia5);
+    for (int i = 0; i < n; i++)
+        if (p[i] < 0x21 || p[i] > 0x7e)
+            return;
+    BIO_printf(b, "%s%s:%.*s", BIO_ctrl_pending(b) ? "\n" : "", kinds[name->type], n, (const char *)p);
 }
 
 size_t fg_tls_peer_san(const struct fg_io *io, char *out, size_t size) {

@@ -325,7 +325,7 @@ static void clients_show_certificates(void) {
             if (cases[i].verified) {
                 CHECK_BYTES(text, n, "CN=client");
                 n = fg_tls_peer_san(&b.server.io, text, sizeof text);
-                CHECK_BYTES(text, n, "URI:spiffe://test/client,DNS:client.example");
+                CHECK_BYTES(text, n, "URI:spiffe://test/client\nDNS:client.example");
                 CHECK_EQ(fg_tls_peer_san(&b.server.io, text, n - 1), 0);
                 CHECK_EQ(fg_tls_peer_der(&b.server.io, der, sizeof der), i2d_X509(client_pair.x, NULL));
                 CHECK_EQ(fg_tls_peer_fingerprint(&b.server.io, text), 64);
@@ -686,7 +686,7 @@ int main(void) {
     pki_make(&other_root, "EC", 0, "root", NULL, NULL);
     pki_make(&ec, "EC", 0, "a", "DNS:a.example,DNS:*.wild.example,IP:127.0.0.1,URI:spiffe://test/a", &root);
     pki_make(&rsa, "RSA", 2048, "a", "DNS:a.example", &root);
-    pki_make(&client_pair, "EC", 0, "client", "URI:spiffe://test/client,DNS:client.example", &root);
+    pki_make(&client_pair, "EC", 0, "client", "URI:spiffe://test/client,DNS:a b,DNS:client.example", &root);
     pki_make(&stranger, "EC", 0, "client", "DNS:client.example", &other_root);
     fg_pool_init(&pool, 0);
     common = fg_tls_common_new(&pool);
