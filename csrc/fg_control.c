@@ -2,6 +2,7 @@
 #include "fg_control.h"
 
 #include "fg_filter.h"
+#include "fg_tls.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -16,8 +17,9 @@
 struct job {
     struct fg_engine *e;
     struct fg_generation *gen;
+    struct fg_tls_set *base; /* what contexts are taken from */
     uint64_t number;
-    int fd, done_fd;
+    int fd, secrets_fd, done_fd;
     int result;
     bool unwanted; /* nobody waits for it any more */
     char why[sizeof ((struct fg_control_message *)0)->text];
@@ -30,7 +32,7 @@ struct fg_control {
     pthread_t thread;
     struct job *job;      /* being built */
     uint64_t next_number; /* what is built after it */
-    int next_fd;          /* -1: nothing */
+    int next_fd, next_secrets_fd; /* -1: nothing */
     struct fg_generation *prepared;
     uint64_t prepared_number;
 };
@@ -86,11 +88,19 @@ void fg_control_health(struct fg_engine *e, uint64_t key, bool healthy, const ch
 
 /* --- images ----------------------------------------------------------------------------------------------------------------- */
 
+static int build_tables(struct job *job) {
+    struct fg_generation *gen = job->gen;
+    if (fg_filter_prepare(&job->e->f, gen, job->why, sizeof job->why) < 0)
+        return -1;
+    gen->tls = fg_tls_set_new(job->e->tls, &gen->image, job->secrets_fd, job->base, job->why, sizeof job->why);
+    return gen->tls ? 0 : -1;
+}
+
 static void *build(void *arg) {
     struct job *job = arg;
     const struct fg_functions *f = &job->e->f;
     job->result = f->open_image(job->fd, &job->gen->image, job->why, sizeof job->why);
-    if (job->result == 0 && fg_filter_prepare(f, job->gen, job->why, sizeof job->why) < 0) {
+    if (job->result == 0 && build_tables(job) < 0) {
         f->close_image(&job->gen->image);
         job->result = -1;
     }
@@ -104,7 +114,27 @@ static void forget_prepared(struct fg_control *c) {
     c->prepared = NULL;
 }
 
-static void prepare(struct fg_control *c, uint64_t number, int fd);
+static void prepare(struct fg_control *c, uint64_t number, int fd, int secrets_fd);
+
+static void close_if_open(int fd) {
+    if (fd >= 0)
+        close(fd);
+}
+
+/* What a job needs no more, whatever became of it. */
+static void end_job(struct job *job) {
+    close(job->fd);
+    close_if_open(job->secrets_fd);
+    fg_tls_set_unref(job->base);
+}
+
+/* Nobody wants what it built. */
+static void discard(struct job *job) {
+    if (job->result == 0)
+        job->e->f.close_image(&job->gen->image);
+    fg_tls_set_unref(job->gen->tls);
+    fg_filter_discard(&job->e->f, job->gen);
+}
 
 static void job_done(struct fg_io *io) {
     struct fg_control *c = fg_container_of(io, struct fg_control, done);
@@ -114,13 +144,12 @@ static void job_done(struct fg_io *io) {
         return;
     pthread_join(c->thread, NULL);
     c->job = NULL;
-    close(job->fd);
+    end_job(job);
     if (job->result < 0) {
-        fg_filter_discard(&c->e->f, job->gen);
+        discard(job);
         answer(c, FG_CTL_FAILED, job->number, job->why);
     } else if (job->unwanted) {
-        c->e->f.close_image(&job->gen->image);
-        fg_filter_discard(&c->e->f, job->gen);
+        discard(job);
     } else {
         job->gen->refs = job->gen->keeps = 1;
         job->gen->number = job->number;
@@ -133,7 +162,7 @@ static void job_done(struct fg_io *io) {
     if (c->next_fd >= 0) {
         int fd = c->next_fd;
         c->next_fd = -1;
-        prepare(c, c->next_number, fd);
+        prepare(c, c->next_number, fd, c->next_secrets_fd);
     }
 }
 
@@ -141,30 +170,37 @@ static void abort_prepare(struct fg_control *c) {
     forget_prepared(c);
     if (c->job)
         c->job->unwanted = true;
-    if (c->next_fd >= 0)
+    if (c->next_fd >= 0) {
         close(c->next_fd);
+        close_if_open(c->next_secrets_fd);
+    }
     c->next_fd = -1;
 }
 
-static void prepare(struct fg_control *c, uint64_t number, int fd) {
+/* Takes the descriptors; `secrets_fd` may be -1. */
+static void prepare(struct fg_control *c, uint64_t number, int fd, int secrets_fd) {
     abort_prepare(c);
     if (c->job) { /* the manager gave that one up, or is a successor of who asked for it */
         c->next_number = number;
         c->next_fd = fd;
+        c->next_secrets_fd = secrets_fd;
         return;
     }
     struct job *job = calloc(1, sizeof *job);
     struct fg_generation *gen = job ? calloc(1, sizeof *gen) : NULL;
     if (gen) {
-        *job = (struct job){.e = c->e, .gen = gen, .number = number, .fd = fd, .done_fd = c->done.fd};
+        *job = (struct job){.e = c->e, .gen = gen, .number = number, .fd = fd, .secrets_fd = secrets_fd, .done_fd = c->done.fd};
+        job->base = fg_tls_set_ref(c->e->gen ? c->e->gen->tls : NULL);
         c->job = job;
         if (pthread_create(&c->thread, NULL, build, job) == 0)
             return;
         c->job = NULL;
+        fg_tls_set_unref(job->base);
     }
     free(gen);
     free(job);
     close(fd);
+    close_if_open(secrets_fd);
     answer(c, FG_CTL_FAILED, number, "the worker is out of memory");
 }
 
@@ -202,6 +238,13 @@ static void set_endpoints(struct fg_control *c, uint64_t version, int fd) {
     answer(c, FG_CTL_ENDPOINTS_SET, version, NULL);
 }
 
+static void set_tickets(struct fg_engine *e, int fd) {
+    struct fg_ticket_keys keys;
+    if (pread(fd, &keys, sizeof keys, 0) == sizeof keys)
+        fg_tls_tickets(e->tls, &keys);
+    explicit_bzero(&keys, sizeof keys);
+}
+
 /* --- messages --------------------------------------------------------------------------------------------------------------- */
 
 /* Takes what it needs of the descriptors, and sets those to -1. */
@@ -223,9 +266,10 @@ static void handle(struct fg_control *c, struct fg_control_message *m, int fds[F
         answer_slot(c, FG_CTL_UNLISTENED, m, "");
         break;
     case FG_CTL_PREPARE:
-        if (fd >= 0)
-            prepare(c, m->key, fd);
-        fds[0] = -1;
+        if (fd >= 0) {
+            prepare(c, m->key, fd, fds[1]);
+            fds[0] = fds[1] = -1;
+        }
         break;
     case FG_CTL_COMMIT:
         commit(c, m->key);
@@ -249,6 +293,10 @@ static void handle(struct fg_control *c, struct fg_control_message *m, int fds[F
     case FG_CTL_KEEP:
         fg_orphan_keep(e->orphan, fd);
         fds[0] = -1;
+        break;
+    case FG_CTL_TICKETS:
+        if (fd >= 0)
+            set_tickets(e, fd);
         break;
     case FG_CTL_HEALTH:
         fg_health_told(e, m->key, m->a != 0);
@@ -336,10 +384,8 @@ void fg_control_free(struct fg_control *c) {
     abort_prepare(c);
     if (c->job) {
         pthread_join(c->thread, NULL);
-        if (c->job->result == 0)
-            c->e->f.close_image(&c->job->gen->image);
-        close(c->job->fd);
-        fg_filter_discard(&c->e->f, c->job->gen);
+        end_job(c->job);
+        discard(c->job);
         free(c->job);
     }
     if (c->done.fd >= 0)

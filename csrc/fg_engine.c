@@ -1,5 +1,6 @@
 /* A worker: what it is made of, its loop, and its two ways to end. */
 #include "fg_filter.h"
+#include "fg_tls.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ void fg_generation_unref(struct fg_engine *e, struct fg_generation *g) {
     if (--g->refs)
         return;
     e->f.close_image(&g->image);
+    fg_tls_set_unref(g->tls);
     e->stats->c.generations_live--;
     fg_filter_unkeep(e, g);
 }
@@ -113,6 +115,8 @@ static int make_parts(struct fg_engine *e, struct fg_engine_options *left) {
     if (fg_loop_init(&e->loop) < 0 || (e->stats = map_stats(left->stats_fd)) == NULL)
         return -1;
     e->o.stats_fd = take(&left->stats_fd); /* a successor of the manager maps it too */
+    if ((e->tls = fg_tls_common_new(&e->pool)) == NULL)
+        return -1;
     if ((e->orphan = fg_orphan_new(e, take(&left->adopt_fd))) == NULL || (e->log = fg_log_new(e, take(&left->log_fd))) == NULL)
         return -1;
     return (e->control = fg_control_new(e, take(&left->control_fd))) ? 0 : -1;
@@ -207,6 +211,7 @@ void fg_engine_free(struct fg_engine *e) {
         fg_control_free(e->control);
     if (e->orphan)
         fg_orphan_free(e->orphan);
+    fg_tls_common_free(e->tls);
     fg_loop_fini(&e->loop);
     for (unsigned i = 0; i < FG_SWRR_BUCKETS; i++) {
         for (struct fg_swrr *s = e->swrr[i], *next; s; s = next) {

@@ -1,5 +1,5 @@
-/* The table of secrets: certificates with their keys, and authorities, by digest. Written by core/secrets.pyx, read by
- * fg_tls.c in PREPARE. It has a sealed memfd of its own beside the image: images are dumped and compared, this never is, nor
+/* The table of secrets: certificates with their keys, and authorities, by digest. Written by core/secrets.pyx, read in
+ * PREPARE (fg_secrets.c). It has a sealed memfd of its own beside the image: images are dumped and compared, this never is, nor
  * does it stay mapped when contexts are built.
  *
  *   +--------+--------------------------+---------+
@@ -34,5 +34,18 @@ struct fg_secret {             /* references are relative to the table's first b
  * A key of zeros is none. */
 struct fg_ticket_key { uint8_t name[16], aes[32], hmac[32]; };
 struct fg_ticket_keys { struct fg_ticket_key current, next, previous; };
+
+/* A mapped table, validated. */
+struct fg_secrets {
+    const uint8_t *base;
+    size_t size;
+    const struct fg_secret *entries;
+    uint32_t nentries;
+};
+
+/* 0, or -1 with a sentence in `why`. fd -1: an empty table. */
+int fg_secrets_open(struct fg_secrets *s, int fd, char *why, size_t why_size);
+void fg_secrets_close(struct fg_secrets *s);
+const struct fg_secret *fg_secrets_find(const struct fg_secrets *s, struct fg_bytes digest); /* NULL: not there */
 
 #endif

@@ -46,6 +46,7 @@ struct fg_address { /* IPv4 is kept as IPv4, also when it came over a dual-stack
 /* An image that is mapped, and who still needs it: the worker itself, and exchanges before their response head. */
 struct fg_generation {
     struct fg_image image;
+    struct fg_tls_set *tls;             /* contexts for it */
     uint32_t refs;
     uint32_t keeps;                     /* of its stages: one of the image, and one of each exchange that may call them */
     bool runs_inline;                   /* some of them run here */
@@ -185,6 +186,7 @@ struct fg_engine {
     struct fg_control *control;
     struct fg_orphan *orphan;
     struct fg_log *log;
+    struct fg_tls_common *tls;
     struct fg_filters *filters;        /* NULL until a filter plugin is called or attached */
     uint32_t filters_waiting;          /* calls that wait for the plugin process */
     struct fg_timer drain;
@@ -321,6 +323,16 @@ void fg_control_ended(struct fg_engine *e, uint64_t generation);
 void fg_control_health(struct fg_engine *e, uint64_t key, bool healthy, const char *why);
 int fg_control_attach(struct fg_control *c, int fd); /* a connected socket is the manager's from now on */
 struct fg_control_message fg_control_hello(const struct fg_engine *e);
+
+/* fg_tls.c: the contexts of an image, by the keys of fg_img_choice and fg_img_upstream_tls */
+/* Makes those that `base` has not, on a helper thread. NULL with a sentence in `why`. `base` may be NULL. */
+struct fg_tls_set *fg_tls_set_new(struct fg_tls_common *c, const struct fg_image *image, int secrets_fd,
+                                  const struct fg_tls_set *base, char *why, size_t why_size);
+struct fg_tls_set *fg_tls_set_ref(struct fg_tls_set *s);
+void fg_tls_set_unref(struct fg_tls_set *s); /* NULL does nothing */
+struct fg_tls_context *fg_tls_find(const struct fg_tls_set *s, uint64_t key); /* stays the set's; NULL: there is none */
+/* For a connection to an endpoint of this cluster; NULL: it speaks plaintext. */
+struct fg_tls_context *fg_tls_of_cluster(const struct fg_generation *g, uint32_t cluster);
 
 /* fg_orphan.c */
 struct fg_orphan *fg_orphan_new(struct fg_engine *e, int fd); /* takes the descriptor */
