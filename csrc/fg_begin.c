@@ -126,11 +126,11 @@ static void find_rule(struct fg_engine *e, struct fg_req *r, const uint8_t *base
     set_rule(r, r->match.rule);
 }
 
-/* A target that says https on a connection without TLS: misdirected (RFC 9110 section 7.4), unless a proxy before us that is
- * trusted took the TLS off. */
+/* A target whose scheme is not the connection's: misdirected (RFC 9110 section 7.4), unless a proxy before us that is trusted
+ * took the TLS off. */
 static bool is_misdirected(const struct fg_req *r, const uint8_t *base) {
-    return r->head.target_form == FG_TARGET_ABSOLUTE && (base[r->head.target.off + 4] | 0x20) == 's' &&
-           r->socket->trusted_hops == 0;
+    bool https = (base[r->head.target.off + 4] | 0x20) == 's';
+    return r->head.target_form == FG_TARGET_ABSOLUTE && https != (r->down->io.tls != NULL) && r->socket->trusted_hops == 0;
 }
 
 /* Everything that may be wrong with a request whose head is well-formed: a reason, or 0. */

@@ -26,7 +26,12 @@ enum { FG_RECORD_CALL = 0x314c4146, FG_RECORD_VERDICT = 0x31564146, FG_RECORD_MA
     X(RULE, "rule")          \
     X(ID, "id")              \
     X(REASON, "reason")      \
-    X(BACKEND, "backend")
+    X(BACKEND, "backend")    \
+    X(TLS_VERSION, "tls_version") \
+    X(SERVER_NAME, "server_name") \
+    X(TLS_SUBJECT, "tls_subject") \
+    X(TLS_NAMES, "tls_names") \
+    X(TLS_FINGERPRINT, "tls_fingerprint")
 
 enum fg_call_text {
 #define X(NAME, name) FG_CALL_##NAME,

@@ -22,7 +22,9 @@ const struct fg_img_limits *fg_down_limits(const struct fg_down *d) {
 }
 
 static void down_free(struct fg_grave *g) {
-    free(fg_container_of(g, struct fg_down, grave));
+    struct fg_down *d = fg_container_of(g, struct fg_down, grave);
+    free(d->identity);
+    free(d);
 }
 
 static void deadline(struct fg_down *d, uint32_t ms) {

@@ -146,7 +146,7 @@ static void put_texts(struct fg_put *o, struct fg_call *c, struct fg_req *r) {
     const struct fg_h1_head *h = &r->head;
 #define TEXT(name, p, n) c->text[FG_CALL_##name] = put_ref(o, record, (p), (n))
     TEXT(METHOD, base + h->method.off, h->method.len);
-    TEXT(SCHEME, "http", 4);
+    TEXT(SCHEME, fg_down_scheme(r->down).p, fg_down_scheme(r->down).len);
     TEXT(AUTHORITY, base + h->authority.off, h->authority.len);
     TEXT(PATH, base + h->path.off, r->path_len);
     TEXT(QUERY, base + h->query.off, h->query.off ? h->query.len : 0);
@@ -163,6 +163,14 @@ static void put_texts(struct fg_put *o, struct fg_call *c, struct fg_req *r) {
         TEXT(ID, r->request_id, r->request_id_len);
     else if (at)
         TEXT(ID, base + r->fields[at - 1].value, r->fields[at - 1].value_len);
+    const struct fg_identity *who = r->down->identity;
+    if (who) {
+        TEXT(TLS_VERSION, who->version.p, who->version.len);
+        TEXT(SERVER_NAME, who->server_name.p, who->server_name.len);
+        TEXT(TLS_SUBJECT, who->subject.p, who->subject.len);
+        TEXT(TLS_NAMES, who->names.p, who->names.len);
+        TEXT(TLS_FINGERPRINT, who->fingerprint.p, who->fingerprint.len);
+    }
     const char *reason = fg_reasons[r->filtering->reply_reason ? r->filtering->reply_reason : r->reason].name;
     TEXT(REASON, reason, strlen(reason));
 #undef TEXT

@@ -307,7 +307,7 @@ static void put_client(struct fg_put *o, const struct fg_req *r, const uint8_t *
     if (r->socket->trusted_hops == 0) /* else the connection is a proxy's, and X-Real-IP is as that one said */
         put_line(o, (struct fg_bytes){(const uint8_t *)"x-real-ip", 9}, peer);
     if (!came_trusted(r, FG_H_X_FORWARDED_PROTO))
-        FG_PUT(o, "x-forwarded-proto: http\r\n");
+        put_line(o, (struct fg_bytes){(const uint8_t *)"x-forwarded-proto", 17}, fg_down_scheme(d));
     if (!came_trusted(r, FG_H_X_FORWARDED_HOST) && authority.len)
         put_line(o, (struct fg_bytes){(const uint8_t *)"x-forwarded-host", 16}, authority);
     if (!came_trusted(r, FG_H_X_FORWARDED_PORT)) {
@@ -325,13 +325,25 @@ static void put_client(struct fg_put *o, const struct fg_req *r, const uint8_t *
     fg_put_bytes(o, peer);
     if (d->peer.family != 4)
         FG_PUT(o, "]\"");
-    FG_PUT(o, ";proto=http");
+    FG_PUT(o, ";proto=");
+    fg_put_bytes(o, fg_down_scheme(d));
     if (authority.len) {
         FG_PUT(o, ";host=\"");
         fg_put_bytes(o, authority);
         FG_PUT(o, "\"");
     }
     FG_PUT(o, "\r\n");
+}
+
+/* The client's certificate, which only we may name (RFC 9440 section 2.4); behind trusted proxies it is theirs to say. */
+static bool tells_certificate(const struct fg_req *r) {
+    return r->socket->client_cert && r->socket->trusted_hops == 0;
+}
+
+static void put_certificate(struct fg_put *o, const struct fg_req *r) {
+    const struct fg_identity *x = r->down->identity;
+    if (x && x->client_cert.len)
+        put_line(o, (struct fg_bytes){(const uint8_t *)"client-cert", 11}, x->client_cert);
 }
 
 /* --- requests ----------------------------------------------------------------------------------------------------------------- */
@@ -478,6 +490,8 @@ int fg_head_take_edits(struct fg_engine *e, struct fg_req *r) {
 
 size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size_t cap) {
     static const uint8_t ours[FG_H_COUNT] = {[FG_H_HOST] = 1, [FG_H_X_FORWARDED_FOR] = 1, [FG_H_FORWARDED] = 1};
+    static const uint8_t ours_with_certificate[FG_H_COUNT] = {[FG_H_HOST] = 1, [FG_H_X_FORWARDED_FOR] = 1, [FG_H_FORWARDED] = 1,
+        [FG_H_CLIENT_CERT] = 1, [FG_H_CLIENT_CERT_CHAIN] = 1};
     const uint8_t *base = r->down->in.p;
     struct fg_put o = {out, out + cap, false};
     struct edits x;
@@ -488,8 +502,10 @@ size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size
     edits_add(&x, r->match.seg, &of_backend(r)->request);
     put_request_line(&o, r, base);
     put_host(&o, r, base, &x);
-    put_fields(&o, &r->head, base, &x, ours);
+    put_fields(&o, &r->head, base, &x, tells_certificate(r) ? ours_with_certificate : ours);
     put_client(&o, r, base);
+    if (tells_certificate(r))
+        put_certificate(&o, r);
     if (r->request_id_len)
         put_line(&o, (struct fg_bytes){(const uint8_t *)"x-request-id", 12},
                  (struct fg_bytes){r->request_id, r->request_id_len});

@@ -40,6 +40,8 @@ enum {
     X(X_FORWARDED_HOST, "x-forwarded-host", FG_HDR_GUARDED | FG_HDR_CLIENT | FG_HDR_NO_TRAILER) \
     X(X_FORWARDED_PORT, "x-forwarded-port", FG_HDR_GUARDED | FG_HDR_CLIENT | FG_HDR_NO_TRAILER) \
     X(X_REAL_IP, "x-real-ip", FG_HDR_GUARDED | FG_HDR_CLIENT | FG_HDR_NO_TRAILER)              \
+    X(CLIENT_CERT, "client-cert", FG_HDR_GUARDED | FG_HDR_NO_TRAILER)                          \
+    X(CLIENT_CERT_CHAIN, "client-cert-chain", FG_HDR_GUARDED | FG_HDR_NO_TRAILER)              \
     X(X_REQUEST_ID, "x-request-id", FG_HDR_NO_TRAILER)                                         \
     X(VIA, "via", FG_HDR_NO_TRAILER)                                                           \
     X(DATE, "date", FG_HDR_NO_TRAILER)                                                         \

@@ -278,7 +278,7 @@ COLUMN(time) { put_time(o, l->log); }
 COLUMN(client) { put_endpoint(o, &l->r->down->peer); }
 COLUMN(client_address) { fg_put_address(o, &l->r->down->peer, false); }
 COLUMN(local) { put_endpoint(o, &l->r->down->listen->bound); }
-COLUMN(scheme) { FG_PUT(o, "http"); (void)l; }
+COLUMN(scheme) { fg_put_bytes(o, fg_down_scheme(l->r->down)); }
 COLUMN(method) { put_span(o, l, l->r->head.method); }
 COLUMN(target) { put_span(o, l, l->r->head.target); }
 COLUMN(host) { put_span(o, l, l->r->head.authority); }
@@ -310,6 +310,19 @@ COLUMN(request_id) {
     else
         put_field(o, l, FG_H_X_REQUEST_ID);
 }
+#define IDENTITY(column, part)                             \
+    COLUMN(column) {                                       \
+        const struct fg_identity *x = l->r->down->identity; \
+        if (x)                                             \
+            put_json(o, x->part.p, x->part.len);           \
+    }
+IDENTITY(tls_version, version)
+IDENTITY(tls_cipher, cipher)
+IDENTITY(server_name, server_name)
+IDENTITY(alpn, alpn)
+IDENTITY(client_subject, subject)
+IDENTITY(client_names, names)
+IDENTITY(client_fingerprint, fingerprint)
 COLUMN(rule) {
     if (l->r->match.rule)
         fg_put_uint(o, l->r->rule);

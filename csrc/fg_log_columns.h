@@ -33,6 +33,13 @@
     X(user_agent, 0, 0)     \
     X(referer, 0, 0)        \
     X(x_forwarded_for, 0, 0)\
+    X(tls_version, 0, 0)    \
+    X(tls_cipher, 0, 0)     \
+    X(server_name, 0, 0)    \
+    X(alpn, 0, 0)           \
+    X(client_subject, 0, 0) \
+    X(client_names, 0, 0)   \
+    X(client_fingerprint, 0, 0) \
     X(log, 2, 0)
 
 #endif

@@ -35,7 +35,7 @@ enum fg_side { FG_SIDE_NONE, FG_SIDE_CLIENT, FG_SIDE_GATEWAY, FG_SIDE_UPSTREAM }
     X(BAD_REQUEST, "bad_request", 400, CLIENT, 0, "the request is malformed")                                     \
     X(BAD_EXPECT, "bad_expect", 417, CLIENT, 0, "an expectation other than 100-continue")                         \
     X(BAD_CONNECT, "connect_refused_here", 501, CLIENT, 0, "CONNECT is not served")                               \
-    X(MISDIRECTED, "misdirected", 421, CLIENT, 0, "an https target on a connection without TLS")                  \
+    X(MISDIRECTED, "misdirected", 421, CLIENT, 0, "the request is not for this connection")                       \
     X(CONNECT_FAILED, "connect_failed", 502, UPSTREAM, 1, "the endpoint could not be connected")                  \
     X(CONNECT_TIMEOUT, "connect_timeout", 504, UPSTREAM, 1, "the endpoint did not accept in time")                \
     X(UPSTREAM_RESET, "upstream_reset", 502, UPSTREAM, 0, "the endpoint reset the connection")                    \

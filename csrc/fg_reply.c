@@ -245,7 +245,7 @@ void fg_reply_redirect(struct fg_req *r) {
     struct fg_put o;
     begin_reply(r, &o, FG_R_NONE, to->status);
     FG_PUT(&o, "location: ");
-    struct fg_bytes scheme = to->scheme.len ? fg_str(seg, to->scheme) : (struct fg_bytes){(const uint8_t *)"http", 4};
+    struct fg_bytes scheme = to->scheme.len ? fg_str(seg, to->scheme) : fg_down_scheme(r->down);
     fg_put_bytes(&o, scheme);
     FG_PUT(&o, "://");
     if (to->hostname.len)

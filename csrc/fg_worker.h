@@ -14,6 +14,7 @@
 #define FG_WORKER_H
 
 #include "fg_engine.h"
+#include "fg_identity.h"
 #include "fg_loop.h"
 #include "fg_reasons.h"
 #include "fg_req.h"
@@ -97,7 +98,12 @@ struct fg_down {
     bool unread;           /* and the client may still be sending */
     bool eof;              /* the client's FIN was read */
     struct fg_address peer;
+    struct fg_identity *identity; /* NULL: no TLS, or not yet */
 };
+
+static inline struct fg_bytes fg_down_scheme(const struct fg_down *d) { /* RFC 9110 section 4.2 */
+    return d->io.tls ? (struct fg_bytes){(const uint8_t *)"https", 5} : (struct fg_bytes){(const uint8_t *)"http", 4};
+}
 
 enum fg_up_state { FG_UP_CONNECTING, FG_UP_BUSY, FG_UP_IDLE, FG_UP_CLOSED };
 

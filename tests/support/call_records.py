@@ -30,8 +30,8 @@ def prepared(kind: str, *, deny: bool = True) -> int:
     return snapshot.key(spec)
 
 
-def request(stage: int, *fields: tuple[str, str], exchange: int = 1, more: bool = False) -> bytes:
-    """The call of a request's head."""
+def request(stage: int, *fields: tuple[str, str], exchange: int = 1, more: bool = False, **texts: str) -> bytes:
+    """The call of a request's head; `texts` by the names of csrc/fg_call.h, as bytes in Latin-1."""
     refs = dict.fromkeys([*filters.TEXTS, *PARTS], (0, 0))
     at = FIXED.size + REF.size * len(refs)
     behind = bytearray()
@@ -40,7 +40,7 @@ def request(stage: int, *fields: tuple[str, str], exchange: int = 1, more: bool 
         behind.extend(text.encode("latin-1"))
         return at + len(behind) - len(text), len(text)
 
-    for name, text in TEXTS.items():
+    for name, text in {**TEXTS, **texts}.items():
         refs[name] = put(text)
     placed = [(put(name), put(value)) for name, value in fields]
     behind.extend(bytes(-(at + len(behind)) % 8))

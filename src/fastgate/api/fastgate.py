@@ -217,6 +217,13 @@ LOG_COLUMNS = frozenset(
         "user_agent",
         "referer",
         "x_forwarded_for",
+        "tls_version",
+        "tls_cipher",
+        "server_name",
+        "alpn",
+        "client_subject",
+        "client_names",
+        "client_fingerprint",
         "log",
     )
 )
@@ -260,7 +267,7 @@ NO_TRAILERS = frozenset(
         *("tracestate", "transfer-encoding", "upgrade", "vary", "via", "www-authenticate", "x-real-ip", "x-request-id"),
     )
 )
-_NO_TRAILER_FAMILIES = ("accept", "access-control-", "proxy-", "sec-", "x-forwarded-")
+_NO_TRAILER_FAMILIES = ("accept", "access-control-", "client-cert", "proxy-", "sec-", "x-forwarded-")
 
 
 def _trailer(name: str) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _TARGET = tuple(filters.TEXTS[name] for name in ("method", "scheme", "authority", "path", "raw_path", "query"))
 _PLACE = tuple(filters.TEXTS[name] for name in ("route", "rule", "id"))
 _CLIENT = filters.TEXTS["client_address"]
+_TLS_VERSION, _TLS_SUBJECT, _TLS_NAMES = (filters.TEXTS[f"tls_{what}"] for what in ("version", "subject", "names"))
+_SERVER_NAME = filters.TEXTS["server_name"]
+_FINGERPRINT = filters.TEXTS["tls_fingerprint"]
 _REASON = filters.TEXTS["reason"]
 _BACKEND = filters.TEXTS["backend"]
 ID = filters.TEXTS["id"]
@@ -48,8 +51,23 @@ class RequestRecord:
         return self._call.trailers()
 
     def connection(self) -> tuple[Client, TlsIdentity | None]:
-        """Return whom it is from."""
-        return Client(self._call.text(_CLIENT), self._call.client_port), None
+        """Return whom it is from, and what TLS says about them."""
+        return Client(self._call.text(_CLIENT), self._call.client_port), self._tls()
+
+    def _tls(self) -> TlsIdentity | None:
+        text = self._call.text
+        version = text(_TLS_VERSION)
+        if not version:
+            return None
+        names = [name.partition(":") for name in text(_TLS_NAMES).split("\n")]
+        return TlsIdentity(
+            version=version,
+            server_name=text(_SERVER_NAME),
+            subject=text(_TLS_SUBJECT).encode("latin-1").decode("utf-8", "replace"),
+            dns_names=tuple(value for kind, _, value in names if kind == "DNS"),
+            uris=tuple(value for kind, _, value in names if kind == "URI"),
+            fingerprint=text(_FINGERPRINT),
+        )
 
     def place(self) -> tuple[str, str, str]:
         """Return route, rule and request ID."""

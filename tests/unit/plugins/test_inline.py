@@ -8,6 +8,7 @@ from call_records import end, prepared, request
 from fastgate import StaleError
 from fastgate.core import filters
 from fastgate.plugins.discovery import Catalog
+from fastgate.plugins.identity import TlsIdentity
 from fastgate.plugins.inline import offer, withdraw
 
 FILTERS = """
@@ -43,6 +44,10 @@ class Raises(fastgate.Filter):
         KEPT.append((request, request.headers, context))
         raise ValueError("no")
 
+class Who(fastgate.Filter):
+    def on_request(self, request, context):
+        KEPT.append(request.tls)
+
 class KeepAll(fastgate.Filter):
     def on_request(self, request, context):
         KEPT.append((request, request.headers, context))
@@ -55,7 +60,7 @@ class KeepContext(fastgate.Filter):
     def on_request(self, request, context):
         KEPT.append((context,))
 """
-NAMES = ("Answer", "KeepAll", "KeepContext", "KeepHeaders", "Plain", "Raises", "Stamp", "Waits", "Wrong")
+NAMES = ("Answer", "KeepAll", "KeepContext", "KeepHeaders", "Plain", "Raises", "Stamp", "Waits", "Who", "Wrong")
 
 
 @pytest.fixture
@@ -74,6 +79,19 @@ def call(kind, *fields, **options):
 
 def outcome(verdict):
     return verdict[17]  # csrc/fg_call.h: behind size, kind, exchange and phase
+
+
+def test_a_filter_sees_what_tls_says_of_the_client(kept):
+    call("Who")
+    call("Who", tls_version="TLSv1.3", server_name="a.example")
+    names = "DNS:b.example\nURI:spiffe://c,DNS:no\nemail:d@example\nDNS:e.example"
+    subject = "CN=\u00fc".encode().decode("latin-1")
+    call("Who", tls_version="TLSv1.2", tls_subject=subject, tls_names=names, tls_fingerprint="ab")
+    assert kept() == [
+        None,
+        TlsIdentity("TLSv1.3", "a.example"),
+        TlsIdentity("TLSv1.2", "", "CN=\u00fc", ("b.example", "e.example"), ("spiffe://c,DNS:no",), "ab"),
+    ]
 
 
 @pytest.mark.usefixtures("kept")
