@@ -118,6 +118,64 @@ struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const str
     return (uint64_t)a->endpoint->active * b->weight <= (uint64_t)b->endpoint->active * a->weight ? a->endpoint : b->endpoint;
 }
 
+/* --- both choices for a source: rendezvous hashing, by weight ------------------------------------------------------------ */
+
+/* -log2(u / 2^64) in units of 2^-32, in integers: all machines find the same. */
+static uint64_t minus_log2(uint64_t u) {
+    enum { FRACTION = 32 };
+    u |= 1;
+    uint64_t whole = 63 - (uint64_t)__builtin_clzll(u), fraction = 0;
+    unsigned __int128 m = (unsigned __int128)u << (63 - whole); /* [1, 2) in units of 2^-63 */
+    for (int bit = 0; bit < FRACTION; bit++) {
+        m = m * m >> 63;
+        fraction <<= 1;
+        if (m >> 64) { /* 2 or more */
+            m >>= 1;
+            fraction |= 1;
+        }
+    }
+    return ((uint64_t)64 << FRACTION) - (whole << FRACTION | fraction);
+}
+
+/* What draws for one source, best so far: the smallest -log(hash) / weight wins, each in proportion to its weight. */
+struct draw { uint64_t distance; uint32_t weight; };
+
+static bool wins(struct draw *best, uint64_t hash, uint32_t weight) {
+    uint64_t distance = minus_log2(hash);
+    if (best->weight && (unsigned __int128)distance * best->weight >= (unsigned __int128)best->distance * weight)
+        return false;
+    *best = (struct draw){distance, weight};
+    return true;
+}
+
+struct fg_endpoint *fg_cluster_rendezvous(struct fg_engine *e, uint64_t key, uint64_t hash) {
+    const struct fg_cluster *c = listed(e, key);
+    struct fg_endpoint *found = NULL;
+    struct draw best = {0};
+    e->stats->c.upstream_panics += c && c->panic;
+    for (uint32_t i = 0; c && i < c->npicks; i++)
+        if (wins(&best, fg_mix(hash ^ c->picks[i].endpoint->key), c->picks[i].weight))
+            found = c->picks[i].endpoint;
+    return found;
+}
+
+/* A backend is known by its cluster, wherever in the list it is; of several that name one cluster each draws for itself. */
+static uint64_t backend_key(const struct fg_engine *e, const struct fg_img_backend *b, uint32_t at) {
+    uint64_t same = 0;
+    for (uint32_t i = 0; i < at; i++)
+        same += b[i].cluster == b[at].cluster;
+    return fg_mix((b[at].cluster ? e->gen->image.clusters[b[at].cluster - 1].key : 0) + same);
+}
+
+const struct fg_img_backend *fg_relay_rendezvous(struct fg_engine *e, const struct fg_img_relay *relay, uint64_t hash) {
+    const struct fg_img_backend *b = (const void *)(e->gen->image.sockets_seg + relay->backends.off), *found = NULL;
+    struct draw best = {0};
+    for (uint32_t i = 0; i < relay->backends.len; i++)
+        if (b[i].weight && wins(&best, fg_mix(hash ^ backend_key(e, b, i)), b[i].weight))
+            found = &b[i];
+    return found;
+}
+
 /* --- choice of a backend: smooth weighted round robin ---------------------------------------------------------------------- */
 
 enum { SWRR_MAX_LEAD = 1000 };

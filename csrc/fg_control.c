@@ -214,6 +214,7 @@ static void commit(struct fg_control *c, uint64_t number) {
     e->gen = c->prepared;
     c->prepared = NULL;
     e->stats->c.generation = number;
+    e->usability++;
     fg_listen_resolve(e);
     fg_health_sync(e);
     if (old)
@@ -233,6 +234,7 @@ static void set_endpoints(struct fg_control *c, uint64_t version, int fd) {
     struct fg_endpoints *old = e->endpoints;
     e->endpoints = t;
     e->stats->c.endpoints_version = version;
+    e->usability++;
     fg_health_sync(e);
     fg_endpoints_free(e, old);
     answer(c, FG_CTL_ENDPOINTS_SET, version, NULL);

@@ -12,12 +12,12 @@ enum { EJECT_AFTER = 3, EJECT_BASE_MS = 5000, EJECT_MAX_MS = 60000 };
 
 static void eject_over(struct fg_timer *t);
 
-static uint64_t address_key(const struct fg_address *a) {
+uint64_t fg_address_key(const struct fg_address *a) {
     return fg_hash(a, offsetof(struct fg_address, family) + 1);
 }
 
 struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address *a) {
-    uint64_t key = address_key(a);
+    uint64_t key = fg_address_key(a);
     struct fg_endpoint **bucket = &e->buckets[key % FG_ENDPOINT_BUCKETS];
     for (struct fg_endpoint *ep = *bucket; ep; ep = ep->next) {
         if (ep->key == key && memcmp(&ep->address, a, offsetof(struct fg_address, family) + 1) == 0) {
@@ -64,6 +64,12 @@ void fg_endpoint_readmit(struct fg_engine *e, struct fg_endpoint *ep) {
     fg_timer_clear(&ep->ejection);
     e->usability++;
     e->stats->c.upstream_ejected--;
+}
+
+void fg_endpoint_works(struct fg_engine *e, struct fg_endpoint *ep) {
+    ep->failures = 0;
+    if (ep->ejected)
+        fg_endpoint_readmit(e, ep);
 }
 
 void fg_endpoint_failed(struct fg_engine *e, struct fg_endpoint *ep) {

@@ -57,6 +57,7 @@ static void end_exchanges(struct fg_engine *e) {
         if (d->state == FG_DOWN_BUSY || d->state == FG_DOWN_TUNNEL)
             fg_exchange_fail(d->req, FG_R_DRAIN_TIMEOUT);
     }
+    fg_udp_end_all(e);
 }
 
 static void drain_step(struct fg_timer *t) {
@@ -160,10 +161,12 @@ int fg_engine_run(struct fg_engine *e) {
         c->buffer_bytes = e->pool.used;
         if (e->filters)
             fg_filter_run_inline(e);
+        if (e->datagrams)
+            fg_udp_flush(e);
         fg_log_kick(e->log);
         if (e->loop.turns % TRIM_TURNS == 0)
             fg_pool_trim(&e->pool);
-        if (e->draining == 2 && fg_list_empty(&e->downs)) {
+        if (e->draining == 2 && fg_list_empty(&e->downs) && fg_list_empty(&e->listens)) {
             fg_control_drained(e);
             break;
         }
@@ -197,6 +200,7 @@ void fg_engine_free(struct fg_engine *e) {
         fg_down_close(d);
     }
     if (e->stats) {
+        fg_udp_end_all(e);
         fg_listen_close_all(e);
         close_upstreams(e);
         fg_health_free(e);
@@ -204,6 +208,7 @@ void fg_engine_free(struct fg_engine *e) {
         if (e->gen)
             fg_generation_unref(e, e->gen);
     }
+    fg_datagrams_free(e->datagrams);
     fg_filter_free(e);
     if (e->log)
         fg_log_free(e->log);

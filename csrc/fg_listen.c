@@ -1,5 +1,5 @@
 /* Listening sockets: level-triggered; accepting pauses when a limit is reached or descriptors or memory run out,
- * and a timer resumes it. */
+ * and a timer resumes it. Those for datagrams are fg_udp.c's from LISTEN on. */
 #include "fg_worker.h"
 
 #include <fcntl.h>
@@ -15,7 +15,9 @@
 enum { ACCEPTS_PER_TURN = 64, PAUSE_MS = 100 };
 
 static void listen_free(struct fg_grave *g) {
-    free(fg_container_of(g, struct fg_listen, grave));
+    struct fg_listen *l = fg_container_of(g, struct fg_listen, grave);
+    free(l->udp);
+    free(l);
 }
 
 static void watch_for(struct fg_listen *l, uint32_t events) {
@@ -78,6 +80,12 @@ static int socket_of(const struct fg_engine *e, uint64_t key) {
     return -1;
 }
 
+static void resolve(struct fg_listen *l) {
+    l->socket = socket_of(l->e, l->key);
+    if (l->udp)
+        fg_udp_resolve(l);
+}
+
 /* A socket that the image does not know yet lets its connections wait in the queue. */
 static void watch(struct fg_listen *l) {
     if (l->socket >= 0)
@@ -95,8 +103,11 @@ int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd, int 
     struct fg_listen *l = calloc(1, sizeof *l);
     if (l == NULL)
         return -1;
+    int type = SOCK_STREAM;
+    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof type});
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); /* of the open file: whoever made it may have left it blocking */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); /* accepted sockets inherit it */
+    if (type == SOCK_STREAM)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); /* accepted sockets inherit it */
     l->lock_fd = lock_fd;
     snprintf(l->name, sizeof l->name, "%s", name);
     l->e = e;
@@ -107,15 +118,17 @@ int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd, int 
     l->resume.fire = resume;
     l->key = key;
     l->slot = slot;
-    l->socket = socket_of(e, key);
+    if (type == SOCK_DGRAM && !fg_udp_add_listener(l)) {
+        free(l);
+        return -1;
+    }
     fg_list_push(&e->listens, &l->all);
+    resolve(l);
     watch(l);
     return 0;
 }
 
-static void close_listen(struct fg_listen *l) {
-    while (accept_some(l, ACCEPTS_PER_TURN) == QUEUE_LEFT) /* also what the image knows no more: it gets an answer */
-        ;
+void fg_listen_close(struct fg_listen *l) {
     l->closing = true;
     fg_timer_stop(&l->e->loop.wheel, &l->resume);
     fg_loop_remove(&l->e->loop, &l->io); /* the manager still holds the open file: epoll would keep reporting it */
@@ -127,6 +140,12 @@ static void close_listen(struct fg_listen *l) {
         fg_listen_bury(l);
 }
 
+static void close_tcp(struct fg_listen *l) {
+    while (accept_some(l, ACCEPTS_PER_TURN) == QUEUE_LEFT) /* also what the image knows no more: it gets an answer */
+        ;
+    fg_listen_close(l);
+}
+
 void fg_listen_bury(struct fg_listen *l) {
     fg_list_remove(&l->all);
     fg_loop_bury(&l->e->loop, &l->grave);
@@ -136,7 +155,7 @@ bool fg_listen_remove(struct fg_engine *e, uint64_t key, uint32_t slot) {
     for (struct fg_list *at = e->listens.next; at != &e->listens; at = at->next) {
         struct fg_listen *l = fg_container_of(at, struct fg_listen, all);
         if (l->key == key && l->slot == slot && !l->closing) {
-            close_listen(l);
+            l->udp ? fg_udp_remove(l) : close_tcp(l);
             return true;
         }
     }
@@ -148,7 +167,7 @@ void fg_listen_close_all(struct fg_engine *e) {
         struct fg_listen *l = fg_container_of(at, struct fg_listen, all);
         next = at->next;
         if (!l->closing)
-            close_listen(l);
+            l->udp ? fg_udp_drain(l) : close_tcp(l);
     }
 }
 
@@ -156,7 +175,7 @@ void fg_listen_resolve(struct fg_engine *e) {
     for (struct fg_list *at = e->listens.next; at != &e->listens; at = at->next) {
         struct fg_listen *l = fg_container_of(at, struct fg_listen, all);
         bool known = l->socket >= 0;
-        l->socket = socket_of(e, l->key);
+        resolve(l);
         if (l->closing)
             continue;
         if (!known)

@@ -65,7 +65,8 @@ enum fg_side { FG_SIDE_NONE, FG_SIDE_CLIENT, FG_SIDE_GATEWAY, FG_SIDE_UPSTREAM }
     X(CLIENT_UNVERIFIED, "client_unverified", 0, CLIENT, 0, "the client's certificate is missing or was not verified") \
     X(UPSTREAM_HANDSHAKE, "upstream_handshake", 502, UPSTREAM, 0, "the TLS handshake with the endpoint failed")   \
     X(UPSTREAM_UNVERIFIED, "upstream_unverified", 502, UPSTREAM, 0, "the endpoint's certificate was not verified") \
-    X(RELAY_IDLE, "relay_idle", 0, NONE, 0, "nothing passed in either direction for too long")
+    X(RELAY_IDLE, "relay_idle", 0, NONE, 0, "nothing passed in either direction for too long") \
+    X(SESSIONS_FULL, "sessions_full", 0, GATEWAY, 0, "a newer UDP session took the place of this one")
 
 enum fg_reason {
 #define X(name, label, status, side, retryable, text) FG_R_##name,

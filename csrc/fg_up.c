@@ -42,9 +42,7 @@ static void connect_done(struct fg_up *u) {
         fg_exchange_up_failed(r, FG_R_CONNECT_FAILED);
         return;
     }
-    u->endpoint->failures = 0;
-    if (u->endpoint->ejected)
-        fg_endpoint_readmit(u->e, u->endpoint);
+    fg_endpoint_works(u->e, u->endpoint);
     u->state = FG_UP_BUSY;
     fg_timer_clear(&u->timer);
     fg_exchange_connected(r);

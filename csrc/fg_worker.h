@@ -1,7 +1,8 @@
 /* What a worker is made of, and who owns what.
  *
  *   fg_engine            one worker: loop, pools, image, endpoints, listeners, statistics
- *     fg_listen          a bound socket; lives from LISTEN to UNLISTEN
+ *     fg_listen          a bound socket; lives from LISTEN to UNLISTEN, and on until its last connection or session is gone
+ *       fg_udp           what makes it one for datagrams, with its sessions (fg_udp.h)
  *     fg_down            a client connection; at most one exchange at a time
  *       fg_req           one exchange; from the complete request head to the end of the response
  *     fg_health          what a check says of an endpoint, and its probes; as long as the configuration asks for it
@@ -64,11 +65,12 @@ struct fg_listen {
     uint64_t key;
     uint32_t slot;
     int socket;           /* position in the current image, -1: not known to it */
-    uint32_t connections; /* open ones that were accepted here */
+    uint32_t connections; /* open ones that were accepted here, or sessions */
+    struct fg_udp *udp;   /* NULL: TCP */
     struct fg_address bound;
     int lock_fd;          /* held as long as the socket; -1: none */
     char name[72];        /* the manager's, for its successor */
-    bool closing;         /* no longer accepting; freed with its last connection */
+    bool closing;         /* no longer accepting, or beginning sessions; freed with the last of them */
 };
 
 enum fg_down_state {
@@ -186,13 +188,15 @@ struct fg_engine {
     struct fg_endpoint *buckets[FG_ENDPOINT_BUCKETS];
     struct fg_swrr *swrr[FG_SWRR_BUCKETS];
     struct fg_health *healths[FG_HEALTH_BUCKETS];
-    uint64_t usability;                /* grows when an endpoint is ejected, readmitted, found healthy or not; never 0 */
+    uint64_t usability;                /* grows when an endpoint is ejected, readmitted, found healthy or not, and with each
+                                          image and endpoint table; never 0 */
     struct fg_list listens, downs, ups;
     struct fg_req *free_reqs;
     struct fg_control *control;
     struct fg_orphan *orphan;
     struct fg_log *log;
     struct fg_tls_common *tls;
+    struct fg_datagrams *datagrams;    /* NULL until there is a UDP listener */
     struct fg_filters *filters;        /* NULL until a filter plugin is called or attached */
     uint32_t filters_waiting;          /* calls that wait for the plugin process */
     struct fg_timer drain;
@@ -230,7 +234,17 @@ int fg_listen_add(struct fg_engine *e, uint64_t key, uint32_t slot, int fd, int 
 bool fg_listen_remove(struct fg_engine *e, uint64_t key, uint32_t slot);
 void fg_listen_resolve(struct fg_engine *e); /* after a COMMIT: which socket of the image each one is */
 void fg_listen_close_all(struct fg_engine *e);
+void fg_listen_close(struct fg_listen *l); /* gives back the socket and its lock */
 void fg_listen_bury(struct fg_listen *l); /* closed, and its last connection is gone */
+
+/* fg_udp.c: datagrams */
+bool fg_udp_add_listener(struct fg_listen *l);
+void fg_udp_resolve(struct fg_listen *l);   /* the image knows the socket, or no more */
+void fg_udp_remove(struct fg_listen *l);    /* another worker has the socket, or nobody serves it */
+void fg_udp_drain(struct fg_listen *l);     /* no new session; the others go on */
+void fg_udp_end_all(struct fg_engine *e);   /* every session */
+void fg_udp_flush(struct fg_engine *e);     /* once a turn: sends what endpoints answered in it */
+void fg_datagrams_free(struct fg_datagrams *d); /* or NULL */
 
 /* fg_down.c: client connections */
 void fg_down_accept(struct fg_listen *l, int fd, const struct sockaddr_storage *peer);
@@ -251,7 +265,9 @@ void fg_address_read(struct fg_address *a, const struct sockaddr_storage *sa);
 struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address *a);
 void fg_endpoint_unref(struct fg_engine *e, struct fg_endpoint *ep);
 void fg_endpoint_failed(struct fg_engine *e, struct fg_endpoint *ep); /* a connect did; ejects after several in a row */
+void fg_endpoint_works(struct fg_engine *e, struct fg_endpoint *ep); /* it was connected, or answered */
 void fg_endpoint_readmit(struct fg_engine *e, struct fg_endpoint *ep);
+uint64_t fg_address_key(const struct fg_address *a);
 struct fg_endpoints *fg_endpoints_load(struct fg_engine *e, int fd, char *why, size_t why_size);
 void fg_endpoints_free(struct fg_engine *e, struct fg_endpoints *t);
 
@@ -262,6 +278,9 @@ struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const str
 bool fg_cluster_list(struct fg_engine *e, uint64_t key, uint32_t at, struct fg_ep_endpoint *out);
 /* The endpoint with this address, if it may be picked. */
 struct fg_endpoint *fg_cluster_at(struct fg_engine *e, uint64_t key, const struct fg_address *a);
+/* The choices of rendezvous hashing, by weight: everybody makes the same for a hash, and few change with what is chosen from. */
+const struct fg_img_backend *fg_relay_rendezvous(struct fg_engine *e, const struct fg_img_relay *relay, uint64_t hash);
+struct fg_endpoint *fg_cluster_rendezvous(struct fg_engine *e, uint64_t key, uint64_t hash);
 const struct fg_img_backend *fg_rule_backend(struct fg_engine *e, const struct fg_match_result *m);
 
 /* fg_health.c: active checks */

@@ -42,8 +42,10 @@ class Listeners:
     def adopt(self, held: Held) -> None:
         """Take over a socket that a worker has from another manager."""
         host, port = held.listening.getsockname()[:2]
-        address = held.name.rpartition(":")[0].strip("[]")
-        group = self.groups.setdefault(held.name, Group(address or ("" if host in ("::", "0.0.0.0") else host), port))  # noqa: S104
+        address = held.name.removeprefix("udp:").rpartition(":")[0].strip("[]")
+        address = address or ("" if host in ("::", "0.0.0.0") else host)  # noqa: S104
+        datagrams = held.listening.type == socket.SOCK_DGRAM
+        group = self.groups.setdefault(held.name, Group(address, port, datagrams))
         for mine, theirs in ((group.members.get(held.slot), held.listening), (group.lock, held.lock)):
             if mine is not None and theirs is not None:
                 theirs.close()  # two descriptors of one socket
@@ -58,7 +60,7 @@ class Listeners:
             group = self.groups.get(s.key)
             try:
                 if group is None:
-                    self.groups[s.key] = bind(s.address, wanted, self._workers)
+                    self.groups[s.key] = bind(s.address, wanted, self._workers, datagrams=s.datagrams)
                 else:
                     group.fill(self._workers)
             except (BindError, OSError) as e:

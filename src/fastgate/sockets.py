@@ -1,4 +1,4 @@
-"""Listening sockets: bound once by the manager, one of a SO_REUSEPORT group for every worker."""
+"""Sockets that listen, or take datagrams: bound once by the manager, one of a SO_REUSEPORT group for every worker."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass, field
 
 BACKLOG = 4096
+RECEIVE_BUFFER = 4 << 20  # bytes of datagrams that wait; net.core.rmem_max may allow less
+IP_PKTINFO = 8  # linux/in.h; the socket module has it since Python 3.14
 
 
 class BindError(Exception):
@@ -18,11 +20,13 @@ class BindError(Exception):
 class Group:
     """The sockets of one (address, port), by slot. The lock keeps other instances away.
 
-    A member is never closed while the group is served: the connections in its accept queue would be reset.
+    A member is never closed while the group is served: the connections in its accept queue would be reset, its datagrams
+    lost, and the sources of others would change their worker.
     """
 
     address: str
     port: int
+    datagrams: bool = False  # UDP
     members: dict[int, socket.socket] = field(default_factory=dict)
     lock: socket.socket | None = field(repr=False, default=None)
 
@@ -34,7 +38,7 @@ class Group:
         """Bind the slots below `members` that are not there. OSError when that is not possible."""
         for slot in range(members):
             if slot not in self.members:
-                self.members[slot] = _listening(self.address, self.port)
+                self.members[slot] = _bound(self.address, self.port, datagrams=self.datagrams)
                 self.port = self.members[slot].getsockname()[1]
 
     def close(self) -> None:
@@ -45,21 +49,22 @@ class Group:
             self.lock.close()
 
 
-def bind(address: str, port: int, members: int) -> Group:
-    """Bind and listen.
+def bind(address: str, port: int, members: int, *, datagrams: bool = False) -> Group:
+    """Bind, and listen unless it is for datagrams.
 
     Args:
         address: an IP literal, or "" for every address of both families.
         port: 0 lets the system choose.
         members: sockets in the group.
+        datagrams: UDP, not TCP.
 
     Raises:
         BindError: the address is in use, not of this machine, or may not be bound by this user.
     """
-    group = Group(address, port)
+    group = Group(address, port, datagrams)
     try:
         if port:
-            group.lock = _lock(address, port)
+            group.lock = _lock(address, port, datagrams=datagrams)
         group.fill(members)
     except OSError as e:
         group.close()
@@ -67,27 +72,47 @@ def bind(address: str, port: int, members: int) -> Group:
     return group
 
 
-def _listening(address: str, port: int) -> socket.socket:
+def _bound(address: str, port: int, *, datagrams: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in address or (not address and socket.has_dualstack_ipv6()) else socket.AF_INET
-    s = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
+    s = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if address else 0)
-        s.bind((address or ("::" if family == socket.AF_INET6 else "0.0.0.0"), port))  # noqa: S104 - "" asks for it
-        s.listen(BACKLOG)
+        where = (address or ("::" if family == socket.AF_INET6 else "0.0.0.0"), port)  # noqa: S104 - "" asks for it
+        if datagrams:
+            _bind_datagrams(s, where)
+        else:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            s.bind(where)
+            s.listen(BACKLOG)
     except BaseException:
         s.close()
         raise
     return s
 
 
-def _lock(address: str, port: int) -> socket.socket:
+def _bind_datagrams(s: socket.socket, where: tuple[str, int]) -> None:
+    """Each datagram will say which address it came to: the answer leaves from there."""
+    if s.family == socket.AF_INET6:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        s.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    if where[1]:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        s.bind(where)
+    else:  # the system would choose a port of another group of this user
+        s.bind(where)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def _lock(address: str, port: int, *, datagrams: bool) -> socket.socket:
     """Hold a name that a second instance of this user needs too: SO_REUSEPORT would give it half the traffic."""
     s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
-        s.bind(f"\0fastgate/{os.getuid()}/{address}/{port}")
+        s.bind(f"\0fastgate/{os.getuid()}/{'udp/' if datagrams else ''}{address}/{port}")
     except BaseException:
         s.close()
         raise
