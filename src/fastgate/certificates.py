@@ -45,7 +45,7 @@ def secret_value(secret: Any, key: str) -> bytes:
 
 
 def key_pair(chain: bytes, key: bytes, staple: bytes = b"") -> KeyPair:
-    """Check that a chain and a key, both in PEM, can be read and belong together. `staple`: an OCSP response, or none."""
+    """Check that a chain and a key, in PEM, can be read and belong together. `staple`: an OCSP response, or none."""
     certificates = _certificates(chain, "tls.crt")
     private = _private_key(key)
     leaf = certificates[0]

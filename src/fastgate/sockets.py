@@ -20,8 +20,8 @@ class BindError(Exception):
 class Group:
     """The sockets of one (address, port), by slot. The lock keeps other instances away.
 
-    A member is never closed while the group is served: the connections in its accept queue would be reset, its datagrams
-    lost, and the sources of others would change their worker.
+    A member is never closed while the group is served: the connections in its accept queue would be reset, its
+    datagrams lost, and the sources of others would change their worker.
     """
 
     address: str
