@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.x509 import ocsp
 
 from fastgate.ir import Authorities, KeyPair
 
+STAPLE = "tls.ocsp-staple"  # key of a Secret: the OCSP response for its certificate, in DER
 TLS_SECRET = "kubernetes.io/tls"  # noqa: S105 - a type
 _MIN_RSA = 2048  # bits; TLS libraries of today refuse less
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
@@ -33,7 +35,8 @@ def key_pair_of(secret: Any) -> KeyPair:
     """Return the certificate and key of a Secret of type kubernetes.io/tls."""
     if secret.type != TLS_SECRET:
         raise CertificateError(f"is of type {secret.type or 'Opaque'}, not {TLS_SECRET}")
-    return key_pair(secret_value(secret, "tls.crt"), secret_value(secret, "tls.key"))
+    staple = secret_value(secret, STAPLE) if STAPLE in (secret.data or {}) else b""
+    return key_pair(secret_value(secret, "tls.crt"), secret_value(secret, "tls.key"), staple)
 
 
 def secret_value(secret: Any, key: str) -> bytes:
@@ -46,6 +49,8 @@ def secret_value(secret: Any, key: str) -> bytes:
 
 def key_pair(chain: bytes, key: bytes, staple: bytes = b"") -> KeyPair:
     """Check that a chain and a key, in PEM, can be read and belong together. `staple`: an OCSP response, or none."""
+    if staple:
+        _check_staple(staple)
     certificates = _certificates(chain, "tls.crt")
     private = _private_key(key)
     leaf = certificates[0]
@@ -81,6 +86,15 @@ def _certificates(text: bytes, where: str) -> list[x509.Certificate]:
     except (ValueError, x509.InvalidVersion):
         wrong = "has a certificate that cannot be read" if b"-----BEGIN" in text else "holds no certificate in PEM"
         raise CertificateError(f"{where} {wrong}") from None
+
+
+def _check_staple(response: bytes) -> None:
+    try:
+        status = ocsp.load_der_ocsp_response(response).response_status
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateError(f"{STAPLE} is no OCSP response in DER") from None
+    if status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+        raise CertificateError(f"{STAPLE} is an OCSP response that says {status.name.lower()}")
 
 
 def _private_key(text: bytes) -> _Key:

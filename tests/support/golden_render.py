@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastgate.ir import Endpoint, Filters, Forward, HeaderEdits, PathKind, PathRewrite, Redirect, Respond, Settings
+from certificates import common_names
+
+from fastgate.ir import (
+    TLS12,
+    TLS13,
+    Endpoint,
+    Filters,
+    Forward,
+    HeaderEdits,
+    PathKind,
+    PathRewrite,
+    Redirect,
+    Respond,
+    Settings,
+)
 from fastgate.problems import field_path
 
 if TYPE_CHECKING:
-    from fastgate.ir import Match, Plugin, Rule, Socket, WeightedBackend
+    from fastgate.ir import Ir, Match, Plugin, Rule, Socket, Tls, WeightedBackend
     from fastgate.translate import Translation
     from fastgate.translate.conditions import Condition, FilterStatus, ListenerStatus
 
+_VERSIONS = {TLS12: "1.2", TLS13: "1.3"}
 _PATHS = {PathKind.EXACT: "exact", PathKind.REGEX: "regex", PathKind.PREFIX: "prefix"}
 
 
 def render(translation: Translation) -> dict[str, Any]:
     rules: dict[str, Rule] = {}
-    document: dict[str, Any] = {"sockets": {socket.key: _socket(socket, rules) for socket in translation.ir.sockets}}
+    document: dict[str, Any] = {
+        "sockets": {socket.key: _socket(socket, rules, translation.ir) for socket in translation.ir.sockets}
+    }
     document["rules"] = {key: _rule(rule) for key, rule in sorted(rules.items())}
     document["clusters"] = {cluster.key: _cluster(cluster.key, translation) for cluster in translation.ir.clusters}
     statuses = translation.statuses
@@ -57,12 +74,14 @@ def render(translation: Translation) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value}
 
 
-def _socket(socket: Socket, rules: dict[str, Rule]) -> dict[str, Any]:
+def _socket(socket: Socket, rules: dict[str, Rule], ir: Ir) -> dict[str, Any]:
     listeners = {}
     for listener in socket.listeners:
         hosts: dict[str, Any] = (
             {"before routing": [_plugin(one) for one in listener.plugins]} if listener.plugins else {}
         )
+        if listener.tls is not None:
+            hosts["tls"] = _tls(listener.tls, ir)
         for host in listener.hosts:
             hosts[host.hostname or "any"] = [_match(match) for match in host.matches]
             for match in host.matches:
@@ -73,6 +92,19 @@ def _socket(socket: Socket, rules: dict[str, Rule]) -> dict[str, Any]:
     if socket.settings != Settings():
         return {"settings": _changes(socket.settings, Settings()), "listeners": listeners}
     return listeners
+
+
+def _tls(tls: Tls, ir: Ir) -> dict[str, Any]:
+    pairs = {pair.digest: f"{common_names(pair.chain)[0]} {pair.key_type}" for pair in ir.key_pairs}
+    words = [f"{_VERSIONS[tls.min_version]} to {_VERSIONS[tls.max_version]}"]
+    words += [f"ALPN {' '.join(tls.alpn)}"] if tls.alpn else []
+    words += [f"{name} {getattr(tls, name)}" for name in ("ciphers", "ciphersuites", "groups") if getattr(tls, name)]
+    if tls.clients is not None:
+        bundles = {each.digest: each.bundle for each in ir.authorities}
+        names = [name for digest in tls.clients.authorities for name in common_names(bundles[digest])]
+        words.append(f"{'requires' if tls.clients.required else 'asks for'} certificates of {', '.join(names)}")
+    shown = {each.hostname or "any": ", ".join(pairs[digest] for digest in each.certificates) for each in tls.choices}
+    return {"terms": ", ".join(words), **shown}
 
 
 def _changes(value: Any, default: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _CLUSTER_SCOPED = frozenset(("ClusterTrustBundle", "GatewayClass", "Namespace"))
-_MAPPINGS = frozenset(("labels", "matchLabels", "annotations", "config", "data"))
+_MAPPINGS = frozenset(("labels", "matchLabels", "annotations", "config", "data", "options"))
 
 
 class Resource:

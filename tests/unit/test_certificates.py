@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import certificates as made
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import ocsp
 
 from fastgate.certificates import CertificateError, authorities, key_pair, key_pair_of
 
@@ -148,3 +150,41 @@ def test_authorities_have_no_duplicates():
     assert len(x509.load_pem_x509_certificates(found.bundle)) == 2
     with pytest.raises(CertificateError, match=r"bundle\.pem holds no certificate in PEM"):
         authorities(b"", "bundle.pem")
+
+
+def ocsp_response(status=ocsp.OCSPResponseStatus.SUCCESSFUL):
+    if status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+        return ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
+    leaf = made.issued(("a.example.com",), EC)
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        leaf, leaf, hashes.SHA256(), ocsp.OCSPCertStatus.GOOD, made.BEGIN, made.END, None, None
+    )
+    response = builder.responder_id(ocsp.OCSPResponderEncoding.NAME, leaf).sign(EC, hashes.SHA256())
+    return response.public_bytes(Encoding.DER)
+
+
+def stapled(response):
+    data = {"tls.crt": LEAF, "tls.key": made.pem(EC), "tls.ocsp-staple": response}
+    encoded = {name: base64.b64encode(value).decode() for name, value in data.items()}
+    return key_pair_of(SimpleNamespace(type="kubernetes.io/tls", data=encoded))
+
+
+def test_a_staple_is_a_part_of_the_pair():
+    response = ocsp_response()
+    found, without = stapled(response), key_pair(LEAF, made.pem(EC))
+    assert (found.staple, without.staple) == (response, b"")
+    assert found.digest != without.digest
+    assert "staple" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("response", "why"),
+    [
+        (b"", "has no tls.ocsp-staple"),
+        (b"hello", "tls.ocsp-staple is no OCSP response in DER"),
+        (ocsp_response(ocsp.OCSPResponseStatus.TRY_LATER), "is an OCSP response that says try_later"),
+    ],
+)
+def test_a_staple_that_says_nothing_is_refused(response, why):
+    with pytest.raises(CertificateError, match=why):
+        stapled(response)

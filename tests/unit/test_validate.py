@@ -139,11 +139,70 @@ spec:
     ]
     assert found == [
         (13, "spec.listeners[1]", "Accepted is False (UnsupportedProtocol)"),
-        (14, "spec.listeners[2]", "Accepted is False (UnsupportedProtocol)"),
-        (14, "spec.listeners[2]", "ResolvedRefs is False (InvalidCertificateRef)"),
+        (14, "spec.listeners[2].tls.certificateRefs[0]", "Secret default/none does not exist"),
         (16, "", "Accepted is False (UnsupportedValue)"),
         (16, "", "ResolvedRefs is False (BackendNotFound)"),
         (21, "", "Accepted is False (NoValidCACertificate)"),
         (21, "", "ResolvedRefs is False (InvalidCACertificateRef)"),
         (25, "spec.targetRefs[0]", "Service default/b does not exist"),
     ]
+
+
+def test_faults_of_tls_are_shown_at_their_fields(tmp_path):
+    (tmp_path / "a.yaml").write_text("""apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: fastgate}
+spec: {controllerName: fastgate.dev/gateway-controller}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: malformed}
+type: kubernetes.io/tls
+stringData: {tls.crt: hello, tls.key: hello}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec:
+  gatewayClassName: fastgate
+  tls:
+    frontend:
+      default:
+        validation:
+          caCertificateRefs:
+          - {group: "", kind: ConfigMap, name: none}
+  listeners:
+  - name: https
+    port: 443
+    protocol: HTTPS
+    tls:
+      certificateRefs:
+      - name: malformed
+      options:
+        example.com/any: thing
+  - name: options
+    port: 444
+    protocol: HTTPS
+    tls:
+      certificateRefs:
+      - name: malformed
+      options:
+        fastgate.dev/min-tls-version: "1.0"
+""")
+    result = CliRunner().invoke(app, ["validate", "--json", str(tmp_path)])
+    assert result.exit_code == 1  # for the option: nothing but this file can put it right
+    found = {
+        (p["line"], p["severity"], p["field"], p["message"].partition(":")[0])
+        for p in map(json.loads, result.stdout.splitlines())
+    }
+    certificate, authority = "Secret default/malformed", "ConfigMap default/none does not exist"
+    option = "spec.listeners[1].tls.options.fastgate.dev/min-tls-version"
+    assert found == {
+        (0, "warning", "", "listener https"),
+        (12, "warning", "", "Accepted is False (ListenersNotValid)"),
+        (22, "warning", "spec.tls.frontend.default.validation.caCertificateRefs[0]", authority),
+        (24, "warning", "spec.listeners[0]", "Accepted is False (NoValidCACertificate)"),
+        (29, "warning", "spec.listeners[0].tls.certificateRefs[0]", certificate),
+        (37, "warning", "spec.listeners[1].tls.certificateRefs[0]", certificate),
+        (39, "error", option, "'1.0' is no version of TLS that is supported"),
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,10 @@ def authority(endpoint: Endpoint) -> str:
 
 
 def configuration(runtime: Runtime) -> dict[str, Any]:
-    """Return the translated configuration and the endpoints, without what may be a credential."""
+    """Return the translated configuration and the endpoints, without what may be a credential.
+
+    What a repr leaves out, such as keys of certificates, is left out here.
+    """
     translation = runtime.translation
     if translation is None:
         return {}
@@ -98,14 +102,14 @@ def configuration(runtime: Runtime) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.repr}
         if isinstance(value, Plugin):
             fields["config"] = json.loads(redacted(value.config))
         return fields
     if isinstance(value, frozenset):
         value = tuple(sorted(value))
-    if isinstance(value, Enum):
-        return value.value
+    if isinstance(value, Enum | datetime):
+        return value.value if isinstance(value, Enum) else value.isoformat()
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):

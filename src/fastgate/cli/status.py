@@ -120,7 +120,6 @@ def _is_bad(condition: dict[str, Any]) -> bool:
     negative = condition["type"] in (
         "Conflicted",
         "PartiallyInvalid",
-        "OverlappingTLSConfig",
         "InsecureFrontendValidationMode",
     )
     return bool(condition["status"] == ("True" if negative else "False"))

@@ -67,9 +67,13 @@ def in_order(problems: list[Problem]) -> list[Problem]:
 
 
 def findings(loaded: Loaded, translation: Translation) -> list[Problem]:
-    """Return what a translation says against its objects; what their statuses say is a warning."""
+    """Return what a translation says against its objects; what their statuses say is a warning.
+
+    Of a listener that is what no fault of one of its fields has said.
+    """
     out = problems_of(loaded, translation)
     statuses = translation.statuses
+    told = {(fault.key, fault.path[:3], fault.reason) for fault in translation.faults}
 
     def warn(key: Key, path: Fields, conditions: Iterable[Condition]) -> None:
         out.extend(
@@ -88,7 +92,8 @@ def findings(loaded: Loaded, translation: Translation) -> list[Problem]:
         for name, owner in objects.items():
             warn((kind, *name), (), owner.conditions)
             for index, listener in enumerate(owner.listeners):
-                warn((kind, *name), ("spec", "listeners", index), listener.conditions)
+                key, path = (kind, *name), ("spec", "listeners", index)
+                warn(key, path, [c for c in listener.conditions if (key, path, c.reason) not in told])
     return out
 
 

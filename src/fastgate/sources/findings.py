@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fastgate.translate import Translation
 
 # Faults that nothing but the object itself can put right. The others may be gone when something else is there.
-_ERRORS = frozenset(("InvalidConfiguration",))
+_ERRORS = frozenset(("InvalidConfiguration", "UnsupportedValue"))
 
 
 def problems_of(loaded: Loaded, translation: Translation) -> list[Problem]:

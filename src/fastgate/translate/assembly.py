@@ -63,6 +63,8 @@ class Assembly:
         if before is not None and before.filters != filters:
             before = None
         if before is not None and before.parts == parts:
+            if before.listener.tls != listener.tls:
+                before.listener = replace(before.listener, tls=listener.tls)
             return before
         known = before.hosts if before is not None else {}
         old = before.parts if before is not None else {}
@@ -79,6 +81,7 @@ class Assembly:
             protocol=listener.spec.protocol,
             hosts=tuple(hosts[hostname] for hostname in sorted(hosts, key=hostname_key)),
             plugins=plugins,
+            tls=listener.tls,
         )
         return _Assembled(parts, filters, hosts, compiled)
 

@@ -8,6 +8,9 @@ from fastgate.certificates import CertificateError, key_pair_of
 from fastgate.ir import Authorities, KeyPair
 from fastgate.translate.authorities import TrustAnchors
 from fastgate.translate.conditions import GROUP
+from fastgate.translate.gateways import INSECURE
+from fastgate.translate.listener_tls import tls_of
+from fastgate.translate.listeners import terminates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,16 +37,18 @@ class Certificates:
         self._before: dict[int, tuple[Any, KeyPair | str]] = {}
 
     def resolve(self, gateways: Iterable[ManagedGateway], store: Store, grants: Grants) -> None:
-        """Set the certificates, authorities and `unresolved` of Gateways, and of their listeners that terminate TLS."""
+        """Set what follows from the references of Gateways, and of their listeners that terminate TLS."""
         self._store, self._grants = store, grants
         self._anchors.update(store)
         self._before, self._read = self._read, {}
         for gateway in gateways:
             self._gateway(gateway)
-            for listener in gateway.all_listeners:
-                listener.certificates, listener.authorities, listener.unresolved = (), (), None
+            gateway.frontend_faults = {}
+            for listener in gateway.candidates:
+                listener.certificates, listener.authorities, listener.tls = (), (), None
+                listener.unresolved, listener.distrust, listener.reference_faults = None, None, ()
                 if terminates(listener):
-                    self._listener(listener, _validation(gateway, listener.port))
+                    self._listener(listener, gateway)
 
     def _gateway(self, gateway: ManagedGateway) -> None:
         gateway.client_certificate, gateway.unresolved = None, None
@@ -55,7 +60,8 @@ class Certificates:
             else:
                 gateway.unresolved = found
 
-    def _listener(self, listener: Attachable, validation: Any) -> None:
+    def _listener(self, listener: Attachable, gateway: ManagedGateway) -> None:
+        path, validation = _validation(gateway, listener.port)
         tls = listener.spec.tls
         refs = tls.certificate_refs if tls is not None else None
         pairs = [self._key_pair(listener.owner, listener.namespace, ref, "InvalidCertificateRef") for ref in refs or ()]
@@ -70,6 +76,22 @@ class Certificates:
             refusals["the listener has no certificateRefs"] = "InvalidCertificateRef"
         if refusals:
             listener.unresolved = (next(iter(refusals.values())), "; ".join(refusals))
+        listener.reference_faults = tuple(
+            (("tls", "certificateRefs", index), *pair) for index, pair in enumerate(pairs) if isinstance(pair, tuple)
+        )
+        gateway.frontend_faults.update(
+            ((*path, "validation", "caCertificateRefs", index), each)
+            for index, each in enumerate(trusted)
+            if isinstance(each, tuple)
+        )
+        if trusted and not listener.authorities:
+            messages = dict.fromkeys(each[1] for each in trusted if isinstance(each, tuple))
+            listener.distrust = ("NoValidCACertificate", f"no authority is left: {'; '.join(messages)}")
+        elif listener.certificates and listener.options is not None:
+            required = validation is None or validation.mode != INSECURE
+            listener.tls = tls_of(
+                listener.options, listener.hostname, listener.certificates, listener.authorities, required=required
+            )
 
     def _key_pair(self, owner: str, place: str, ref: Any, invalid: str) -> KeyPair | _Refusal:
         """Resolve the reference of an object of kind `owner` and namespace `place`; `invalid` is the reason to give."""
@@ -98,20 +120,19 @@ class Certificates:
         return ("InvalidCACertificateKind" if found.of_kind else "InvalidCACertificateRef", found.message)
 
 
-def terminates(listener: Attachable) -> bool:
-    """Say whether TLS ends at a listener."""
-    tls = listener.spec.tls
-    passes = tls is not None and tls.mode == "Passthrough"
-    return listener.spec.protocol in ("HTTPS", "TLS") and not passes
+def _validation(gateway: ManagedGateway, port: int) -> tuple[tuple[str | int, ...], Any]:
+    """Return how clients' certificates are checked on a port, or None, and where that is said.
 
-
-def _validation(gateway: ManagedGateway, port: int) -> Any:
-    """Return how clients' certificates are checked on a port, or None: what is said of a port replaces the default."""
+    What is said of a port replaces the default.
+    """
     tls = gateway.source.spec.tls
+    place = ("spec", "tls", "frontend")
     if tls is None or tls.frontend is None:
-        return None
-    of_port = next((entry.tls for entry in tls.frontend.per_port or () if entry.port == port), None)
-    return (of_port or tls.frontend.default).validation
+        return place, None
+    for index, entry in enumerate(tls.frontend.per_port or ()):
+        if entry.port == port:
+            return (*place, "perPort", index, "tls"), entry.tls.validation
+    return (*place, "default"), tls.frontend.default.validation
 
 
 def _not_permitted(namespace: str, kind: str, ref: Any) -> _Refusal:

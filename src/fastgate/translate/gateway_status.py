@@ -79,7 +79,12 @@ def gateway_status(gateway: ManagedGateway) -> GatewayStatus:
     else:
         accepted = _accepted(generation, invalid, "the Gateway is valid")
     return GatewayStatus(
-        conditions=(accepted, _gateway_programmed(gateway, generation), *_gateway_resolved(gateway, generation)),
+        conditions=(
+            accepted,
+            _gateway_programmed(gateway, generation),
+            *_gateway_resolved(gateway, generation),
+            *_insecure(gateway, generation),
+        ),
         listeners=_listener_statuses(gateway.listeners),
         attached_listener_sets=sum(_set_serves(child) for child in gateway.sets),
     )
@@ -138,6 +143,14 @@ def _gateway_resolved(gateway: ManagedGateway, generation: int) -> tuple[Conditi
     if gateway.unresolved is not None:
         return (fails("ResolvedRefs", generation, *gateway.unresolved),)
     return (holds("ResolvedRefs", generation, message="every reference is resolved"),)
+
+
+def _insecure(gateway: ManagedGateway, generation: int) -> tuple[Condition, ...]:
+    """Return the condition that clients need no valid certificate; it is not there when they do."""
+    if not gateway.is_insecure:
+        return ()
+    message = "AllowInsecureFallback: clients without a valid certificate are served, too"
+    return (holds("InsecureFrontendValidationMode", generation, "ConfigurationChanged", message),)
 
 
 def _listener_statuses(listeners: Iterable[Attachable]) -> tuple[ListenerStatus, ...]:

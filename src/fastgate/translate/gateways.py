@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastgate.ir import Settings
 from fastgate.translate.conditions import CONTROLLER_NAME, GROUP
+from fastgate.translate.listener_tls import mark_overlaps
 from fastgate.translate.listeners import Attachable, attachable, mark_conflicts
 from fastgate.translate.parameters import InvalidParameters, settings_of
 from fastgate.translate.precedence import age
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fastgate.translate.selectors import Namespaces
 
 Rejection = tuple[str, str]  # reason of a condition that is False, message
+INSECURE = "AllowInsecureFallback"
 
 
 @dataclass(slots=True, eq=False)
@@ -34,32 +36,39 @@ class ManagedClass:
 
 @dataclass(slots=True, eq=False)
 class ManagedSet:
-    """A ListenerSet whose parent is a Gateway of ours. A rejected one has no listeners."""
+    """A ListenerSet whose parent is a Gateway of ours. A rejected one has candidates, and no listeners."""
 
     source: Any
     gateway: tuple[str, str]
-    rejection: Rejection | None
-    listeners: list[Attachable] = field(default_factory=list)
+    candidates: list[Attachable]
+    rejection: Rejection | None = None
 
     @property
     def name(self) -> tuple[str, str]:
         """(namespace, name)."""
         return (self.source.metadata.namespace, self.source.metadata.name)
 
+    @property
+    def listeners(self) -> list[Attachable]:
+        """The listeners that it adds to its Gateway."""
+        return self.candidates if self.rejection is None else []
+
 
 @dataclass(slots=True, eq=False)
 class ManagedGateway:
-    """A Gateway of ours. `addresses` are IP literals, "" for every address."""
+    """A Gateway of ours. `addresses` are IP literals, "" for every address; `refusal` is what it says of itself."""
 
     source: Any
     settings: Settings
     addresses: tuple[str, ...]
-    rejection: Rejection | None
+    refusal: Rejection | None
+    rejection: Rejection | None = None
     listeners: list[Attachable] = field(default_factory=list)
     sets: list[ManagedSet] = field(default_factory=list)
     unusable: list[str] = field(default_factory=list)  # what keeps an address and port from it
     client_certificate: KeyPair | None = None  # shown to backends
     unresolved: Rejection | None = None  # reason of ResolvedRefs=False of its client certificate, message
+    frontend_faults: dict[tuple[str | int, ...], Rejection] = field(default_factory=dict)  # by path: reason, message
 
     @property
     def name(self) -> tuple[str, str]:
@@ -73,15 +82,31 @@ class ManagedGateway:
         return tls.backend.client_certificate_ref if tls is not None and tls.backend is not None else None
 
     @property
+    def is_insecure(self) -> bool:
+        """Whether clients are served, on some port, whose certificates are missing or not valid."""
+        tls = self.source.spec.tls
+        if tls is None or tls.frontend is None:
+            return False
+        entries = [tls.frontend.default, *(entry.tls for entry in tls.frontend.per_port or ())]
+        return any(entry.validation is not None and entry.validation.mode == INSECURE for entry in entries)
+
+    @property
     def all_listeners(self) -> Iterable[Attachable]:
         """The Gateway's listeners, then those of its ListenerSets."""
         yield from self.listeners
         for listener_set in self.sets:
             yield from listener_set.listeners
 
+    @property
+    def candidates(self) -> Iterable[Attachable]:
+        """Likewise, with the listeners of ListenerSets that are rejected."""
+        yield from self.listeners
+        for listener_set in self.sets:
+            yield from listener_set.candidates
 
-def collect(store: Store, namespaces: Namespaces) -> tuple[dict[str, ManagedClass], list[ManagedGateway]]:
-    """Return the GatewayClasses of this controller by name, and their Gateways by age, with conflicts decided."""
+
+def collect(store: Store) -> tuple[dict[str, ManagedClass], list[ManagedGateway]]:
+    """Return the GatewayClasses of this controller by name, and their Gateways by age; `decide` has yet to follow."""
     classes = {
         source.metadata.name: _class(store, source)
         for source in store.list("GatewayClass")
@@ -98,9 +123,20 @@ def collect(store: Store, namespaces: Namespaces) -> tuple[dict[str, ManagedClas
         if (GROUP if parent.group is None else parent.group, parent.kind or "Gateway") == (GROUP, "Gateway"):
             sets[parent.namespace or source.metadata.namespace, parent.name].append(source)
     for gateway in gateways:
-        _listeners(gateway, sets.get(gateway.name, []), namespaces)
-    _assign_sockets(gateways)
+        _collect_listeners(gateway, sets.get(gateway.name, []))
     return classes, gateways
+
+
+def decide(gateways: list[ManagedGateway], namespaces: Namespaces) -> None:
+    """Decide which listeners conflict, which Gateways and ListenerSets are accepted, and who gets which sockets.
+
+    It can be decided again, once references of the listeners stand for something else.
+    """
+    for gateway in gateways:
+        _decide(gateway, namespaces)
+    _assign_sockets(gateways)
+    for gateway in gateways:
+        mark_overlaps(gateway.all_listeners)
 
 
 def _age(source: Any) -> tuple[str, str, str]:
@@ -137,8 +173,8 @@ def _gateway(store: Store, source: Any, gateway_class: ManagedClass) -> ManagedG
     return ManagedGateway(source, settings, tuple(addresses) or ("",), rejection)
 
 
-def _listeners(gateway: ManagedGateway, sets: list[Any], namespaces: Namespaces) -> None:
-    """Collect the listeners of a Gateway and its ListenerSets (sorted by age) and decide their conflicts."""
+def _collect_listeners(gateway: ManagedGateway, sets: list[Any]) -> None:
+    """Give a Gateway its listeners, and its ListenerSets (sorted by age) theirs."""
     source = gateway.source
     refusal = None
     if source.spec.tls is not None and source.spec.tls.backend is not None:
@@ -146,35 +182,46 @@ def _listeners(gateway: ManagedGateway, sets: list[Any], namespaces: Namespaces)
     gateway.listeners = [
         attachable(source, "Gateway", spec, gateway.name, refusal) for spec in source.spec.listeners or ()
     ]
+    gateway.sets = [
+        ManagedSet(
+            child,
+            gateway.name,
+            [attachable(child, "ListenerSet", spec, gateway.name, refusal) for spec in child.spec.listeners],
+        )
+        for child in sets
+    ]
+
+
+def _decide(gateway: ManagedGateway, namespaces: Namespaces) -> None:
     # The Gateway's own conflicts first: whether it is accepted, which its ListenerSets depend on, follows from them.
     mark_conflicts([gateway.listeners])
+    gateway.rejection = gateway.refusal
     if gateway.rejection is None and gateway.listeners and not any(entry.accepted for entry in gateway.listeners):
         gateway.rejection = ("ListenersNotValid", "no listener is valid")
-    allowed = source.spec.allowed_listeners
-    for child in sets:
-        rejection: Rejection | None = None
-        place = child.metadata.namespace
+    allowed = gateway.source.spec.allowed_listeners
+    for child in gateway.sets:
+        child.rejection = None
+        place = child.source.metadata.namespace
         if not namespaces.admits(allowed.namespaces if allowed is not None else None, "None", gateway.name[0], place):
-            rejection = ("NotAllowed", f"allowedListeners of the Gateway does not admit namespace {place}")
+            child.rejection = ("NotAllowed", f"allowedListeners of the Gateway does not admit namespace {place}")
         elif gateway.rejection is not None:
-            rejection = ("ParentNotAccepted", f"the Gateway is not accepted: {gateway.rejection[1]}")
-        managed = ManagedSet(child, gateway.name, rejection)
-        if rejection is None:
-            managed.listeners = [
-                attachable(child, "ListenerSet", spec, gateway.name, refusal) for spec in child.spec.listeners
-            ]
-        gateway.sets.append(managed)
+            child.rejection = ("ParentNotAccepted", f"the Gateway is not accepted: {gateway.rejection[1]}")
     mark_conflicts([gateway.listeners, *(child.listeners for child in gateway.sets)])
-    if gateway.rejection is not None:
-        for listener in gateway.all_listeners:
+    for listener in gateway.all_listeners:
+        listener.withheld = None
+        if gateway.rejection is not None:
             listener.withheld = ("Invalid", f"the Gateway is not accepted: {gateway.rejection[1]}")
+        elif listener.unresolved is not None and listener.tls is None:
+            listener.withheld = ("Invalid", f"no certificate can be used: {listener.unresolved[1]}")
 
 
 def _assign_sockets(gateways: list[ManagedGateway]) -> None:
     """Give every served listener its sockets. An address and port belongs to the first Gateway (by age) that asks."""
     owners: dict[int, dict[str, ManagedGateway]] = defaultdict(dict)
     for gateway in gateways:
+        gateway.unusable = []
         for listener in gateway.all_listeners:
+            listener.sockets = ()
             if not listener.served:
                 continue
             port = listener.port

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastgate.translate.conditions import GROUP, Condition, fails, holds, pending
+from fastgate.translate.listener_options import options_of
+from fastgate.translate.tls_options import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fastgate.ir import Authorities, KeyPair
+    from fastgate.ir import Authorities, KeyPair, Tls
 
 # Kinds of routes that a protocol carries. A protocol that is missing here carries none.
 _ROUTE_KINDS: dict[str, tuple[str, ...]] = {
@@ -21,14 +23,21 @@ _ROUTE_KINDS: dict[str, tuple[str, ...]] = {
     "TCP": ("TCPRoute",),
     "UDP": ("UDPRoute",),
 }
-SERVED_PROTOCOLS = frozenset(("HTTP",))
+SERVED_PROTOCOLS = frozenset(("HTTP", "HTTPS"))
 # Protocols that can share a port, told apart by the hostname (HTTP by Host, HTTPS and TLS by SNI).
 _FAMILIES = {"HTTP": "HTTP", "HTTPS": "TLS", "TLS": "TLS"}
 
 
+FieldFault = tuple[tuple[str | int, ...], str, str]  # path in the listener, reason, message
+
+
 @dataclass(slots=True, eq=False)
 class Attachable:
-    """One listener as routes see it. `owner` is the kind of the object that holds it: Gateway or ListenerSet."""
+    """One listener as routes see it. `owner` is the kind of the object that holds it: Gateway or ListenerSet.
+
+    What follows from its references (`certificates.Certificates`) and from its neighbours (`gateways.decide`) is set
+    anew whenever one of these changes.
+    """
 
     owner: str
     namespace: str
@@ -44,9 +53,15 @@ class Attachable:
     conflict: tuple[str, str] | None = None  # reason, message
     unsupported: tuple[str, str] | None = None  # reason of Accepted=False, message
     withheld: tuple[str, str] | None = None  # reason of Programmed=False of a listener that is valid, message
+    options: Tls | None = None  # what its options ask for; None where TLS does not end, or one is faulty
+    option_faults: tuple[FieldFault, ...] = ()
     certificates: tuple[KeyPair, ...] = ()  # what it terminates TLS with
     authorities: tuple[Authorities, ...] = ()  # what it verifies clients by
     unresolved: tuple[str, str] | None = None  # reason of ResolvedRefs=False of its references, message
+    distrust: tuple[str, str] | None = None  # reason of Accepted=False: clients could not be verified, message
+    reference_faults: tuple[FieldFault, ...] = ()
+    tls: Tls | None = None  # how TLS ends at it; None: not at all, or no certificate can be used
+    overlap: tuple[str, str] | None = None  # reason of OverlappingTLSConfig, message
     sockets: tuple[tuple[str, int], ...] = ()  # (address, port) that it is served on
     attached: int = 0
 
@@ -58,7 +73,7 @@ class Attachable:
     @property
     def accepted(self) -> bool:
         """Whether the listener is valid, and free of conflicts."""
-        return self.conflict is None and self.unsupported is None
+        return self.conflict is None and self.unsupported is None and self.distrust is None
 
     @property
     def served(self) -> bool:
@@ -89,7 +104,25 @@ def attachable(owner: Any, kind: str, spec: Any, gateway: tuple[str, str], refus
         listener.unsupported = ("UnsupportedProtocol", f"protocol {spec.protocol} is not supported")
     elif refusal is not None:
         listener.unsupported = ("UnsupportedValue", refusal)
+    elif terminates(listener):
+        _set_options(listener)
     return listener
+
+
+def terminates(listener: Attachable) -> bool:
+    """Say whether TLS ends at a listener."""
+    tls = listener.spec.tls
+    passes = tls is not None and tls.mode == "Passthrough"
+    return listener.spec.protocol in ("HTTPS", "TLS") and not passes
+
+
+def _set_options(listener: Attachable) -> None:
+    options = listener.spec.tls.options if listener.spec.tls is not None else None
+    try:
+        listener.options = options_of(listener.spec.protocol, options or {})
+    except OptionError as error:
+        listener.unsupported = ("UnsupportedValue", f"tls.options[{error.key}]: {error}")
+        listener.option_faults = ((("tls", "options", error.key), "UnsupportedValue", str(error)),)
 
 
 def _kinds(spec: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -182,8 +215,8 @@ def listener_conditions(listener: Attachable) -> tuple[Condition, ...]:
         ]
     else:
         conditions = []
-        if listener.unsupported is not None:
-            reason, message = listener.unsupported
+        if (refusal := listener.unsupported or listener.distrust) is not None:
+            reason, message = refusal
             conditions.append(fails("Accepted", generation, reason, message))
             conditions.append(fails("Programmed", generation, "Invalid", message))
         else:
@@ -194,6 +227,8 @@ def listener_conditions(listener: Attachable) -> tuple[Condition, ...]:
                 conditions.append(pending("Programmed", generation, "waiting for the socket"))
         conditions.append(fails("Conflicted", generation, "NoConflicts", "no other listener claims the same"))
     conditions.append(_resolved(listener))
+    if listener.overlap is not None:  # must not be there when it is False
+        conditions.append(holds("OverlappingTLSConfig", generation, *listener.overlap))
     return tuple(conditions)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +18,20 @@ from fastgate.translate.certificates import Certificates
 from fastgate.translate.conditions import Statuses
 from fastgate.translate.filter_status import Targets, filter_status
 from fastgate.translate.gateway_status import class_status, gateway_status, listener_set_status
-from fastgate.translate.gateways import ManagedClass, ManagedGateway, collect
+from fastgate.translate.gateways import ManagedClass, ManagedGateway, collect, decide
 from fastgate.translate.grants import Grants
 from fastgate.translate.http_route import KIND, compile_route, still_resolved
 from fastgate.translate.layer4 import KINDS, PlacedLayer4Route, place_layer4, still_placed
+from fastgate.translate.listener_options import foreign
 from fastgate.translate.placement import PlacedRoute, place
 from fastgate.translate.plugins import Plugins
+from fastgate.translate.secrets import secrets_of
 from fastgate.translate.selectors import Namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from fastgate.ir import Cluster, Socket
     from fastgate.store import Key, Store
     from fastgate.translate.attachment import ParentKey, Rejection
     from fastgate.translate.listeners import Attachable
@@ -97,6 +100,7 @@ class Translator:
             self._collect(store)
         if self._certificate_objects.changed(store) or moved:
             self._certificates.resolve(self._gateways, store, Grants(store))
+            moved |= self._decide()
         retargeted = self._backend_objects.changed(store)
         if retargeted:
             self._backends = Backends(store, Grants(store))
@@ -111,26 +115,25 @@ class Translator:
         self._count(placed)
         served = (route for route in routes if any(listener.served for listener, _ in route.reached))
         keys = sorted({key for route in served for key in route.compiled.clusters})
-        ir = Ir(
-            sockets=self._assembly.sockets(self._gateways, routes, self._plugins),
-            clusters=tuple(self._backends.cluster(key)[0] for key in keys),
-        )
+        sockets = self._assembly.sockets(self._gateways, routes, self._plugins)
+        ir = self._with_secrets(sockets, tuple(self._backends.cluster(key)[0] for key in keys))
         self._anchors.update(store)
         policies = BackendTLSPolicies(store, self._anchors)
-        warnings = sorted([*self._warnings, *(warning for route in placed for warning in route.warnings)])
+        warnings = sorted(
+            [*self._warnings, *self._foreign_options(), *(warning for route in placed for warning in route.warnings)]
+        )
         statuses = self._statuses(store, placed, policies)
         faults = (*self._faults(), *_missing_targets(policies))
         return Translation(ir, self._endpoints(keys), statuses, tuple(warnings), faults)
 
     def _collect(self, store: Store) -> None:
-        namespaces = Namespaces(store)
-        self._classes, self._gateways = collect(store, namespaces)
+        self._classes, self._gateways = collect(store)
         existing = frozenset(
             (kind, source.metadata.namespace, source.metadata.name)
             for kind in ("Gateway", "ListenerSet")
             for source in store.list(kind)
         )
-        self._surroundings = Surroundings(_parents(self._gateways), existing, namespaces)
+        self._surroundings = Surroundings({}, existing, Namespaces(store))
         known = {source.metadata.name for source in store.list("GatewayClass")}
         self._warnings = [
             (
@@ -140,6 +143,22 @@ class Translator:
             for source in store.list("Gateway")
             if source.spec.gateway_class_name not in known
         ]
+
+    def _decide(self) -> bool:
+        """Decide what becomes of Gateways and listeners; whether routes attach to others than before."""
+        decide(self._gateways, self._surroundings.namespaces)
+        parents = _parents(self._gateways)
+        moved = parents != self._surroundings.parents
+        self._surroundings = replace(self._surroundings, parents=parents)
+        return moved
+
+    def _foreign_options(self) -> Iterator[tuple[str, str]]:
+        for gateway in self._gateways:
+            for listener in gateway.all_listeners:
+                if listener.options is not None and listener.spec.tls is not None:
+                    for name in foreign(listener.spec.tls.options or {}):
+                        owner = f"{listener.owner}/{listener.namespace}/{listener.owner_name}"
+                        yield owner, f"listener {listener.name}: option {name} has no effect here"
 
     def _placed(self, source: Any, moved: bool, retargeted: bool) -> PlacedRoute:
         before = self._routes.get(id(source))
@@ -175,8 +194,28 @@ class Translator:
                 names[key] = unresolved
         return Endpoints(clusters, names)
 
+    def _with_secrets(self, sockets: tuple[Socket, ...], clusters: tuple[Cluster, ...]) -> Ir:
+        listeners = [listener for gateway in self._gateways for listener in gateway.all_listeners]
+        pairs = [pair for listener in listeners for pair in listener.certificates]
+        authorities = [authority for listener in listeners for authority in listener.authorities]
+        return Ir(sockets, clusters, *secrets_of(sockets, clusters, pairs, authorities))
+
     def _faults(self) -> tuple[Fault, ...]:
-        return tuple(
+        return (*self._listener_faults(), *self._filter_faults())
+
+    def _listener_faults(self) -> Iterator[Fault]:
+        for gateway in sorted(self._gateways, key=lambda gateway: gateway.name):
+            owners: list[tuple[Key, list[Attachable]]] = [(("Gateway", *gateway.name), gateway.listeners)]
+            owners += [(("ListenerSet", *child.name), child.listeners) for child in gateway.sets]
+            for path, (reason, message) in gateway.frontend_faults.items():
+                yield Fault(("Gateway", *gateway.name), path, reason, message)
+            for key, listeners in owners:
+                for index, listener in enumerate(listeners):
+                    for path, reason, message in (*listener.option_faults, *listener.reference_faults):
+                        yield Fault(key, ("spec", "listeners", index, *path), reason, message)
+
+    def _filter_faults(self) -> Iterator[Fault]:
+        return (
             Fault(("Filter", *name), path, found.refusal.reason, message)
             for name, found in sorted(self._plugins.filters.items())
             if found.refusal is not None

@@ -5,12 +5,17 @@ import json
 from types import SimpleNamespace
 
 import yaml
+from certificates import filled
 from filter_types import CATALOG
+from golden_render import render
 
 from fastgate.admin import views
+from fastgate.core.snapshot import build
 from fastgate.sources.findings import problems_of
 from fastgate.sources.objects import Objects, Source
 from fastgate.stages import stages_of
+from fastgate.tickets import TicketKeys
+from fastgate.translate import explain as explanations
 from fastgate.translate import translate
 from fastgate.translate.conditions import all_json
 
@@ -51,6 +56,28 @@ spec:
 """
 
 
+HTTPS = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: fastgate}
+spec: {controllerName: fastgate.dev/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec:
+  gatewayClassName: fastgate
+  listeners: [{name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: a}]}}]
+"""
+PAIR = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "a"},
+    "type": "kubernetes.io/tls",
+    "data": {"tls.crt": "@certificate a.example.com", "tls.key": "@key a.example.com"},
+}
+
+
 def test_values_of_secrets_are_not_shown():
     loaded = Objects().load(Source(document) for document in yaml.safe_load_all(DOCUMENTS))
     assert loaded.problems == ()
@@ -73,3 +100,44 @@ def test_values_of_secrets_are_not_shown():
     (filter_,) = json.loads(rule)["filters"]["plugins"]
     assert filter_["config"] == {"token": {"key": "a", "name": "token", "value": "[redacted]"}, "words": []}
     assert filter_["phases"] == ["request"]
+
+
+def test_keys_of_certificates_are_not_shown():
+    certificate, key = (base64.b64decode(filled(PAIR)["data"][name]) for name in ("tls.crt", "tls.key"))
+    documents = [*yaml.safe_load_all(HTTPS), filled(PAIR)]
+    loaded = Objects().load(Source(document) for document in documents)
+    assert loaded.problems == ()
+    translation = translate(loaded.store, CATALOG)
+    (pair,) = translation.ir.key_pairs
+    assert (pair.chain, pair.key) == (certificate, key)
+    shown = views.configuration(SimpleNamespace(translation=translation))
+    assert shown["ir"]["key_pairs"] == [
+        {
+            "digest": pair.digest,
+            "names": ["a.example.com"],
+            "key_type": "ECDSA P-256",
+            "not_before": "2020-01-01T00:00:00+00:00",
+            "not_after": "2120-01-01T00:00:00+00:00",
+        }
+    ]
+    request = explanations.request_of("GET", "https://a.example.com/")
+    (explanation,) = explanations.explain(translation.ir, request)
+    tickets = TicketKeys()
+    tickets.refresh(1.0)
+    image = build(translation.ir)
+    texts = [
+        json.dumps(shown),
+        json.dumps(all_json(translation.statuses)),
+        json.dumps(render(translation)),
+        json.dumps(explanations.to_json(explanation, translation.endpoints)),
+        explanations.describe(explanation, translation.endpoints),
+        repr(translation),
+        repr(loaded),
+        repr(tickets),
+        str(problems_of(loaded, translation)),
+        image.decode("latin-1"),
+    ]
+    lines = [line for line in key.decode().splitlines() if "-----" not in line]
+    secrets = [*lines, base64.b64encode(key).decode(), *tickets.document()["keys"]]
+    assert [text for text in texts if any(secret in text for secret in secrets)] == []
+    assert pair.digest in image.decode("latin-1")

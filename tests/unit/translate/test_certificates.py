@@ -25,6 +25,13 @@ CLASS = {
     "spec": {"controllerName": "fastgate.dev/gateway-controller"},
 }
 
+ROUTE = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "HTTPRoute",
+    "metadata": {"name": "r", "namespace": "default"},
+    "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": []}]},
+}
+
 
 def secret(name, key=None):
     return filled({
@@ -71,14 +78,68 @@ def test_a_secret_is_read_once_and_again_when_it_changed(read):
 
 def test_a_changed_secret_places_no_route_again():
     translator = Translator()
-    route = {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
-        "metadata": {"name": "r", "namespace": "default"},
-        "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": []}]},
-    }
-    store = store_of([CLASS, GATEWAY, route, secret("a"), secret("b")])
+    store = store_of([CLASS, GATEWAY, ROUTE, secret("a"), secret("b")])
     translator.translate(store)
     before = list(translator._routes.values())
     translator.translate(store.replaced(secret("a", key="b")))
     assert [new is old for new, old in zip(translator._routes.values(), before, strict=True)] == [True]
+
+
+def test_another_certificate_changes_what_its_listener_shows_and_no_host():
+    translator = Translator()
+    store = store_of([CLASS, GATEWAY, ROUTE, secret("a"), secret("b")])
+    before = translator.translate(store).ir
+    renewed = filled(
+        {**secret("a"), "data": {"tls.crt": "@certificate c.example.com", "tls.key": "@key c.example.com"}}
+    )
+    after = translator.translate(store.replaced(renewed)).ir
+    (old, kept), (new, same) = ([s.listeners[0] for s in found.sockets] for found in (before, after))
+    assert same is kept
+    assert new.tls != old.tls
+    assert all(x is y for x, y in zip(new.hosts, old.hosts, strict=True))
+    shown = {digest for listener in (new, same) for choice in listener.tls.choices for digest in choice.certificates}
+    assert [pair.digest for pair in after.key_pairs] == sorted(shown)
+    assert {pair.names for pair in after.key_pairs} == {("b.example.com",), ("c.example.com",)}
+
+
+def test_a_certificate_that_cannot_be_used_takes_its_listener_and_no_other():
+    translator = Translator()
+    store = store_of([CLASS, GATEWAY, ROUTE, secret("a"), secret("b")])
+    first = translator.translate(store)
+    broken = translator.translate(store.replaced(secret("a", key="b")))
+    assert [s.port for s in broken.ir.sockets] == [444]
+    assert broken.ir.sockets[0].listeners[0] is first.ir.sockets[1].listeners[0]
+    assert translator.translate(store) == first
+
+
+LISTENER_SET = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "ListenerSet",
+    "metadata": {"name": "set", "namespace": "default"},
+    "spec": {"parentRef": {"name": "gw"}, "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+}
+
+
+def test_authorities_decide_whether_a_gateway_and_its_listener_sets_are_accepted():
+    reference = {"group": "", "kind": "ConfigMap", "name": "ca"}
+    frontend = {"default": {"validation": {"caCertificateRefs": [reference]}}}
+    admits = {"namespaces": {"from": "Same"}}
+    gateway = {**GATEWAY, "spec": {**GATEWAY["spec"], "tls": {"frontend": frontend}, "allowedListeners": admits}}
+    route = {**ROUTE, "spec": {**ROUTE["spec"], "parentRefs": [{"kind": "ListenerSet", "name": "set"}]}}
+    authority = filled({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "ca", "namespace": "default"},
+        "data": {"ca.crt": "@certificate ca"},
+    })  # fmt: skip
+    store = store_of([CLASS, gateway, LISTENER_SET, route, secret("a"), secret("b"), authority])
+    translator = Translator()
+    good = translator.translate(store)
+    assert [s.port for s in good.ir.sockets] == [80, 443, 444]
+    assert good.ir.sockets[0].listeners[0].hosts
+    assert len(good.ir.authorities) == 1
+    without = store.without("ConfigMap", "default", "ca")
+    bad = translator.translate(without)
+    assert bad == Translator().translate(without)
+    assert bad.ir.sockets == ()
+    assert translator.translate(store) == good
