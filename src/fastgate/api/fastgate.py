@@ -286,6 +286,8 @@ class GatewayParametersSpec(Model):
     request_id: bool | None = None
     via: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$")] | None = None
     server: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[!-~]([ -~]*[!-~])?$")] | None = None
+    proxy_protocol: bool | None = None
+    client_certificate_header: bool | None = None
     trailers: Annotated[list[Annotated[HeaderName, AfterValidator(_trailer)]], Field(max_length=64), SET] | None = None
     limits: Limits | None = None
     access_log: AccessLogParameters | None = None

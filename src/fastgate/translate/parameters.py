@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 GROUP = "fastgate.dev"
 KIND = "GatewayParameters"
 
-_SCALARS = ("trusted_hops", "underscores", "request_id", "via", "server")
+_SCALARS = ("trusted_hops", "underscores", "request_id", "via", "server", "proxy_protocol")
 
 
 class InvalidParameters(Exception):  # noqa: N818 - it is the name of the reason that the condition carries
@@ -47,6 +47,8 @@ def settings_of(store: Store, ref: Any, namespace: str, base: Settings) -> Setti
 def merged(spec: Any, base: Settings) -> Settings:
     """Return `base` with every field that a GatewayParameters spec sets."""
     changes: dict[str, Any] = {name: getattr(spec, name) for name in _SCALARS if getattr(spec, name, None) is not None}
+    if spec.client_certificate_header is not None:
+        changes["client_cert"] = spec.client_certificate_header
     if spec.limits is not None:
         changes["limits"] = _limits(spec.limits, base.limits)
     if spec.trailers is not None:

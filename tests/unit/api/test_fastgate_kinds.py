@@ -149,6 +149,8 @@ def test_the_page_tells_the_defaults():
         text = page[name].strip("`")
         assert (int(text) if text.isdecimal() else milliseconds(text)) == limit.default, name
     settings = ir.Settings()
+    assert [page["proxyProtocol"], page["clientCertificateHeader"]] == ["`false`", "`false`"]
+    assert (settings.proxy_protocol, settings.client_cert) == (False, False)
     assert [page[name] for name in ("trustedHops", "underscores", "requestId", "via", "accessLog.format")] == [
         f"`{settings.trusted_hops}`", f"`{settings.underscores}`".lower(), f"`{settings.request_id}`".lower(),
         f"`{settings.via}`", f"`{settings.access_log.value}`",
