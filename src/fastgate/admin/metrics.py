@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import time
 from itertools import islice
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from fastgate.health import Checked
     from fastgate.runtime import LastReload
     from fastgate.statistics import Totals
+    from fastgate.translate.expiry import Shown
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
@@ -51,9 +53,15 @@ def _started() -> float:
 
 
 def exposition(
-    totals: Totals, own: Mapping[str, int], checked: Sequence[Checked], last: LastReload, *, ready: bool
+    totals: Totals,
+    own: Mapping[str, int],
+    checked: Sequence[Checked],
+    last: LastReload,
+    certificates: Iterable[Shown] = (),
+    *,
+    ready: bool,
 ) -> str:
-    """Return all metrics as text. Cardinality is bounded by the engine's table of series and MAX_ENDPOINTS."""
+    """Return all metrics as text. Cardinality is bounded by the engine's table of series, and by MAX_ENDPOINTS."""
     endpoints = {(one.cluster, authority(one.endpoint)): int(one.healthy) for one in checked}  # each once
     lines: list[str] = []
     lines += family("fastgate_ready", "gauge", "Whether the configuration is served.", [("", {}, int(ready))])
@@ -106,10 +114,24 @@ def exposition(
         "fastgate_endpoints_unhealthy", "gauge", "Endpoints whose active check fails.",
         [("", {}, sum(not healthy for healthy in endpoints.values()))],
     )  # fmt: skip
+    lines += _certificates(certificates)
     lines += _series(totals)
     lines += _filters(totals)
     lines += _listeners(totals)
     return "\n".join(lines) + "\n"
+
+
+def _certificates(certificates: Iterable[Shown]) -> Iterable[str]:
+    """Return when certificates are over: of those of one listener, name and kind of key the one that is over first."""
+    ends: dict[tuple[str, str, str], float] = {}
+    for one in islice(certificates, MAX_ENDPOINTS):
+        key = (one.listener, next(iter(one.pair.names), ""), one.pair.key_type)
+        ends[key] = min(one.pair.not_after.timestamp(), ends.get(key, math.inf))
+    yield from family(
+        "fastgate_certificate_not_after_timestamp_seconds", "gauge",
+        "When a listener's certificate is over, by its first name; of the first 1,000.",
+        [("", {"listener": at, "name": name, "key": kind}, end) for (at, name, kind), end in ends.items()],
+    )  # fmt: skip
 
 
 def _histogram(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fastgate.admin import metrics, plugged, views
 from fastgate.core import http1
 from fastgate.errors import ParseError
+from fastgate.translate.expiry import certificates_of
 
 if TYPE_CHECKING:
     from fastgate.heads import RequestHead
@@ -122,6 +123,7 @@ class AdminServer:
             totals.counters["log_sink_dropped"] += manager.sinks.dropped
         own = metrics.exposition(
             totals, manager.statistics.own, manager.health.endpoints(), self._runtime.last_reload,
+            certificates_of(self._runtime.translation.ir) if self._runtime.translation is not None else (),
             ready=is_ready,
         )  # fmt: skip
         return own + plugged.exposition(self._runtime.hooks.collect("fastgate_metrics"))

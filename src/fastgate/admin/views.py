@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from fastgate.ir import Plugin
 from fastgate.plugins.values import redacted
 from fastgate.translate.conditions import all_json
+from fastgate.translate.expiry import certificates_of
 
 if TYPE_CHECKING:
     from fastgate.ir import Endpoint
@@ -39,6 +40,7 @@ def status(runtime: Runtime) -> dict[str, Any]:
         "workers": runtime.manager.pids,
         "sockets": sockets(runtime),
         "endpoints": endpoints(runtime),
+        "certificates": certificates(runtime, datetime.now(UTC)),
         "objects": all_json(runtime.report.statuses),
         "problems": [str(problem) for problem in runtime.report.problems],
         "refused": [str(problem) for problem in runtime.refused],
@@ -80,6 +82,22 @@ def endpoints(runtime: Runtime) -> list[dict[str, Any]]:
             "last_change": one.why,
         }
         for one in runtime.manager.health.endpoints()
+    ]
+
+
+def certificates(runtime: Runtime, now: datetime) -> list[dict[str, Any]]:
+    """Return the certificates that listeners show, and whether they are valid at this time."""
+    if runtime.translation is None:
+        return []
+    return [
+        {
+            "listener": one.listener,
+            "names": one.pair.names,
+            "key_type": one.pair.key_type,
+            "not_after": one.pair.not_after.isoformat(),
+            "state": one.state(now),
+        }
+        for one in certificates_of(runtime.translation.ir)
     ]
 
 

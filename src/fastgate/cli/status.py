@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from fastgate.output import paint, print_table
+from fastgate.translate.expiry import BAD
 
 
 def status(
@@ -62,6 +63,23 @@ def status(
         )
         print()
     faults = 0
+    if certificates := document.get("certificates", []):
+        states = [c["state"] for c in certificates]
+        faults += sum(state in BAD for state in states)
+        print_table(
+            ["LISTENER", "CERTIFICATE", "KEY", "NOT AFTER", "STATE"],
+            [
+                [
+                    c["listener"],
+                    ", ".join(c["names"]),
+                    c["key_type"],
+                    c["not_after"],
+                    paint(state, "31", sys.stdout) if state in BAD else state,
+                ]
+                for c, state in zip(certificates, states, strict=True)
+            ],
+        )
+        print()
     rows = []
     for name, found in document["objects"].items():
         for where, condition in _conditions(name, found):

@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,20 +11,26 @@ from prometheus_client.parser import text_string_to_metric_families
 from fastgate.admin.metrics import MAX_ENDPOINTS, exposition
 from fastgate.core import engine
 from fastgate.health import Checked
-from fastgate.ir import Endpoint
+from fastgate.ir import Endpoint, KeyPair
 from fastgate.runtime import LastReload
 from fastgate.statistics import OWN, FilterSeries, ListenerSeries, Series, Statistics, Totals
+from fastgate.translate.expiry import Shown
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram) \| (.*?) ?\| (\w*) ?\| (.+) \|$", re.MULTILINE)
 ODD = 'HTTPRoute/ns/"odd\\name\n'
 
 
-def families(totals, checked=(), last=LastReload()):
-    text = exposition(totals, dict.fromkeys(OWN, 3), checked, last, ready=True)
+def families(totals, checked=(), last=LastReload(), certificates=()):
+    text = exposition(totals, dict.fromkeys(OWN, 3), checked, last, certificates, ready=True)
     found = list(text_string_to_metric_families(text))
     assert len({family.name for family in found}) == len(found)  # the samples of a family stand together
     return {family.name: family for family in found}
+
+
+def shown(listener, end, *names):
+    over = datetime.fromtimestamp(end, UTC)
+    return Shown(listener, KeyPair("digest", names, "RSA 2048", over, over, b"", b""))
 
 
 def totals():
@@ -123,15 +130,18 @@ def unit_of(name):
     return next((unit for unit in ("seconds", "bytes") if unit in name), "")
 
 
+CHECKED = [Checked("b", Endpoint("::1", 1), healthy=True, why="")]
+
+
 def test_the_document_lists_every_metric_as_it_is():
     documented = {name: (kind, re.findall(r"`(\w+)`", labels), unit, text) for name, kind, labels, unit, text in
                   ROW.findall(DOCUMENT.read_text())}  # fmt: skip
-    shown = {}
-    for family in families(totals(), [Checked("b", Endpoint("::1", 1), healthy=True, why="")]).values():
+    found = {}
+    for family in families(totals(), CHECKED, certificates=[shown("l", 1)]).values():
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = [label for label in family.samples[0].labels if label != "le"]
-        shown[name] = (family.type, labels, unit_of(name), family.documentation)
-    assert documented == shown
+        found[name] = (family.type, labels, unit_of(name), family.documentation)
+    assert documented == found
 
 
 def test_the_last_reload_is_shown():
@@ -144,3 +154,12 @@ def test_the_start_of_this_process_is_shown():
     began = families(totals())["process_start_time_seconds"].samples[0].value
     assert began < time.time()
     assert abs(began - Path(f"/proc/{os.getpid()}").stat().st_ctime) < 5  # made when it was first looked at
+
+
+def test_certificates_say_when_they_are_over():
+    certificates = [shown("g/l", 900, "a", "b"), shown("g/l", 800, "a"), shown("g/m", 700)]
+    samples = families(Totals(), certificates=certificates)["fastgate_certificate_not_after_timestamp_seconds"].samples
+    assert [(sample.labels, sample.value) for sample in samples] == [
+        ({"listener": "g/l", "name": "a", "key": "RSA 2048"}, 800),
+        ({"listener": "g/m", "name": "", "key": "RSA 2048"}, 700),
+    ]

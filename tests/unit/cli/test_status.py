@@ -68,3 +68,18 @@ def test_every_target_has_a_line(shown):
         "Filter/default/a -> HTTPRoute/default/gone/only Accepted=False TargetNotFound HTTPRoute default/gone does not exist",
         "Filter/default/a -> Gateway/default/gone Accepted=False TargetNotFound Gateway default/gone does not exist",
     ]
+
+
+@pytest.mark.parametrize(("state", "code"), [("valid", 0), ("expires soon", 0), ("expired", 1), ("not valid yet", 1)])
+def test_certificates_that_are_not_valid_are_told(monkeypatch, state, code):
+    certificate = {
+        "listener": "Gateway/ns/g/l", "names": ["a", "b"], "key_type": "RSA 2048", "not_after": "2026-01-01", "state": state
+    }  # fmt: skip
+    document = {
+        "generation": 1, "workers": [], "sockets": [], "endpoints": [], "objects": {}, "problems": [], "refused": [],
+        "certificates": [certificate],
+    }  # fmt: skip
+    monkeypatch.setattr(command, "_fetch", lambda _: document)
+    done = CliRunner().invoke(app, ["status"])
+    assert done.exit_code == code
+    assert f"Gateway/ns/g/l  a, b         RSA 2048  2026-01-01  {state}" in done.stdout.splitlines()

@@ -1,10 +1,14 @@
 """Certificates of listeners from store to store: what changed is read, and nothing else."""
 
+from datetime import timedelta
+
+import certificates as made
 import pytest
 from certificates import filled
 from resources import store_of
 
-from fastgate.translate import Translator, certificates
+from fastgate.translate import Translator, certificates, translate
+from fastgate.translate.expiry import SOON, certificates_of
 
 GATEWAY = {
     "apiVersion": "gateway.networking.k8s.io/v1",
@@ -31,6 +35,7 @@ ROUTE = {
     "metadata": {"name": "r", "namespace": "default"},
     "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": []}]},
 }
+SECOND = timedelta(seconds=1)
 
 
 def secret(name, key=None):
@@ -143,3 +148,33 @@ def test_authorities_decide_whether_a_gateway_and_its_listener_sets_are_accepted
     assert bad == Translator().translate(without)
     assert bad.ir.sockets == ()
     assert translator.translate(store) == good
+
+
+def test_every_listener_has_its_certificates_once():
+    twice = {"name": "c", "port": 445, "protocol": "HTTPS"}
+    twice["tls"] = {"certificateRefs": [{"name": "b"}, {"name": "a"}, {"name": "b"}]}
+    listeners = [*GATEWAY["spec"]["listeners"], twice]
+    gateway = {**GATEWAY, "spec": {**GATEWAY["spec"], "listeners": listeners}}
+    ir = translate(store_of([CLASS, gateway, secret("a"), secret("b")])).ir
+    assert [(one.listener.rpartition("/")[2], one.pair.names) for one in certificates_of(ir)] == [
+        ("a", ("a.example.com",)),
+        ("b", ("b.example.com",)),
+        ("c", ("b.example.com",)),
+        ("c", ("a.example.com",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "state"),
+    [
+        (made.BEGIN - SECOND, "not valid yet"),
+        (made.BEGIN, "valid"),
+        (made.END - SOON - SECOND, "valid"),
+        (made.END - SOON, "expires soon"),
+        (made.END - SECOND, "expires soon"),
+        (made.END, "expired"),
+    ],
+)
+def test_states(now, state):
+    (one, _) = certificates_of(translate(store_of([CLASS, GATEWAY, secret("a"), secret("b")])).ir)
+    assert one.state(now) == state
