@@ -330,7 +330,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static uint8_t draft[LARGEST];
     struct fuzz_bytes in = {data, size};
     uint8_t how = fuzz_byte(&in);
-    size_t base = how & 64 ? BELOW_HTTP : how % BELOW_HTTP, n = bases[base].size;
+    size_t base = how >> 6 == 2 ? BELOW_HTTP : how % BELOW_HTTP, n = bases[base].size;
     memcpy(draft, bases[base].p, n);
     if (in.left)
         n = damage(draft, n, &in);
