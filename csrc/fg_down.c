@@ -27,7 +27,7 @@ static void down_free(struct fg_grave *g) {
     free(d);
 }
 
-static void deadline(struct fg_down *d, uint32_t ms) {
+void fg_down_deadline(struct fg_down *d, uint32_t ms) {
     if (ms)
         fg_timer_at(&d->e->loop.wheel, &d->timer, fg_now_ms(&d->e->loop) + ms);
     else
@@ -42,6 +42,7 @@ void fg_down_close(struct fg_down *d) {
     e->stats->c.connections_open--;
     d->listen->connections--;
     fg_list_remove(&d->all);
+    fg_list_remove(&d->waiting);
     if (d->io.tls && d->req == NULL && !d->io.hup && !d->io.fin) /* RFC 8446 section 6.1; what is cut must look like it */
         fg_tls_shutdown(&d->io);
     if (d->req)
@@ -54,12 +55,17 @@ void fg_down_close(struct fg_down *d) {
     fg_loop_bury(&e->loop, &d->grave);
 }
 
+void fg_down_refuse(struct fg_down *d, int reason) {
+    d->e->stats->reasons[reason]++;
+    fg_down_close(d);
+}
+
 /* RFC 9112 section 9.6: a reset that answers unread data would destroy the response on its way. */
 static void linger(struct fg_down *d) {
     fg_io_shutdown(&d->io);
     d->state = FG_DOWN_LINGER;
     fg_buf_release(&d->e->pool, &d->in);
-    deadline(d, LINGER_MS);
+    fg_down_deadline(d, LINGER_MS);
     d->io.readable = true;
     fg_loop_again(&d->e->loop, &d->io);
 }
@@ -89,7 +95,7 @@ static void finish_ending(struct fg_down *d) {
         if (fg_buf_len(&d->io.out)) {
             if (!d->timer.deadline) {
                 uint32_t window = fg_down_limits(d)->body_rate_window;
-                deadline(d, window ? window : OWED_MS);
+                fg_down_deadline(d, window ? window : OWED_MS);
             }
             return;
         }
@@ -159,7 +165,7 @@ static void parse(struct fg_down *d) {
     }
     if (d->state != FG_DOWN_HEAD) {
         d->state = FG_DOWN_HEAD;
-        deadline(d, l->head_timeout);
+        fg_down_deadline(d, l->head_timeout);
     }
 }
 
@@ -223,6 +229,12 @@ static void down_run(struct fg_io *io) {
     case FG_DOWN_TUNNEL:
         fg_exchange_run(d->req);
         break;
+    case FG_DOWN_HELLO:
+        fg_hello_run(d);
+        break;
+    case FG_DOWN_HANDSHAKE:
+        fg_secure_run(d);
+        break;
     case FG_DOWN_LINGER:
         run_linger(d);
         break;
@@ -243,7 +255,7 @@ void fg_down_next(struct fg_down *d) {
         fg_down_end(d, true);
         return;
     }
-    deadline(d, l->idle_timeout);
+    fg_down_deadline(d, l->idle_timeout);
     if (d->in.p || d->io.readable || d->io.hup)
         fg_loop_again(&e->loop, &d->io);
 }
@@ -252,19 +264,22 @@ void fg_down_next(struct fg_down *d) {
 
 static void down_expired(struct fg_timer *t) {
     struct fg_down *d = fg_container_of(t, struct fg_down, timer);
-    struct fg_engine *e = d->e;
     if (d->ending || d->state == FG_DOWN_LINGER) {
         fg_down_close(d);
         return;
     }
     switch (d->state) {
     case FG_DOWN_FIRST:
-        e->stats->reasons[FG_R_FIRST_BYTE_TIMEOUT]++;
-        fg_down_close(d);
+        fg_down_refuse(d, FG_R_FIRST_BYTE_TIMEOUT);
         break;
     case FG_DOWN_IDLE:
-        e->stats->reasons[FG_R_IDLE_TIMEOUT]++;
-        fg_down_close(d);
+        fg_down_refuse(d, FG_R_IDLE_TIMEOUT);
+        break;
+    case FG_DOWN_HELLO:
+        fg_down_refuse(d, FG_R_HELLO_TIMEOUT);
+        break;
+    case FG_DOWN_HANDSHAKE:
+        fg_secure_expired(d);
         break;
     case FG_DOWN_HEAD:
         fg_reply_reason(give_up(d), FG_R_HEAD_TIMEOUT);
@@ -289,6 +304,7 @@ void fg_down_accept(struct fg_listen *l, int fd, const struct sockaddr_storage *
     d->io.writable = true;
     d->timer.fire = down_expired;
     d->grave.free = down_free;
+    fg_list_init(&d->waiting);
     fg_address_read(&d->peer, peer);
     if (fg_loop_add(&e->loop, &d->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0)
         goto fail;
@@ -296,7 +312,9 @@ void fg_down_accept(struct fg_listen *l, int fd, const struct sockaddr_storage *
     l->connections++;
     e->stats->c.connections_accepted++;
     e->stats->c.connections_open++;
-    deadline(d, fg_down_limits(d)->first_byte_timeout);
+    if (fg_hello_wanted(d))
+        d->state = FG_DOWN_HELLO;
+    fg_down_deadline(d, fg_down_limits(d)->first_byte_timeout);
     d->io.readable = true; /* most clients have sent their request by now */
     down_run(&d->io);
     return;

@@ -136,6 +136,7 @@ struct fg_engine *fg_engine_new(const struct fg_functions *functions, const stru
     e->usability = 1;
     fg_list_init(&e->listens);
     fg_list_init(&e->downs);
+    fg_list_init(&e->handshakes);
     fg_list_init(&e->ups);
     fg_pool_init(&e->pool, options->memory_limit);
     e->max_connections = connection_limit();
@@ -154,6 +155,7 @@ int fg_engine_run(struct fg_engine *e) {
     struct fg_counters *c = &e->stats->c;
     while (!e->loop.stop) {
         fg_loop_turn(&e->loop, TURN_MS);
+        fg_secure_turn(e);
         c->heartbeat_ms = fg_now_ms(&e->loop);
         c->turns = e->loop.turns;
         c->slow_turns = e->loop.slow_turns;

@@ -65,6 +65,8 @@ int fg_tls_server(struct fg_io *io, struct fg_tls_context *context, const struct
                   uint64_t session_key);
 int fg_tls_client(struct fg_io *io, struct fg_tls_context *context, uint64_t session_key);
 enum fg_tls_step fg_tls_handshake(struct fg_io *io);
+const struct fg_client_hello *fg_tls_hello(const struct fg_io *io); /* what was peeked; NULL: a client, or settled */
+void fg_tls_settle(struct fg_io *io); /* lets go of what only handshakes need */
 
 /* What a handshake ended in; strings live as long as the connection. */
 struct fg_tls_result {

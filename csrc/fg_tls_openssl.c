@@ -26,7 +26,7 @@ struct fg_tls {
     SSL *ssl;
     struct fg_io *io;
     struct fg_tls_context *context;
-    struct fg_client_hello *hello; /* what was peeked, until the handshake is done; NULL: a client, or done */
+    struct fg_client_hello *hello; /* what was peeked; NULL: a client, or settled */
     struct fg_buf in;              /* bytes that are ahead of the socket's */
     uint64_t session_key;
     const char *error;             /* static */
@@ -294,9 +294,16 @@ uint64_t fg_tls_session_key(const SSL *ssl) {
 static enum fg_tls_step handshake_done(struct fg_tls *t) {
     t->done = true;
     t->io->readable |= fg_buf_len(&t->in) || SSL_has_pending(t->ssl);
-    free(t->hello);
-    t->hello = NULL;
     return FG_TLS_DONE;
+}
+
+const struct fg_client_hello *fg_tls_hello(const struct fg_io *io) {
+    return io->tls->hello;
+}
+
+void fg_tls_settle(struct fg_io *io) {
+    free(io->tls->hello);
+    io->tls->hello = NULL;
 }
 
 static enum fg_tls_step handshake_failed(struct fg_tls *t) {

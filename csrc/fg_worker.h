@@ -79,6 +79,8 @@ enum fg_down_state {
     FG_DOWN_IDLE,   /* between two requests */
     FG_DOWN_BUSY,   /* an exchange is on */
     FG_DOWN_TUNNEL,
+    FG_DOWN_HELLO,     /* what the connection begins with decides what becomes of it */
+    FG_DOWN_HANDSHAKE, /* of TLS */
     FG_DOWN_LINGER, /* everything sent, write side shut: reading until the peer closes (RFC 9112 section 9.6) */
     FG_DOWN_CLOSED
 };
@@ -99,6 +101,11 @@ struct fg_down {
     bool ending;           /* close, or linger, when everything owed is sent */
     bool unread;           /* and the client may still be sending */
     bool eof;              /* the client's FIN was read */
+    uint8_t protocol;      /* of the listener that the server name led to: enum fg_listener_protocol; this and what follows: TLS */
+    uint64_t listener_key; /* of that listener */
+    uint64_t policy;       /* what the client had to show: fg_img_tls */
+    struct fg_listener_series *series;
+    struct fg_list waiting;/* for its turn to shake hands, or alone */
     struct fg_address peer;
     struct fg_identity *identity; /* NULL: no TLS, or not yet */
 };
@@ -191,6 +198,7 @@ struct fg_engine {
     uint64_t usability;                /* grows when an endpoint is ejected, readmitted, found healthy or not, and with each
                                           image and endpoint table; never 0 */
     struct fg_list listens, downs, ups;
+    struct fg_list handshakes;         /* of fg_down.waiting: who is to be served first comes first */
     struct fg_req *free_reqs;
     struct fg_control *control;
     struct fg_orphan *orphan;
@@ -252,6 +260,20 @@ void fg_down_close(struct fg_down *d);           /* at once */
 void fg_down_next(struct fg_down *d);            /* the exchange is over and the connection goes on */
 void fg_down_end(struct fg_down *d, bool unread);/* close after what is owed; lingers when the client may still send */
 const struct fg_img_limits *fg_down_limits(const struct fg_down *d);
+void fg_down_deadline(struct fg_down *d, uint32_t ms); /* its timer; 0: none */
+void fg_down_refuse(struct fg_down *d, int reason);    /* closes at once, and counts why */
+
+/* fg_hello.c: what connections of a socket begin with, before the protocol of a listener is spoken */
+bool fg_hello_wanted(const struct fg_down *d);
+void fg_hello_run(struct fg_down *d);
+
+/* fg_secure.c: TLS of client connections */
+/* `hello` was peeked of d->in, whose bytes the handshake gets; the name led to `l`, which ends TLS. */
+void fg_down_secure(struct fg_down *d, const struct fg_img_listener *l, const struct fg_client_hello *hello);
+void fg_secure_run(struct fg_down *d);       /* something is ready: the handshake goes on when it is its turn */
+void fg_secure_turn(struct fg_engine *e);    /* once a turn of the loop, behind everything else */
+void fg_secure_expired(struct fg_down *d);
+bool fg_secure_misdirected(const struct fg_req *r); /* is the request for somebody else than the connection? */
 
 /* fg_up.c: connections to endpoints */
 /* NULL with errno when there is none: of this process, or of the way to the endpoint. */

@@ -1,0 +1,123 @@
+/* TLS of client connections: from the peeked ClientHello to a connection that speaks its listener's protocol.
+ *
+ * Handshakes wait in a queue that is served behind everything else of a turn, for so long and no longer: requests of others do
+ * not wait for them, and none of them is passed over.
+ */
+#include "fg_tls.h"
+#include "fg_worker.h"
+
+#include "fg_hash.h"
+
+#include <time.h>
+
+enum { TURN_NS = 2000000 };
+
+static uint64_t clock_ns(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static const struct fg_img_tls *tls_of(const struct fg_image *image, const struct fg_img_listener *l) {
+    return (const void *)(image->sockets_seg + l->tls.off);
+}
+
+/* The certificates for this name; those of the first choice for names that none has. */
+static struct fg_tls_context *context_for(const struct fg_engine *e, const struct fg_img_tls *tls, const struct fg_client_hello *hello) {
+    const struct fg_image *image = &e->gen->image;
+    const struct fg_img_choice *choices = (const void *)(image->sockets_seg + tls->choices.off);
+    uint32_t at = e->f.find_host(image, tls->hosts_segment, hello->server_name, hello->server_name_len);
+    return fg_tls_find(e->gen->tls, choices[at ? at - 1 : 0].key);
+}
+
+static void wait_for_turn(struct fg_down *d) {
+    if (fg_list_empty(&d->waiting))
+        fg_list_push(d->e->handshakes.prev, &d->waiting);
+}
+
+void fg_down_secure(struct fg_down *d, const struct fg_img_listener *l, const struct fg_client_hello *hello) {
+    struct fg_engine *e = d->e;
+    const struct fg_img_tls *tls = tls_of(&e->gen->image, l);
+    d->protocol = (uint8_t)l->protocol;
+    d->listener_key = l->key;
+    d->policy = tls->policy;
+    d->series = fg_stats_listener(e, &e->gen->image, l);
+    d->series->connections++;
+    /* A session is good for what the client had to show, and to whom (CVE-2025-23419). */
+    if (fg_tls_server(&d->io, context_for(e, tls, hello), hello, &d->in, fg_mix(l->key) ^ tls->policy) < 0) {
+        fg_down_refuse(d, FG_R_OVERLOADED);
+        return;
+    }
+    d->state = FG_DOWN_HANDSHAKE;
+    fg_down_deadline(d, fg_down_limits(d)->head_timeout);
+    wait_for_turn(d);
+}
+
+void fg_secure_run(struct fg_down *d) {
+    if (d->io.readable || fg_buf_len(&d->io.out))
+        wait_for_turn(d);
+}
+
+static void count(struct fg_down *d, const struct fg_tls_result *r, enum fg_handshake how) {
+    d->series->handshakes[r->version >= 0x0304][how]++;
+}
+
+static void secured(struct fg_down *d) {
+    struct fg_tls_result r;
+    fg_tls_result(&d->io, &r);
+    count(d, &r, r.resumed ? FG_HANDSHAKE_RESUMED : FG_HANDSHAKE_FULL);
+    fg_tls_settle(&d->io);
+    d->state = FG_DOWN_FIRST;
+    fg_down_deadline(d, fg_down_limits(d)->first_byte_timeout);
+    d->io.run(&d->io);
+}
+
+static void failed(struct fg_down *d, int reason) {
+    struct fg_tls_result r;
+    fg_tls_result(&d->io, &r);
+    count(d, &r, FG_HANDSHAKE_FAILED);
+    d->e->stats->reasons[reason ? reason : r.reason]++;
+    if (reason)
+        fg_down_close(d);
+    else
+        fg_down_end(d, true); /* an alert may be on its way */
+}
+
+static void step(struct fg_down *d) {
+    switch (fg_tls_handshake(&d->io)) {
+    case FG_TLS_DONE:
+        secured(d);
+        break;
+    case FG_TLS_FAILED:
+        failed(d, FG_R_NONE);
+        break;
+    default:
+        break;
+    }
+}
+
+void fg_secure_expired(struct fg_down *d) {
+    failed(d, FG_R_HANDSHAKE_TIMEOUT);
+}
+
+void fg_secure_turn(struct fg_engine *e) {
+    if (fg_list_empty(&e->handshakes))
+        return;
+    uint64_t until = clock_ns() + TURN_NS;
+    do {
+        struct fg_down *d = fg_container_of(e->handshakes.next, struct fg_down, waiting);
+        fg_list_remove(&d->waiting);
+        step(d);
+    } while (!fg_list_empty(&e->handshakes) && clock_ns() < until);
+    if (!fg_list_empty(&e->handshakes)) /* the next turn does not wait for events */
+        fg_loop_again(&e->loop, &fg_container_of(e->handshakes.next, struct fg_down, waiting)->io);
+}
+
+/* RFC 9110 section 15.5.20: the authority belongs to another listener than the server name, or the listener has come to want
+ * something else of clients. What belongs to no listener is not found, as without TLS. */
+bool fg_secure_misdirected(const struct fg_req *r) {
+    const struct fg_img_listener *l = r->match.listener;
+    if (l == NULL)
+        return false;
+    return l->key != r->down->listener_key || l->tls.len == 0 || tls_of(&r->gen->image, l)->policy != r->down->policy;
+}
