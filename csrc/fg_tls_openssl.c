@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-enum { RECORD = 16384, CORK_RECORDS = 4, CORK = CORK_RECORDS * (RECORD + 325) };
+enum { RECORD = 16384, CORK_RECORDS = 4, CORK = CORK_RECORDS * (RECORD + 325), OWED_ALONG = 4096 };
 
 static _Thread_local struct { uint32_t len; uint8_t p[CORK]; } cork;
 
@@ -291,6 +291,15 @@ uint64_t fg_tls_session_key(const SSL *ssl) {
     return tls_of(ssl)->session_key;
 }
 
+/* Session tickets of TLS 1.3 (RFC 8446 section 4.6.1) are in no hurry: they go with the first response. */
+static int flush_handshake(struct fg_tls *t, bool done) {
+    if (!done || t->context->client || SSL_version(t->ssl) != TLS1_3_VERSION || cork.len > OWED_ALONG)
+        return flush(t);
+    uint32_t len = cork.len;
+    cork.len = 0;
+    return len ? fg_buf_append(t->context->common->pool, &t->io->out, cork.p, len) : 0;
+}
+
 static enum fg_tls_step handshake_done(struct fg_tls *t) {
     t->done = true;
     t->io->readable |= fg_buf_len(&t->in) || SSL_has_pending(t->ssl);
@@ -339,7 +348,7 @@ enum fg_tls_step fg_tls_handshake(struct fg_io *io) {
         t->os_error = errno;
     ERR_clear_error(); /* what others left on this thread is not ours */
     int n = SSL_do_handshake(t->ssl);
-    if (flush(t) < 0 || (n != 1 && !t->blocked))
+    if (flush_handshake(t, n == 1) < 0 || (n != 1 && !t->blocked))
         return handshake_failed(t);
     ERR_clear_error(); /* a certificate that did not please, and need not */
     if (n == 1)
@@ -453,7 +462,7 @@ ssize_t fg_tls_writev(struct fg_io *io, struct fg_pool *pool, const struct iovec
     uint8_t gathered[RECORD];
     struct source s = {iov, n, 0};
     size_t taken = 0, written;
-    if (fg_buf_len(&io->out)) {
+    if (fg_buf_len(&io->out) > (n ? OWED_ALONG : 0)) { /* what is less goes with what follows */
         if (fg_io_send(io, pool, NULL, 0) == -2)
             return -2;
         if (fg_buf_len(&io->out))

@@ -303,6 +303,7 @@ static bool make_server(struct making *m) {
     SSL_CTX_set_verify(ssl, modes[m->terms->verify], m->terms->verify == FG_VERIFY_OPTIONAL ? accept_any : NULL);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_timeout(ssl, SESSION_SECONDS);
+    SSL_CTX_set_num_tickets(ssl, 1); /* each connection gets one for the next */
     SSL_CTX_set_max_early_data(ssl, 0);
     SSL_CTX_set_recv_max_early_data(ssl, 0);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ssl, fg_tls_on_ticket);
