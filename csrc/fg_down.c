@@ -1,5 +1,4 @@
 /* Client connections: from accept to close, one exchange after the other. */
-#include "fg_tls.h"
 #include "fg_worker.h"
 
 #include <errno.h>
@@ -42,9 +41,7 @@ void fg_down_close(struct fg_down *d) {
     e->stats->c.connections_open--;
     d->listen->connections--;
     fg_list_remove(&d->all);
-    fg_list_remove(&d->waiting);
-    if (d->io.tls && d->req == NULL && !d->io.hup && !d->io.fin) /* RFC 8446 section 6.1; what is cut must look like it */
-        fg_tls_shutdown(&d->io);
+    fg_secure_close(d);
     if (d->req)
         fg_req_free(d->req);
     fg_timer_stop(&e->loop.wheel, &d->timer);

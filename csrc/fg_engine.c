@@ -1,6 +1,6 @@
 /* A worker: what it is made of, its loop, and its two ways to end. */
 #include "fg_filter.h"
-#include "fg_tls.h"
+#include "fg_signer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,6 +201,7 @@ void fg_engine_free(struct fg_engine *e) {
             fg_up_close(d->req->up);
         fg_down_close(d);
     }
+    fg_signer_free(e->signer);
     if (e->stats) {
         fg_udp_end_all(e);
         fg_listen_close_all(e);

@@ -3,10 +3,9 @@
  * Handshakes wait in a queue that is served behind everything else of a turn, for so long and no longer: requests of others do
  * not wait for them, and none of them is passed over.
  */
-#include "fg_tls.h"
-#include "fg_worker.h"
-
 #include "fg_hash.h"
+#include "fg_head.h"
+#include "fg_signer.h"
 
 #include <time.h>
 
@@ -54,7 +53,7 @@ void fg_down_secure(struct fg_down *d, const struct fg_img_listener *l, const st
 }
 
 void fg_secure_run(struct fg_down *d) {
-    if (d->io.readable || fg_buf_len(&d->io.out))
+    if (d->signing == NULL && (d->io.readable || fg_buf_len(&d->io.out)))
         wait_for_turn(d);
 }
 
@@ -66,38 +65,72 @@ static void secured(struct fg_down *d) {
     struct fg_tls_result r;
     fg_tls_result(&d->io, &r);
     count(d, &r, r.resumed ? FG_HANDSHAKE_RESUMED : FG_HANDSHAKE_FULL);
+    const struct fg_img_socket *socket = fg_down_socket(d);
+    d->identity = fg_identity_of(&d->io, fg_tls_hello(&d->io), socket && socket->client_cert);
+    if (d->identity == NULL) {
+        fg_down_refuse(d, FG_R_OVERLOADED);
+        return;
+    }
     fg_tls_settle(&d->io);
     d->state = FG_DOWN_FIRST;
     fg_down_deadline(d, fg_down_limits(d)->first_byte_timeout);
     d->io.run(&d->io);
 }
 
-static void failed(struct fg_down *d, int reason) {
+static void failed(struct fg_down *d) {
     struct fg_tls_result r;
     fg_tls_result(&d->io, &r);
     count(d, &r, FG_HANDSHAKE_FAILED);
-    d->e->stats->reasons[reason ? reason : r.reason]++;
-    if (reason)
-        fg_down_close(d);
-    else
-        fg_down_end(d, true); /* an alert may be on its way */
+    d->e->stats->reasons[r.reason]++;
+    fg_down_end(d, true); /* an alert may be on its way */
 }
 
-static void step(struct fg_down *d) {
-    switch (fg_tls_handshake(&d->io)) {
+static void go_on(struct fg_down *d, enum fg_tls_step step) {
+    switch (step) {
     case FG_TLS_DONE:
         secured(d);
         break;
     case FG_TLS_FAILED:
-        failed(d, FG_R_NONE);
+        failed(d);
         break;
     default:
+        fg_secure_run(d);
         break;
     }
 }
 
+/* A handshake that was made apart is back. */
+static void landed(void *owner) {
+    struct fg_down *d = owner;
+    d->signing = NULL;
+    go_on(d, fg_tls_land(&d->io));
+}
+
+static void step_apart(struct fg_down *d) {
+    struct fg_engine *e = d->e;
+    if (!fg_tls_fetch(&d->io))
+        return;
+    if (e->signer == NULL)
+        e->signer = fg_signer_new(&e->loop, landed);
+    if (e->signer == NULL || fg_signer_give(e->signer, &d->io, d, &d->signing) < 0)
+        fg_down_refuse(d, FG_R_OVERLOADED);
+}
+
+void fg_secure_close(struct fg_down *d) {
+    fg_list_remove(&d->waiting);
+    if (d->signing)
+        fg_signer_leave(d->signing, &d->io);
+    else if (d->io.tls && d->req == NULL && !d->io.hup && !d->io.fin) /* RFC 8446 section 6.1; what is cut must look like it */
+        fg_tls_shutdown(&d->io);
+    d->signing = NULL;
+}
+
 void fg_secure_expired(struct fg_down *d) {
-    failed(d, FG_R_HANDSHAKE_TIMEOUT);
+    struct fg_tls_result r = {0};
+    if (d->signing == NULL)
+        fg_tls_result(&d->io, &r);
+    count(d, &r, FG_HANDSHAKE_FAILED);
+    fg_down_refuse(d, FG_R_HANDSHAKE_TIMEOUT);
 }
 
 void fg_secure_turn(struct fg_engine *e) {
@@ -107,7 +140,10 @@ void fg_secure_turn(struct fg_engine *e) {
     do {
         struct fg_down *d = fg_container_of(e->handshakes.next, struct fg_down, waiting);
         fg_list_remove(&d->waiting);
-        step(d);
+        if (fg_tls_slow(&d->io))
+            step_apart(d);
+        else
+            go_on(d, fg_tls_handshake(&d->io));
     } while (!fg_list_empty(&e->handshakes) && clock_ns() < until);
     if (!fg_list_empty(&e->handshakes)) /* the next turn does not wait for events */
         fg_loop_again(&e->loop, &fg_container_of(e->handshakes.next, struct fg_down, waiting)->io);

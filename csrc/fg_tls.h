@@ -68,6 +68,16 @@ enum fg_tls_step fg_tls_handshake(struct fg_io *io);
 const struct fg_client_hello *fg_tls_hello(const struct fg_io *io); /* what was peeked; NULL: a client, or settled */
 void fg_tls_settle(struct fg_io *io); /* lets go of what only handshakes need */
 
+/* A key of RSA with 3072 bits or more takes longer to sign with than others may wait: such a handshake is made apart, in the
+ * place of fg_tls_handshake. The loop's thread fetches what came, any thread shakes, the loop's thread lets it land. In between
+ * nothing else is done with the connection, but to detach and later to drop it. */
+bool fg_tls_slow(const struct fg_io *io);
+bool fg_tls_fetch(struct fg_io *io); /* is there anything to shake with? */
+void fg_tls_shake(struct fg_tls *t);
+enum fg_tls_step fg_tls_land(struct fg_io *io);
+struct fg_tls *fg_tls_detach(struct fg_io *io); /* no longer the connection's */
+void fg_tls_drop(struct fg_tls *t);
+
 /* What a handshake ended in; strings live as long as the connection. */
 struct fg_tls_result {
     int reason;                /* enum fg_reason of FG_TLS_FAILED */

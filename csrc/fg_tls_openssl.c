@@ -37,6 +37,10 @@ struct fg_tls {
     bool drained;                  /* in this call: the socket has nothing more */
     bool blocked;                  /* in this call: the library asked for more than there is */
     bool ended;                    /* the socket's end was read */
+    bool apart;                    /* fg_tls_shake is at it, which knows no socket */
+    enum fg_tls_step step;         /* what that came to */
+    uint8_t *flight;               /* and what it has to send; NULL: nothing */
+    uint32_t flight_len;
 };
 
 /* --- errors ------------------------------------------------------------------------------------------------------------------ */
@@ -60,11 +64,13 @@ static int bio_read(BIO *b, char *to, size_t room, size_t *got) {
         uint32_t n = left < room ? left : (uint32_t)room;
         memcpy(to, fg_buf_data(&t->in), n);
         fg_buf_consume(&t->in, n);
-        if (n == left)
+        if (n == left && !t->apart)
             fg_buf_release(t->context->common->pool, &t->in);
         *got = n;
         return 1;
     }
+    if (t->ended || t->os_error)
+        return 0;
     if (!t->drained) {
         ssize_t n;
         do
@@ -109,7 +115,7 @@ static int flush(struct fg_tls *t) {
 static int bio_write(BIO *b, const char *from, size_t n, size_t *taken) {
     struct fg_tls *t = BIO_get_data(b);
     BIO_clear_retry_flags(b);
-    if (n > CORK - cork.len && (flush(t) < 0 || n > CORK))
+    if (n > CORK - cork.len && (t->apart || flush(t) < 0 || n > CORK))
         return 0;
     memcpy(cork.p + cork.len, from, n);
     cork.len += (uint32_t)n;
@@ -167,16 +173,25 @@ static struct fg_tls *tls_of(const SSL *ssl) {
     return SSL_get_app_data(ssl);
 }
 
-void fg_tls_free(struct fg_io *io) {
+struct fg_tls *fg_tls_detach(struct fg_io *io) {
     struct fg_tls *t = io->tls;
     io->tls = NULL;
+    return t;
+}
+
+void fg_tls_drop(struct fg_tls *t) {
     fg_buf_release(t->context->common->pool, &t->in);
     if (t->done && !t->failed) /* else the session would be bad for being cut off (as RFC 2246 section 7.2.1 wanted, no later one) */
         SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(t->ssl);
     fg_tls_context_unref(t->context);
     free(t->hello);
+    free(t->flight);
     free(t);
+}
+
+void fg_tls_free(struct fg_io *io) {
+    fg_tls_drop(fg_tls_detach(io));
 }
 
 static struct fg_tls *begin(struct fg_io *io, struct fg_tls_context *context, uint64_t session_key) {
@@ -300,12 +315,6 @@ static int flush_handshake(struct fg_tls *t, bool done) {
     return len ? fg_buf_append(t->context->common->pool, &t->io->out, cork.p, len) : 0;
 }
 
-static enum fg_tls_step handshake_done(struct fg_tls *t) {
-    t->done = true;
-    t->io->readable |= fg_buf_len(&t->in) || SSL_has_pending(t->ssl);
-    return FG_TLS_DONE;
-}
-
 const struct fg_client_hello *fg_tls_hello(const struct fg_io *io) {
     return io->tls->hello;
 }
@@ -340,21 +349,95 @@ static enum fg_tls_step handshake_failed(struct fg_tls *t) {
     return FG_TLS_FAILED;
 }
 
+static enum fg_tls_step step_of(struct fg_tls *t) {
+    t->blocked = false;
+    ERR_clear_error(); /* what others left on this thread is not ours */
+    int n = SSL_do_handshake(t->ssl);
+    if (n != 1 && !t->blocked)
+        return handshake_failed(t);
+    ERR_clear_error(); /* a certificate that did not please, and need not */
+    t->done = n == 1;
+    return t->done ? FG_TLS_DONE : FG_TLS_WAIT;
+}
+
+/* What was written is sent, and then the step is over. */
+static enum fg_tls_step send_flight(struct fg_tls *t, enum fg_tls_step step) {
+    if (flush_handshake(t, step == FG_TLS_DONE) < 0 && step != FG_TLS_FAILED)
+        return handshake_failed(t);
+    if (step == FG_TLS_DONE)
+        t->io->readable |= fg_buf_len(&t->in) || SSL_has_pending(t->ssl);
+    return step;
+}
+
 enum fg_tls_step fg_tls_handshake(struct fg_io *io) {
     struct fg_tls *t = io->tls;
     t->drained = !io->readable;
-    t->blocked = false;
     if (fg_buf_len(&io->out) && fg_io_send(io, t->context->common->pool, NULL, 0) == -2)
         t->os_error = errno;
-    ERR_clear_error(); /* what others left on this thread is not ours */
-    int n = SSL_do_handshake(t->ssl);
-    if (flush_handshake(t, n == 1) < 0 || (n != 1 && !t->blocked))
-        return handshake_failed(t);
-    ERR_clear_error(); /* a certificate that did not please, and need not */
-    if (n == 1)
-        return handshake_done(t);
-    io->readable = false;
-    return FG_TLS_WAIT;
+    enum fg_tls_step step = step_of(t);
+    if (step == FG_TLS_WAIT)
+        io->readable = false;
+    return send_flight(t, step);
+}
+
+/* --- handshakes apart from the loop's thread ------------------------------------------------------------------------------- */
+
+bool fg_tls_slow(const struct fg_io *io) {
+    return io->tls->context->slow;
+}
+
+bool fg_tls_fetch(struct fg_io *io) {
+    struct fg_tls *t = io->tls;
+    struct fg_pool *pool = t->context->common->pool;
+    t->apart = true;
+    if (fg_buf_len(&io->out) && fg_io_send(io, pool, NULL, 0) == -2)
+        t->os_error = errno;
+    while (io->readable && !t->ended && !t->os_error && fg_buf_len(&t->in) < RECORD) {
+        if (fg_buf_reserve(pool, &t->in, t->in.end + RECORD) < 0) {
+            t->os_error = ENOMEM;
+            break;
+        }
+        ssize_t n = recv(io->fd, t->in.p + t->in.end, fg_buf_room(&t->in), 0);
+        if (n > 0) {
+            t->in.end += (uint32_t)n;
+            continue;
+        }
+        t->ended = n == 0;
+        if (n < 0 && errno == EAGAIN)
+            io->readable = false;
+        else if (n < 0 && errno != EINTR)
+            t->os_error = errno;
+    }
+    return fg_buf_len(&t->in) || t->ended || t->os_error;
+}
+
+void fg_tls_shake(struct fg_tls *t) {
+    t->drained = true;
+    t->step = step_of(t);
+    t->flight_len = cork.len;
+    cork.len = 0;
+    if (t->flight_len == 0)
+        return;
+    t->flight = malloc(t->flight_len);
+    if (t->flight)
+        memcpy(t->flight, cork.p, t->flight_len);
+    else
+        t->os_error = ENOMEM;
+}
+
+enum fg_tls_step fg_tls_land(struct fg_io *io) {
+    struct fg_tls *t = io->tls;
+    t->apart = false;
+    if (fg_buf_len(&t->in) == 0)
+        fg_buf_release(t->context->common->pool, &t->in);
+    if (t->flight) {
+        memcpy(cork.p, t->flight, t->flight_len);
+        cork.len = t->flight_len;
+        free(t->flight);
+        t->flight = NULL;
+    }
+    bool cut = t->os_error && t->step != FG_TLS_FAILED;
+    return cut ? handshake_failed(t) : send_flight(t, t->step);
 }
 
 void fg_tls_result(const struct fg_io *io, struct fg_tls_result *out) {
@@ -383,8 +466,8 @@ static bool holds_more(const struct fg_tls *t) {
 }
 
 /* Does the peer end here, and say so? An end without close_notify may be anybody's. */
-static bool is_end(const struct fg_tls *t) {
-    return (SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN) != 0;
+static bool is_end(const struct fg_tls *t) { /* by a close_notify: a fatal alert shuts down as well, and ends nothing cleanly */
+    return SSL_get_error(t->ssl, 0) == SSL_ERROR_ZERO_RETURN;
 }
 
 /* Takes all records that are there, as far as there is room. */

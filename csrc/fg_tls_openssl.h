@@ -30,6 +30,7 @@ struct fg_tls_context {
     uint32_t refs;              /* atomic */
     uint32_t nnames, nstaples;
     bool client;
+    bool slow;                  /* server: it has a key that takes long to sign with */
     bool sni;                   /* client: server_name is a name, not an address */
     uint8_t verify;             /* enum fg_tls_verify */
     char *server_name;          /* client */

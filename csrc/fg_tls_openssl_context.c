@@ -16,7 +16,7 @@
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define CIPHERSUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
-enum { SECURITY_LEVEL = 2, SESSION_SECONDS = 3600, FAULT = 200 };
+enum { SLOW_RSA_BITS = 3072, SECURITY_LEVEL = 2, SESSION_SECONDS = 3600, FAULT = 200 };
 
 /* How a context is made: every function gives false when it cannot go on, with the fault written down. */
 struct making {
@@ -83,6 +83,7 @@ static bool use_chain(struct making *m, BIO *pem, const struct fg_tls_pair *pair
     X509_free(leaf);
     if (!fine)
         return false;
+    m->c->slow |= EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) >= SLOW_RSA_BITS;
     while ((next = PEM_read_bio_X509(pem, NULL, no_password, NULL))) {
         if (SSL_CTX_add0_chain_cert(ssl, next) != 1) {
             X509_free(next);

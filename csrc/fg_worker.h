@@ -106,6 +106,7 @@ struct fg_down {
     uint64_t policy;       /* what the client had to show: fg_img_tls */
     struct fg_listener_series *series;
     struct fg_list waiting;/* for its turn to shake hands, or alone */
+    struct fg_signing *signing; /* its handshake is made apart; NULL: it is not */
     struct fg_address peer;
     struct fg_identity *identity; /* NULL: no TLS, or not yet */
 };
@@ -205,6 +206,7 @@ struct fg_engine {
     struct fg_log *log;
     struct fg_tls_common *tls;
     struct fg_datagrams *datagrams;    /* NULL until there is a UDP listener */
+    struct fg_signer *signer;          /* NULL until a handshake takes long */
     struct fg_filters *filters;        /* NULL until a filter plugin is called or attached */
     uint32_t filters_waiting;          /* calls that wait for the plugin process */
     struct fg_timer drain;
@@ -273,6 +275,7 @@ void fg_down_secure(struct fg_down *d, const struct fg_img_listener *l, const st
 void fg_secure_run(struct fg_down *d);       /* something is ready: the handshake goes on when it is its turn */
 void fg_secure_turn(struct fg_engine *e);    /* once a turn of the loop, behind everything else */
 void fg_secure_expired(struct fg_down *d);
+void fg_secure_close(struct fg_down *d);     /* says goodbye, if it can */
 bool fg_secure_misdirected(const struct fg_req *r); /* is the request for somebody else than the connection? */
 
 /* fg_up.c: connections to endpoints */

@@ -21,7 +21,7 @@ def test_c(source):
     run(source, native.ADDRESS)
 
 
-@pytest.mark.parametrize("name", ["log", "ring"])
+@pytest.mark.parametrize("name", ["log", "ring", "signer"])
 def test_under_two_threads(name):
     run(native.TESTS / f"test_fg_{name}.c", native.THREAD)
 

@@ -9,7 +9,7 @@ import pytest
 from secure import Authority, config, listener, open_tls, terminating, trusting
 
 from fastgate import ir
-from wire import TIMEOUT, Conn
+from wire import TIMEOUT, Conn, fields
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
@@ -151,6 +151,25 @@ def test_ecdsa_before_rsa_if_the_client_can(secured):
     assert "RSA" in open_tls(proxy, context).sock.cipher()[0]
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_keys_that_take_long_to_sign_with(secured, version):
+    proxy = secured(simple(ROOT.issue("a.example", bits=3072)))
+    context = trusting(ROOT)
+    context.minimum_version = context.maximum_version = version
+    session = None
+    for _ in range(3):
+        conn = open_tls(proxy, context, session=session)
+        assert get(conn) == 200
+        assert conn.sock.session_reused is (session is not None)
+        session = conn.sock.session
+    gone = [raw(proxy) for _ in range(20)]
+    for conn in gone:
+        conn.send(client_hello())
+        conn.reset()
+    assert get(open_tls(proxy, context)) == 200
+    proxy.wait_for(lambda: proxy.counter("connections_open") == 4)
+
+
 # --- sessions and rotations ---------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +261,24 @@ def test_certificates_of_clients(secured, tmp_path, required, issuer):
         with pytest.raises(ssl.SSLError, match=r"certificate required|unknown ca"):
             get(conn)
         proxy.wait_for(lambda: proxy.reason("client_unverified") == 1)
+
+
+def test_logs_and_backends_know_of_it(proxies, backend, tmp_path):
+    validation = ir.ClientValidation((ROOT.bundle.digest,), required=False)
+    tls = terminating(A, clients=validation, alpn=("http/1.1",))
+    proxy = proxies(config(listener(tls), pairs=(A,), authorities=(ROOT.bundle,)), {"c": (backend.endpoint,)})
+    context = trusting(ROOT, shows=ROOT.issue("client.example"), tmp_path=tmp_path)
+    context.set_alpn_protocols(["http/1.1"])
+    conn = open_tls(proxy, context)
+    behind = backend.accept_after(conn, GET)
+    assert fields(behind.head())["x-forwarded-proto"] == "https"
+    behind.send(OK)
+    conn.head()
+    line = proxy.log()
+    assert (line["scheme"], line["tls_version"], line["server_name"], line["alpn"]) == (
+        "https", "TLSv1.3", "a.example", "http/1.1",
+    )  # fmt: skip
+    assert line["client_names"] == "DNS:client.example"
 
 
 # --- what does not come to a handshake ----------------------------------------------------------------------------------------
