@@ -1,4 +1,4 @@
-"""Two backends for quickstart.yaml: each answers with its name and the request that reached it."""
+"""Two backends for the examples: each answers with its name and the request that reached it."""
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread

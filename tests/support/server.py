@@ -82,10 +82,12 @@ class Server:
 
     def __init__(self, *arguments, log, runtime, after=None):
         """`after`: a server in whose place this one starts."""
-        self.port, self.admin = (after.port, after.admin) if after else (free_port(), free_port())
+        self.port, self.tls_port, self.admin = (
+            (after.port, after.tls_port, after.admin) if after else (free_port(), free_port(), free_port())
+        )
         self.text = ""
         line, environment = command(
-            "run", *arguments, "--port-map", f"80={self.port}", "--admin", f"127.0.0.1:{self.admin}",
+            "run", *arguments, "--port-map", f"80={self.port},443={self.tls_port}", "--admin", f"127.0.0.1:{self.admin}",
             "--access-log-file", log, "--drain-timeout", "5",
         )  # fmt: skip
         environment["XDG_RUNTIME_DIR"] = str(runtime)

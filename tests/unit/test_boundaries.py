@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from certificates import filled
 
 import fastgate
 from fastgate.core import snapshot
@@ -59,13 +61,25 @@ def conditions_in(status):
         yield from conditions_in(value)
 
 
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "www"},
+    "type": "kubernetes.io/tls",
+    "data": {"tls.crt": "@certificate localhost", "tls.key": "@key localhost"},
+}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.yaml")), ids=lambda p: p.stem)
-def test_examples_are_valid_and_served_whole(path):
-    command = [sys.executable, "-c", "from fastgate.cli import main; main()", "validate", str(path)]
+def test_examples_are_valid_and_served_whole(path, tmp_path):
+    secrets = tmp_path / "secrets.yaml"  # which examples have none of, but name
+    secrets.write_text(yaml.safe_dump_all([filled(SECRET)]))
+    command = [sys.executable, "-c", "from fastgate.cli import main; main()", "validate", str(path), str(secrets)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    with fastgate.Gateway(path.read_text(), ports={80: 0}) as gateway:
+    documents = f"{path.read_text()}\n---\n{secrets.read_text()}"
+    with fastgate.Gateway(documents, ports={80: 0, 443: 0}) as gateway:
         conditions = list(conditions_in(gateway.status()))
     assert conditions
     assert [
