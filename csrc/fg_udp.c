@@ -13,8 +13,7 @@
 
 enum {
     MOST_SESSIONS = 16384,  /* of a worker: each takes an ephemeral port, of which Linux has 28,232 */
-    ANSWERS_AT_ONCE = 16,   /* of a session, in one call */
-    ANSWERS_PER_TURN = 64,
+    ANSWERS_AT_ONCE = 32,   /* of a session */
     GRO_FROM = 4,           /* answers in one call, from which on a session's socket takes runs */
     OVERHEAD = 28,          /* bytes of IPv4 and UDP headers: an empty datagram costs something, too */
     FACTOR = 3,             /* what a source may be sent for what it sent, until it is known to be there */
@@ -99,6 +98,8 @@ static void refused(struct fg_session *s) {
 
 static void heard(struct fg_session *s, unsigned n) {
     s->answered = true;
+    s->bursts = n > 1;
+    s->ran = s->udp->listen->e->loop.turns;
     fg_endpoint_works(s->udp->listen->e, s->endpoint);
     fg_session_touch(s);
     if (n >= GRO_FROM && !s->gro) {
@@ -107,33 +108,34 @@ static void heard(struct fg_session *s, unsigned n) {
     }
 }
 
-void fg_udp_answer(struct fg_io *io) {
-    struct fg_session *s = fg_container_of(io, struct fg_session, io);
+/* The one answer that most have; several where that was so before, or where the one of the last turn left others behind. */
+static int receive_answers(struct fg_session *s) {
     struct fg_engine *e = s->udp->listen->e;
     struct fg_datagrams *d = e->datagrams;
-    for (unsigned turn = 0; turn < ANSWERS_PER_TURN / ANSWERS_AT_ONCE; turn++) {
-        if (d->down_of != s->udp || d->answered + ANSWERS_AT_ONCE > FG_UDP_BATCH) {
-            fg_udp_flush(e);
-            d->down_of = s->udp;
-        }
-        int n = fg_udp_receive(io->fd, &d->answers, d->answered, ANSWERS_AT_ONCE);
-        if (n < 0) {
-            io->readable = io->hup = false;
-            if (is_fault(errno))
-                refused(s);
-            return;
-        }
-        unsigned first = d->answered;
-        d->answered += (unsigned)n;
-        heard(s, (unsigned)n);
-        for (unsigned i = 0; i < (unsigned)n; i++)
-            return_answer(s, first + i);
-        if (n < ANSWERS_AT_ONCE && !io->hup) {
-            io->readable = false;
-            return;
-        }
+    bool several = s->gro || s->bursts || s->ran + 1 == e->loop.turns;
+    unsigned most = several ? ANSWERS_AT_ONCE : 1;
+    if (d->down_of != s->udp || d->answered + most > FG_UDP_BATCH) {
+        fg_udp_flush(e);
+        d->down_of = s->udp;
     }
-    fg_loop_again(&e->loop, io); /* the others first */
+    if (several)
+        return fg_udp_receive(s->io.fd, &d->answers, d->answered, most);
+    return fg_udp_receive_one(s->io.fd, &d->answers, d->answered) ? 1 : -1;
+}
+
+/* Level-triggered: what is left behind is for the next turn. */
+void fg_udp_answer(struct fg_io *io) {
+    struct fg_session *s = fg_container_of(io, struct fg_session, io);
+    struct fg_datagrams *d = s->udp->listen->e->datagrams;
+    int n = receive_answers(s);
+    if (n < 0) {
+        if (is_fault(errno))
+            refused(s);
+        return;
+    }
+    heard(s, (unsigned)n);
+    for (int i = 0; i < n; i++)
+        return_answer(s, d->answered++);
 }
 
 /* --- datagrams of clients ----------------------------------------------------------------------------------------------------------- */
@@ -183,13 +185,18 @@ static void note_received(struct fg_session *s, size_t bytes, uint32_t datagrams
 /* Sends a session's datagrams of the batch. */
 static void forward(struct fg_session *s) {
     struct fg_datagrams *d = s->udp->listen->e->datagrams;
+    struct fg_sent sent;
     s->waiting = false;
-    for (unsigned i = s->first;; i = d->in.next[i]) {
-        fg_udp_add(&d->up, &d->in.iov[i], d->in.segment[i], i != s->first);
-        if (i == s->last)
-            break;
+    if (s->first == s->last && fg_udp_count(d->in.iov[s->first].iov_len, d->in.segment[s->first]) == 1) {
+        sent = fg_udp_send_one(s->io.fd, &d->in.iov[s->first]);
+    } else {
+        for (unsigned i = s->first;; i = d->in.next[i]) {
+            fg_udp_add(&d->up, &d->in.iov[i], d->in.segment[i], i != s->first);
+            if (i == s->last)
+                break;
+        }
+        sent = fg_udp_send(s->io.fd, &d->up);
     }
-    struct fg_sent sent = fg_udp_send(s->io.fd, &d->up);
     s->series->datagrams_dropped += sent.dropped;
     if (is_fault(sent.error))
         refused(s);

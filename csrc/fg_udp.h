@@ -47,7 +47,9 @@ struct fg_session {
     bool waiting;
     bool answered;                  /* the endpoint sent something */
     bool proven;                    /* the source sent again after that: it does receive at this address */
+    bool bursts;                    /* there were several answers at once lately */
     bool gro;                       /* its socket takes runs of datagrams as one */
+    uint64_t ran;                   /* turn of the loop in which it last had an answer */
 };
 
 struct fg_udp {
@@ -125,12 +127,15 @@ void fg_udp_empty(struct fg_udp *udp);  /* its last session has ended */
 bool fg_udp_in_init(struct fg_udp_in *in, bool names);
 /* Receives into the buffers from `first` on, at most `most`; number of messages, or -1 with errno. */
 int fg_udp_receive(int fd, struct fg_udp_in *in, unsigned first, unsigned most);
+/* Into one buffer, without name and ancillary data: half the price. False with errno. */
+bool fg_udp_receive_one(int fd, struct fg_udp_in *in, unsigned i);
 void fg_udp_local(struct fg_udp_in *in, unsigned i, struct fg_source *source); /* the address that it was sent to */
 /* Adds a buffer; to the last message where `same` peer and the sizes allow it. True: a new message, whose name and first
  * ancillary data the caller fills in. */
 bool fg_udp_add(struct fg_udp_out *out, const struct iovec *bytes, uint32_t segment, bool same);
 void fg_udp_add_local(struct fg_udp_out *out, const struct fg_source *source, bool v6); /* the address that it is sent from */
 struct fg_sent fg_udp_send(int fd, struct fg_udp_out *out); /* empties it */
+struct fg_sent fg_udp_send_one(int fd, const struct iovec *bytes); /* on a connected socket, at half the price */
 
 static inline uint32_t fg_udp_count(size_t bytes, uint32_t segment) {
     return segment && bytes > segment ? (uint32_t)((bytes + segment - 1) / segment) : 1;

@@ -50,6 +50,19 @@ int fg_udp_receive(int fd, struct fg_udp_in *in, unsigned first, unsigned most) 
     return n;
 }
 
+bool fg_udp_receive_one(int fd, struct fg_udp_in *in, unsigned i) {
+    ssize_t n;
+    do
+        n = recv(fd, in->iov[i].iov_base, FG_UDP_BYTES, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return false;
+    in->iov[i].iov_len = (size_t)n;
+    in->msgs[i].msg_hdr.msg_flags = 0; /* the buffer is larger than any datagram */
+    in->segment[i] = 0;
+    return true;
+}
+
 void fg_udp_local(struct fg_udp_in *in, unsigned i, struct fg_source *source) {
     struct msghdr *m = &in->msgs[i].msg_hdr;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
@@ -132,6 +145,12 @@ static void send_singly(int fd, const struct fg_udp_out *out, unsigned i, size_t
             count(sent, sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0, 1, one.iov_len);
         }
     }
+}
+
+struct fg_sent fg_udp_send_one(int fd, const struct iovec *bytes) {
+    struct fg_sent sent = {0};
+    count(&sent, send(fd, bytes->iov_base, bytes->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0, 1, bytes->iov_len);
+    return sent;
 }
 
 struct fg_sent fg_udp_send(int fd, struct fg_udp_out *out) {

@@ -219,7 +219,7 @@ static struct fg_session *make(struct fg_udp *udp, struct fg_endpoint *ep, int f
         return NULL;
     s->io.fd = fd;
     s->io.run = fg_udp_answer;
-    if (fg_loop_add(&e->loop, &s->io, EPOLLIN | EPOLLET) < 0) {
+    if (fg_loop_add(&e->loop, &s->io, EPOLLIN) < 0) {
         free(s);
         return NULL;
     }
