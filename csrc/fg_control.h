@@ -3,7 +3,8 @@
  *
  *   manager -> worker                                        worker -> manager
  *   LISTEN     key, fds   a bound, listening socket, a lock  LISTENING key | FAILED key, text
- *   UNLISTEN   key        accept to EAGAIN, then close       UNLISTENED key
+ *   UNLISTEN   key        accept to EAGAIN, then close; UDP:  UNLISTENED key
+ *                         answer what was asked, then close
  *   PREPARE    gen, fds   map image and secrets, validate, build  PREPARED gen | FAILED gen, text
  *   COMMIT     gen        swap between two loop turns        COMMITTED gen; ENDED gen: no exchange of that one is left
  *   ABORT      gen        forget a prepared image            -
@@ -30,7 +31,7 @@
  *   KEPT       fd         the last KEEP, if there was one
  *   ADOPTED    gen        a: endpoint version, b: 1 when it is draining  (the last of them)
  *
- * A manager of another FG_CONTROL_VERSION understands HELLO, HOLDS, KEPT, ADOPTED, KEEP, DRAIN and STOP all the same: it
+ * A manager of another FG_CONTROL_VERSION understands HELLO, HOLDS, KEPT, ADOPTED, KEEP, UNLISTEN, DRAIN and STOP all the same: it
  * takes the sockets over and drains the worker. These, and the layout of a packet, therefore never change.
  */
 #ifndef FG_CONTROL_H

@@ -138,9 +138,15 @@ class Supervisor:
         os.close(fd)
 
     def retire(self, timeout: int) -> None:
-        """Let those that do not stay finish within `timeout` ms; their sockets have been given to others."""
+        """Let those that do not stay finish within `timeout` ms; their sockets have been given to others.
+
+        They are told so: who drains alone reads on for the UDP sessions that it has.
+        """
         for worker in self._retiring:
             log.info("worker process %d is replaced and drains", worker.pid)
+            for key, slot in sorted(worker.listening):
+                worker.send(Message(Type.UNLISTEN, snapshot.key(key), slot))
+            worker.listening.clear()
             worker.send(Message(Type.DRAIN, a=0, b=timeout))
 
     async def successors(self) -> list[Worker]:
@@ -264,9 +270,11 @@ class Supervisor:
         if worker in self._retiring:
             self._retiring.discard(worker)
             log.info("worker process %d has drained", worker.pid)
+            self.spawn(self._reap(worker))
             return
         if worker in self._successors:
             self._successors.discard(worker)
+            self.spawn(self._reap(worker))
             return
         now = time.monotonic()
         self._deaths = [t for t in self._deaths if now - t < ROLL_BACK_WINDOW] + [now]
@@ -274,6 +282,9 @@ class Supervisor:
             self._workers[worker.number] = None
             self.spawn(self._note_absence(worker.number))
         self.spawn(self._replace(worker))
+
+    async def _reap(self, worker: Worker) -> None:
+        await worker.runner.ended()
 
     def _health(self, worker: Worker, message: Message) -> None:
         self.on_health(worker, message)
