@@ -275,10 +275,6 @@ void fg_udp_resolve(struct fg_listen *l) {
     const struct fg_image *image = &l->e->gen->image;
     const struct fg_img_socket *socket = &image->sockets[l->socket];
     const struct fg_img_listener *listener = (const void *)(image->sockets_seg + socket->listeners.off);
-    if (socket->listeners.len == 0 || listener->protocol != FG_LISTENER_UDP) {
-        l->socket = -1; /* its datagrams are nobody's */
-        return;
-    }
     udp->series = fg_stats_listener(l->e, image, listener);
     if (listener->relays.len)
         udp->relay = (const void *)(image->sockets_seg + listener->relays.off);

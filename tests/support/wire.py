@@ -27,6 +27,8 @@ from fastgate.plugin_processes import MEMORY_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fastgate.instance import Instance
+
 TIMEOUT = 10.0
 HEAD_END = b"\r\n\r\n"
 
@@ -188,6 +190,8 @@ class Proxy:
         threads: bool = True,
         memory_limit: int = 0,
         plugin_memory_limit: int = MEMORY_LIMIT,
+        instance: Instance | None = None,
+        renew: bool = False,
     ):
         self.conns: list[Conn] = []
         self._loop = asyncio.new_event_loop()
@@ -196,14 +200,14 @@ class Proxy:
         self._log_read, log_write = os.pipe()
         self._log = os.fdopen(self._log_read, "rb", buffering=0)
         self._pending = b""
-        self.run(self._start(configuration, endpoints, workers, log_write, threads, memory_limit, plugin_memory_limit))
+        self.run(self._start(configuration, endpoints, ListenerManager(
+            workers=workers, threads=threads, ports={80: 0, 81: 0, 443: 0}, log_fd=log_write,
+            memory_limit=memory_limit, plugin_memory_limit=plugin_memory_limit, instance=instance, renew=renew,
+        )))  # fmt: skip
         os.close(log_write)
 
-    async def _start(self, configuration, endpoints, workers, log_write, threads, memory_limit, plugin_memory_limit):
-        self.manager = ListenerManager(
-            workers=workers, threads=threads, ports={80: 0, 81: 0, 443: 0}, log_fd=log_write,
-            memory_limit=memory_limit, plugin_memory_limit=plugin_memory_limit,
-        )  # fmt: skip
+    async def _start(self, configuration, endpoints, manager):
+        self.manager = manager
         await self.manager.start()
         await self.manager.apply(configuration, endpoints)
 
