@@ -80,6 +80,7 @@ struct fg_udp_out {
 /* Buffers for one recvmmsg. */
 struct fg_udp_in {
     uint8_t *bytes;                 /* FG_UDP_BATCH buffers, FG_UDP_STRIDE apart */
+    unsigned used;                  /* those from here on are ready to be received into */
     struct mmsghdr msgs[FG_UDP_BATCH];
     struct iovec iov[FG_UDP_BATCH];
     _Alignas(8) uint8_t control[FG_UDP_BATCH][FG_UDP_CONTROL];

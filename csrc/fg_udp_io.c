@@ -18,6 +18,7 @@ bool fg_udp_in_init(struct fg_udp_in *in, bool names) {
         in->msgs[i].msg_hdr = (struct msghdr){.msg_name = names ? &in->names[i] : NULL, .msg_iov = &in->iov[i], .msg_iovlen = 1,
             .msg_control = in->control[i]};
     }
+    in->used = FG_UDP_BATCH;
     return true;
 }
 
@@ -32,13 +33,25 @@ static uint32_t segment_of(struct msghdr *m) {
     return 0;
 }
 
-int fg_udp_receive(int fd, struct fg_udp_in *in, unsigned first, unsigned most) {
-    for (unsigned i = first; i < first + most; i++) {
+/* What the last call wrote into them is undone: most calls fill a few of many. */
+static void make_ready(struct fg_udp_in *in, unsigned first, unsigned end) {
+    for (unsigned i = first; i < end && i < in->used; i++) {
         in->iov[i].iov_len = FG_UDP_BYTES;
         in->msgs[i].msg_hdr.msg_namelen = in->msgs[i].msg_hdr.msg_name ? sizeof in->names[i] : 0;
         in->msgs[i].msg_hdr.msg_controllen = FG_UDP_CONTROL;
     }
+    if (end >= in->used)
+        in->used = first;
+}
+
+static void note_used(struct fg_udp_in *in, unsigned end) {
+    if (end > in->used)
+        in->used = end;
+}
+
+int fg_udp_receive(int fd, struct fg_udp_in *in, unsigned first, unsigned most) {
     int n;
+    make_ready(in, first, first + most);
     do
         n = recvmmsg(fd, in->msgs + first, most, MSG_DONTWAIT, NULL);
     while (n < 0 && errno == EINTR);
@@ -47,6 +60,8 @@ int fg_udp_receive(int fd, struct fg_udp_in *in, unsigned first, unsigned most) 
         in->iov[first + (unsigned)i].iov_len = m->msg_len;
         in->segment[first + (unsigned)i] = segment_of(&m->msg_hdr);
     }
+    if (n > 0)
+        note_used(in, first + (unsigned)n);
     return n;
 }
 
@@ -57,6 +72,7 @@ bool fg_udp_receive_one(int fd, struct fg_udp_in *in, unsigned i) {
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return false;
+    note_used(in, i + 1);
     in->iov[i].iov_len = (size_t)n;
     in->msgs[i].msg_hdr.msg_flags = 0; /* the buffer is larger than any datagram */
     in->segment[i] = 0;
