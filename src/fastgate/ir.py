@@ -295,7 +295,7 @@ class Limits:
     body_bytes: int = 0  # 0: no limit
     first_byte_timeout: int = 10_000
     head_timeout: int = 10_000
-    idle_timeout: int = 60_000
+    idle_timeout: int = 60_000  # of a connection between two requests; of a UDP session
     body_min_rate: int = 240  # bytes per second, over any window in which the client should have sent or read
     body_rate_window: int = 5_000
     connect_timeout: int = 5_000
@@ -304,7 +304,7 @@ class Limits:
     upstream_idle_timeout: int = 55_000
     tunnel_idle_timeout: int = 3_600_000
     keepalive_requests: int = 0  # 0: no limit
-    connections: int = 0  # of one socket, over all workers; 0: follows from RLIMIT_NOFILE
+    connections: int = 0  # of one socket, or UDP sessions, over all workers; 0: follows from RLIMIT_NOFILE
     upstream_connections: int = 0  # of one endpoint, over all workers; 0: no limit
     interim_responses: int = 16
 
