@@ -380,7 +380,7 @@ class HealthCheck:
 class Cluster:
     """A set of endpoints that requests are balanced over (least requests of two random choices)."""
 
-    key: str  # "Service/namespace/name/port" or "Backend/namespace/name"
+    key: str  # "Service/namespace/name/port" or "Backend/namespace/name"; of layer 4 with "/tcp" or "/udp"
     protocol: Protocol = Protocol.HTTP1
     health_check: HealthCheck | None = None
     tls: UpstreamTls | None = None

@@ -22,7 +22,7 @@ from fastgate.ir import (
 from fastgate.problems import field_path
 
 if TYPE_CHECKING:
-    from fastgate.ir import Ir, Match, Plugin, Rule, Socket, Tls, WeightedBackend
+    from fastgate.ir import Ir, Match, Plugin, Relay, Rule, Socket, Tls, WeightedBackend
     from fastgate.translate import Translation
     from fastgate.translate.conditions import Condition, FilterStatus, ListenerStatus
 
@@ -88,6 +88,8 @@ def _socket(socket: Socket, rules: dict[str, Rule], ir: Ir) -> dict[str, Any]:
                 same = rules.setdefault(match.rule.key, match.rule) == match.rule
                 if not same:  # the filters of listeners make the difference
                     rules[f"{match.rule.key} at {listener.key}"] = match.rule
+        for name in listener.names:
+            hosts[name.hostname or "any"] = _relay(name.relay)
         listeners[f"{listener.key} {listener.hostname}".strip()] = hosts
     if socket.settings != Settings():
         return {"settings": _changes(socket.settings, Settings()), "listeners": listeners}
@@ -105,6 +107,11 @@ def _tls(tls: Tls, ir: Ir) -> dict[str, Any]:
         words.append(f"{'requires' if tls.clients.required else 'asks for'} certificates of {', '.join(names)}")
     shown = {each.hostname or "any": ", ".join(pairs[digest] for digest in each.certificates) for each in tls.choices}
     return {"terms": ", ".join(words), **shown}
+
+
+def _relay(relay: Relay) -> list[str]:
+    through = ", TLS passes through" if relay.passthrough else ""
+    return [f"-> {relay.key}{through}", *(f"{b.weight} x {b.cluster or 'nothing'}" for b in relay.backends)]
 
 
 def _changes(value: Any, default: Any) -> dict[str, Any]:

@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastgate.ir import Listener, Socket, VirtualHost
+from fastgate.translate.layer4 import server_names
 from fastgate.translate.plugins import guarded, split
 from fastgate.translate.precedence import hostname_key, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fastgate.ir import ServerName
     from fastgate.translate.gateways import ManagedGateway
+    from fastgate.translate.layer4 import PlacedLayer4Route
     from fastgate.translate.listeners import Attachable
     from fastgate.translate.placement import PlacedRoute
     from fastgate.translate.plugins import FilterResolution, Plugins
@@ -38,33 +41,44 @@ class Assembly:
         self._assembled: dict[Attachable, _Assembled] = {}
 
     def sockets(
-        self, gateways: Iterable[ManagedGateway], routes: Iterable[PlacedRoute], plugins: Plugins
+        self,
+        gateways: Iterable[ManagedGateway],
+        routes: Iterable[PlacedRoute],
+        layer4: Iterable[PlacedLayer4Route],
+        plugins: Plugins,
     ) -> tuple[Socket, ...]:
         """Return the sockets of the Gateways, sorted, each with its listeners and their routes."""
-        parts = _parts(routes)
+        parts, names = _parts(routes), server_names(layer4)
         sockets: list[Socket] = []
         assembled: dict[Attachable, _Assembled] = {}
         for gateway in gateways:
-            groups: dict[tuple[str, int], list[Listener]] = defaultdict(list)
+            groups: dict[tuple[str, int, bool], list[Listener]] = defaultdict(list)
             for listener in gateway.all_listeners:
                 if listener.sockets:
-                    filters = plugins.of_listener(listener)
-                    entry = assembled[listener] = self._assemble(listener, parts.get(listener, {}), filters)
-                    for socket in listener.sockets:
-                        groups[socket].append(entry.listener)
-            for (address, port), listeners in groups.items():
+                    filters = plugins.of_listener(listener) if listener.speaks_http else ()
+                    entry = self._assemble(listener, parts.get(listener, {}), names.get(listener, ()), filters)
+                    assembled[listener] = entry
+                    for address, port in listener.sockets:
+                        groups[address, port, listener.datagrams].append(entry.listener)
+            for (address, port, datagrams), listeners in groups.items():
                 listeners.sort(key=lambda listener: hostname_key(listener.hostname))
-                sockets.append(Socket(address, port, tuple(listeners), gateway.settings))
+                sockets.append(Socket(address, port, tuple(listeners), gateway.settings, datagrams))
         self._assembled = assembled
-        return tuple(sorted(sockets, key=lambda socket: (socket.address, socket.port)))
+        return tuple(sorted(sockets, key=lambda socket: (socket.address, socket.port, socket.datagrams)))
 
-    def _assemble(self, listener: Attachable, parts: _Hosts, filters: tuple[FilterResolution, ...]) -> _Assembled:
+    def _assemble(
+        self,
+        listener: Attachable,
+        parts: _Hosts,
+        names: tuple[ServerName, ...],
+        filters: tuple[FilterResolution, ...],
+    ) -> _Assembled:
         before = self._assembled.get(listener)
         if before is not None and before.filters != filters:
             before = None
         if before is not None and before.parts == parts:
-            if before.listener.tls != listener.tls:
-                before.listener = replace(before.listener, tls=listener.tls)
+            if (before.listener.tls, before.listener.names) != (listener.tls, names):
+                before.listener = replace(before.listener, tls=listener.tls, names=names)
             return before
         known = before.hosts if before is not None else {}
         old = before.parts if before is not None else {}
@@ -82,6 +96,7 @@ class Assembly:
             hosts=tuple(hosts[hostname] for hostname in sorted(hosts, key=hostname_key)),
             plugins=plugins,
             tls=listener.tls,
+            names=names,
         )
         return _Assembled(parts, filters, hosts, compiled)
 

@@ -16,6 +16,8 @@ from fastgate.ir import Cluster, Endpoint, HealthCheck, Protocol
 from fastgate.translate.conditions import GROUP
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastgate.store import Store
     from fastgate.translate.grants import Grants
 
@@ -32,20 +34,21 @@ _PROTOCOLS = {
     "kubernetes.io/h2c": Protocol.H2C,
 }
 _SERVED = (Protocol.HTTP1, Protocol.WEBSOCKET)
-# Kinds of routes of layer 4, and what they need of a Service's port.
-LAYER4 = {"TLSRoute": "TCP", "TCPRoute": "TCP", "UDPRoute": "UDP"}
+# Kinds of routes of layer 4, and what they speak to their backends, which is what they need of a Service's port.
+LAYER4 = {"TLSRoute": Protocol.TCP, "TCPRoute": Protocol.TCP, "UDPRoute": Protocol.UDP}
 
 
 Target = tuple[str, str, str, str]  # namespace, group, kind, name
+_Addresses = tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]  # those with an address, those with a DNS name
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """What a backendRef stands for: a cluster's key, or why there is none (a reason of ResolvedRefs and its message).
 
-    A backend of layer 4 has neither: nothing is served there that would need its cluster. `unserved` marks a backend
-    that exists and is permitted, and that needs something which is not served: its requests are answered with the log
-    reason `unsupported`. `target` (namespace, group, kind, name) and `port` are what the reference names.
+    `unserved` marks a backend that exists and is permitted, and that needs something which is not served: its requests
+    are answered with the log reason `unsupported`. `target` (namespace, group, kind, name) and `port` are what the
+    reference names.
     """
 
     cluster: str | None
@@ -54,9 +57,6 @@ class Resolution:
     unserved: bool = False
     target: Target | None = None
     port: int | None = None
-
-
-RESOLVED = Resolution(None)
 
 
 class Backends:
@@ -100,21 +100,21 @@ class Backends:
         if backend is None:
             return Resolution(None, "BackendNotFound", f"{kind} {namespace}/{name} does not exist")
         if kind == "Backend":
-            return RESOLVED if source[1] in LAYER4 else self._backend(backend)
+            return self._layer4_backend(backend, source[1]) if source[1] in LAYER4 else self._backend(backend)
         return self._service(backend, port, source[1])
 
     def _service(self, service: Any, number: int | None, route_kind: str) -> Resolution:
         name = f"{service.metadata.namespace}/{service.metadata.name}"
         if service.spec.type == "ExternalName":
             return Resolution(None, "InvalidKind", f"Service {name} is of type ExternalName, which can reach anything")
-        transport = LAYER4.get(route_kind, "TCP")
+        transport = LAYER4.get(route_kind, Protocol.TCP).value.upper()
         wanted = (number, transport)
         ports = service.spec.ports or ()
         port = next((entry for entry in ports if (entry.port, entry.protocol or "TCP") == wanted), None)
         if port is None:
             return Resolution(None, "BackendNotFound", f"Service {name} has no {transport} port {number}")
         if route_kind in LAYER4:
-            return RESOLVED
+            return self._layer4_cluster(f"Service/{name}/{number}", route_kind, lambda: self._endpoints(service, port))
         protocol = _PROTOCOLS.get((port.app_protocol or "").lower())
         if protocol not in _SERVED:
             message = f"appProtocol {port.app_protocol} of Service {name} is not supported"
@@ -127,7 +127,7 @@ class Backends:
             self._clusters[key] = (Cluster(key, protocol), *self._endpoints(service, port))
         return Resolution(key)
 
-    def _endpoints(self, service: Any, port: Any) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+    def _endpoints(self, service: Any, port: Any) -> _Addresses:
         """Return the ready endpoints of a Service's port by address and by name: one for every endpoint of its slices.
 
         The addresses of one endpoint are interchangeable (discovery/v1), so the first stands for it.
@@ -168,14 +168,20 @@ class Backends:
             return refusal
         key = f"Backend/{name}"
         if key not in self._clusters:
-            endpoints = [
-                Endpoint(entry.address, entry.port, entry.weight if entry.weight is not None else 1)
-                for entry in spec.endpoints
-                if entry.weight != 0
-            ]
-            addresses = tuple(sorted(endpoint for endpoint in endpoints if _is_ip(endpoint.address)))
-            names = tuple(sorted(endpoint for endpoint in endpoints if not _is_ip(endpoint.address)))
-            self._clusters[key] = (Cluster(key, protocol, _health_check(spec.health_check)), addresses, names)
+            cluster = Cluster(key, protocol, _health_check(spec.health_check))
+            self._clusters[key] = (cluster, *_endpoints_of(backend))
+        return Resolution(key)
+
+    def _layer4_backend(self, backend: Any, route_kind: str) -> Resolution:
+        """Its protocol and its health check are those of HTTP, and no matter here."""
+        name = f"Backend/{backend.metadata.namespace}/{backend.metadata.name}"
+        return self._layer4_cluster(name, route_kind, lambda: _endpoints_of(backend))
+
+    def _layer4_cluster(self, name: str, route_kind: str, endpoints: Callable[[], _Addresses]) -> Resolution:
+        protocol = LAYER4[route_kind]
+        key = f"{name}/{protocol.value}"
+        if key not in self._clusters:
+            self._clusters[key] = (Cluster(key, protocol), *endpoints())
         return Resolution(key)
 
     def _tls_policy(self, group: str, kind: str, backend: Any, port_name: str) -> Resolution | None:
@@ -191,6 +197,19 @@ class Backends:
                 message = f"{kind} {metadata.namespace}/{metadata.name} has a BackendTLSPolicy, which is not supported"
                 return Resolution(None, "UnsupportedProtocol", message, unserved=True)
         return None
+
+
+def _endpoints_of(backend: Any) -> _Addresses:
+    """Return the endpoints of a Backend by address and by name."""
+    endpoints = [
+        Endpoint(entry.address, entry.port, entry.weight if entry.weight is not None else 1)
+        for entry in backend.spec.endpoints
+        if entry.weight != 0
+    ]
+    return (
+        tuple(sorted(endpoint for endpoint in endpoints if _is_ip(endpoint.address))),
+        tuple(sorted(endpoint for endpoint in endpoints if not _is_ip(endpoint.address))),
+    )
 
 
 def _is_ip(address: str) -> bool:

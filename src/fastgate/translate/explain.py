@@ -105,7 +105,9 @@ def _without_dots(path: str) -> str:
 
 def explain(ir: Ir, request: Request) -> tuple[Explanation, ...]:
     """Explain a request for every socket of its port: one for each address that is bound."""
-    return tuple(_on_socket(socket, request) for socket in ir.sockets if socket.port == request.port)
+    return tuple(
+        _on_socket(socket, request) for socket in ir.sockets if socket.port == request.port and not socket.datagrams
+    )
 
 
 def _on_socket(socket: Socket, request: Request) -> Explanation:

@@ -56,6 +56,7 @@ SUPPORTED_FEATURES = (
     "HTTPRouteSchemeRedirect",
     "ListenerSet",
     "ReferenceGrant",
+    "UDPRoute",
 )
 
 
@@ -163,7 +164,9 @@ def _listener_statuses(listeners: Iterable[Attachable]) -> tuple[ListenerStatus,
             supported_kinds=tuple((GROUP, kind) for kind in listener.kinds),
             attached_routes=listener.attached,
             conditions=listener_conditions(listener),
-            sockets=tuple(Socket(address, port, ()).key for address, port in listener.sockets),
+            sockets=tuple(
+                Socket(address, port, (), datagrams=listener.datagrams).key for address, port in listener.sockets
+            ),
         )
         for listener in listeners
     )

@@ -217,7 +217,7 @@ def _decide(gateway: ManagedGateway, namespaces: Namespaces) -> None:
 
 def _assign_sockets(gateways: list[ManagedGateway]) -> None:
     """Give every served listener its sockets. An address and port belongs to the first Gateway (by age) that asks."""
-    owners: dict[int, dict[str, ManagedGateway]] = defaultdict(dict)
+    owners: dict[tuple[bool, int], dict[str, ManagedGateway]] = defaultdict(dict)
     for gateway in gateways:
         gateway.unusable = []
         for listener in gateway.all_listeners:
@@ -225,18 +225,15 @@ def _assign_sockets(gateways: list[ManagedGateway]) -> None:
             if not listener.served:
                 continue
             port = listener.port
+            of_port = owners[listener.datagrams, port]
             sockets = []
             for address in gateway.addresses:
                 other = next(
-                    (
-                        owner
-                        for taken, owner in owners[port].items()
-                        if owner is not gateway and _overlap(taken, address)
-                    ),
+                    (owner for taken, owner in of_port.items() if owner is not gateway and _overlap(taken, address)),
                     None,
                 )
                 if other is None:
-                    owners[port][address] = gateway
+                    of_port[address] = gateway
                     sockets.append((address, port))
                 else:
                     place = f"{address or 'every address'}, port {port}"

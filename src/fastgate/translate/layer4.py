@@ -1,22 +1,29 @@
-"""TLSRoutes, TCPRoutes and UDPRoutes: where they attach, what their backendRefs resolve to, and their statuses.
+"""TLSRoutes, TCPRoutes and UDPRoutes: where they attach, what they are relayed to, and their statuses.
 
-No listener of their protocols is served yet (`listeners.SERVED_PROTOCOLS`): such a route is not accepted, and says why.
+Of several routes that claim the same server name of a listener, or the same TCP or UDP listener, the oldest serves. All
+of them are accepted, and counted (TCPRouteMultipleRoutesAttachment).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from fastgate.ir import Relay, ServerName, WeightedBackend
 from fastgate.translate.attachment import attachments, reached
 from fastgate.translate.backends import LAYER4
 from fastgate.translate.conditions import Condition, ParentStatus, RouteStatus, fails, holds
-from fastgate.translate.listeners import SERVED_PROTOCOLS
+from fastgate.translate.listeners import SERVED_PROTOCOLS, terminates
+from fastgate.translate.precedence import age, hostname_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fastgate.translate.attachment import Attachment, Surroundings
     from fastgate.translate.backends import Backends, Resolution
     from fastgate.translate.listeners import Attachable
+    from fastgate.translate.precedence import Age
 
 KINDS = tuple(LAYER4)
 
@@ -27,10 +34,17 @@ class PlacedLayer4Route:
 
     kind: str
     source: Any
+    born: Age
+    relay: Relay
     references: tuple[tuple[Any, Resolution], ...]
     reached: tuple[tuple[Attachable, tuple[str, ...]], ...]
     status: RouteStatus
     warnings: tuple[tuple[str, str], ...]
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """The clusters that it leads to."""
+        return tuple(backend.cluster for backend in self.relay.backends if backend.cluster is not None)
 
     @property
     def counted(self) -> bool:
@@ -54,11 +68,37 @@ def place_layer4(kind: str, source: Any, backends: Backends, surroundings: Surro
     return PlacedLayer4Route(
         kind=kind,
         source=source,
+        born=age(metadata.creation_timestamp, metadata.namespace, metadata.name),
+        relay=_relay(kind, source, backends),
         references=references,
         reached=reached(found),
         status=RouteStatus(tuple(ParentStatus(each.ref, (_accepted(each, generation), resolved)) for each in found)),
         warnings=warnings,
     )
+
+
+def _relay(kind: str, source: Any, backends: Backends) -> Relay:
+    """Of several rules (v1alpha2) the first one serves: nothing could tell them apart."""
+    metadata, rule = source.metadata, source.spec.rules[0]
+    route = f"{kind}/{metadata.namespace}/{metadata.name}"
+    resolved = [(ref, backends.resolve(kind, metadata.namespace, ref)) for ref in rule.backend_refs]
+    weighted = tuple(WeightedBackend(1 if ref.weight is None else ref.weight, found.cluster) for ref, found in resolved)
+    return Relay(f"{route}/0", route, rule.name or "", weighted)
+
+
+def server_names(routes: Iterable[PlacedLayer4Route]) -> dict[Attachable, tuple[ServerName, ...]]:
+    """Return where each served listener sends what comes to it, the most specific name first."""
+    found: dict[Attachable, dict[str, Relay]] = defaultdict(dict)
+    for route in sorted(routes, key=lambda route: route.born):
+        for listener, hostnames in route.reached:
+            if listener.served:
+                relay = replace(route.relay, passthrough=route.kind == "TLSRoute" and not terminates(listener))
+                for hostname in hostnames:
+                    found[listener].setdefault(hostname, relay)
+    return {
+        listener: tuple(ServerName(hostname, relays[hostname]) for hostname in sorted(relays, key=hostname_key))
+        for listener, relays in found.items()
+    }
 
 
 def still_placed(route: PlacedLayer4Route, backends: Backends) -> bool:

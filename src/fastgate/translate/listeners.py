@@ -23,7 +23,7 @@ _ROUTE_KINDS: dict[str, tuple[str, ...]] = {
     "TCP": ("TCPRoute",),
     "UDP": ("UDPRoute",),
 }
-SERVED_PROTOCOLS = frozenset(("HTTP", "HTTPS"))
+SERVED_PROTOCOLS = frozenset(("HTTP", "HTTPS", "UDP"))
 # Protocols that can share a port, told apart by the hostname (HTTP by Host, HTTPS and TLS by SNI).
 _FAMILIES = {"HTTP": "HTTP", "HTTPS": "TLS", "TLS": "TLS"}
 
@@ -69,6 +69,16 @@ class Attachable:
     def key(self) -> str:
         """Key of the listener in the Ir."""
         return f"{self.owner}/{self.namespace}/{self.owner_name}/{self.name}"
+
+    @property
+    def datagrams(self) -> bool:
+        """Whether its sockets are those of UDP."""
+        return bool(self.spec.protocol == "UDP")
+
+    @property
+    def speaks_http(self) -> bool:
+        """Whether requests come to it, and not connections or datagrams of any kind."""
+        return self.spec.protocol in ("HTTP", "HTTPS")
 
     @property
     def accepted(self) -> bool:
@@ -200,7 +210,7 @@ def _mark_within(group: list[Attachable]) -> None:
 def _family(listener: Attachable) -> tuple[str, str]:
     """Return the transport and the group of protocols that can share one of its ports."""
     protocol = listener.spec.protocol
-    return ("UDP" if protocol == "UDP" else "TCP", _FAMILIES.get(protocol, protocol))
+    return ("UDP" if listener.datagrams else "TCP", _FAMILIES.get(protocol, protocol))
 
 
 def listener_conditions(listener: Attachable) -> tuple[Condition, ...]:

@@ -11,6 +11,8 @@ from fastgate.translate.http_route import KIND, CompiledRoute
 from fastgate.translate.precedence import age
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fastgate.ir import Match
     from fastgate.translate.attachment import Rejection, Surroundings
     from fastgate.translate.backends import Resolution
@@ -37,6 +39,11 @@ class PlacedRoute:
     status: RouteStatus
     warnings: tuple[tuple[str, str], ...]
     kind: str = KIND
+
+    @property
+    def clusters(self) -> Iterable[str]:
+        """The clusters that its rules lead to."""
+        return self.compiled.clusters
 
     @property
     def references(self) -> tuple[tuple[Any, Resolution], ...]:

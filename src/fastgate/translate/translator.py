@@ -113,9 +113,9 @@ class Translator:
         self._layer4 = {id(route.source): route for route in layer4}
         placed: list[PlacedRoute | PlacedLayer4Route] = [*routes, *layer4]
         self._count(placed)
-        served = (route for route in routes if any(listener.served for listener, _ in route.reached))
-        keys = sorted({key for route in served for key in route.compiled.clusters})
-        sockets = self._assembly.sockets(self._gateways, routes, self._plugins)
+        served = (route for route in placed if any(listener.served for listener, _ in route.reached))
+        keys = sorted({key for route in served for key in route.clusters})
+        sockets = self._assembly.sockets(self._gateways, routes, layer4, self._plugins)
         ir = self._with_secrets(sockets, tuple(self._backends.cluster(key)[0] for key in keys))
         self._anchors.update(store)
         policies = BackendTLSPolicies(store, self._anchors)
