@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -15,11 +15,17 @@ from fastgate.plugins.manager import Hooks
 from fastgate.sources.files import Files
 from fastgate.sources.objects import Objects
 from fastgate.translate import explain as explanations
-from fastgate.translate import translate
+from fastgate.translate import explain_layer4, translate
+
+if TYPE_CHECKING:
+    from fastgate.translate import Translation
 
 
 def explain(
-    method: Annotated[str | None, typer.Argument(help="Method of the request, such as GET.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Argument(help="Method of the request, such as GET; or tls://name, tcp://host:port, udp://host:port."),
+    ] = None,
     url: Annotated[
         str | None, typer.Argument(help="Absolute URL of the request; its port chooses the listener.")
     ] = None,
@@ -32,7 +38,8 @@ def explain(
 ) -> None:
     """Say which listener, route, rule, match and backend take a request, and why each better-placed candidate does not.
 
-    Also lists the rules that can never match; without METHOD and URL, only those.
+    Also lists the rules that can never match; without METHOD and URL, only those. In the place of both, tls://name[:port],
+    tcp://host:port or udp://host:port say where a connection or datagrams go.
     Exits 1 when nothing takes the request.
 
     Example: fastgate explain -f routes/ GET https://shop.example.com/cart -H 'x-user: 1'
@@ -42,6 +49,8 @@ def explain(
     loaded = Objects(hooks.kinds).load(sources)
     print_problems([*problems, *hooks.problems, *loaded.problems])
     translation = translate(loaded.store, Catalog())
+    if method is not None and "://" in method:
+        _below_http(method, translation, as_json=as_json)
     answers: tuple[explanations.Explanation, ...] = ()
     request = None
     if method is not None:
@@ -61,6 +70,21 @@ def explain(
         print("\n\n".join(parts))
     found = request is None or any(answer.match is not None for answer in answers)
     raise typer.Exit(0 if found else 1)
+
+
+def _below_http(url: str, translation: Translation, *, as_json: bool) -> NoReturn:
+    try:
+        target = explain_layer4.target_of(url)
+    except ValueError as e:
+        print(f"fastgate explain: {e}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    ways = explain_layer4.explain(translation.ir, target)
+    if as_json:
+        print(json.dumps({"answers": [explain_layer4.to_json(way, translation.endpoints) for way in ways]}, indent=2))
+    else:
+        parts = [explain_layer4.describe(way, translation.endpoints) for way in ways]
+        print("\n\n".join(parts) or f"no listener of {target.scheme} serves port {target.port}")
+    raise typer.Exit(0 if any(way.taken is not None or way.is_http for way in ways) else 1)
 
 
 def _request(method: str, url: str | None, headers: list[str]) -> explanations.Request:

@@ -207,15 +207,20 @@ def describe_action(match: Match, endpoints: Endpoints) -> list[str]:
                     respond = backend.respond or Respond(500, "invalid_backend")
                     lines.append(f"{share}: answers {respond.status} ({respond.reason})")
                 else:
-                    known = (*endpoints.clusters.get(backend.cluster, ()), *endpoints.names.get(backend.cluster, ()))
-                    places = ", ".join(
-                        f"[{each.address}]:{each.port}" if ":" in each.address else f"{each.address}:{each.port}"
-                        for each in known
-                    )
+                    places = describe_endpoints(backend.cluster, endpoints, otherwise="no ready endpoint: 503")
                     through = ", ".join(_plugins(backend.filters.plugins))
                     passes = f", through {through}" if through else ""
-                    lines.append(f"{share}: {backend.cluster} ({places or 'no ready endpoint: 503'}){passes}")
+                    lines.append(f"{share}: {backend.cluster} ({places}){passes}")
             return lines
+
+
+def describe_endpoints(cluster: str, endpoints: Endpoints, otherwise: str = "no ready endpoint") -> str:
+    """Return the endpoints of a cluster, by address and by name, in one line."""
+    known = (*endpoints.clusters.get(cluster, ()), *endpoints.names.get(cluster, ()))
+    places = (
+        f"[{each.address}]:{each.port}" if ":" in each.address else f"{each.address}:{each.port}" for each in known
+    )
+    return ", ".join(places) or otherwise
 
 
 def _plugins(plugins: Iterable[Plugin]) -> list[str]:
