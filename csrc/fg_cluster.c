@@ -118,6 +118,11 @@ struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const str
     return (uint64_t)a->endpoint->active * b->weight <= (uint64_t)b->endpoint->active * a->weight ? a->endpoint : b->endpoint;
 }
 
+bool fg_cluster_has_other(struct fg_engine *e, uint64_t key, const struct fg_endpoint *than) {
+    const struct fg_cluster *c = listed(e, key);
+    return c && any_but(e, c, than) != than;
+}
+
 /* --- both choices for a source: rendezvous hashing, by weight ------------------------------------------------------------ */
 
 /* -log2(u / 2^64) in units of 2^-32, in integers: all machines find the same. */

@@ -216,6 +216,7 @@ static void commit(struct fg_control *c, uint64_t number) {
     e->stats->c.generation = number;
     e->usability++;
     fg_listen_resolve(e);
+    fg_endpoints_bind(e);
     fg_health_sync(e);
     if (old)
         fg_generation_unref(e, old);
@@ -235,6 +236,7 @@ static void set_endpoints(struct fg_control *c, uint64_t version, int fd) {
     e->endpoints = t;
     e->stats->c.endpoints_version = version;
     e->usability++;
+    fg_endpoints_bind(e);
     fg_health_sync(e);
     fg_endpoints_free(e, old);
     answer(c, FG_CTL_ENDPOINTS_SET, version, NULL);

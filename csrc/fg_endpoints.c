@@ -1,5 +1,6 @@
 /* Endpoints, which clusters of every generation share; their ejection; the tables that list them. */
 #include "fg_hash.h"
+#include "fg_tls.h"
 #include "fg_worker.h"
 
 #include <stdio.h>
@@ -16,11 +17,11 @@ uint64_t fg_address_key(const struct fg_address *a) {
     return fg_hash(a, offsetof(struct fg_address, family) + 1);
 }
 
-struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address *a) {
-    uint64_t key = fg_address_key(a);
+struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address *a, uint64_t tls_key, struct fg_tls_context *tls) {
+    uint64_t key = tls_key ? fg_mix(fg_address_key(a) ^ tls_key) : fg_address_key(a);
     struct fg_endpoint **bucket = &e->buckets[key % FG_ENDPOINT_BUCKETS];
     for (struct fg_endpoint *ep = *bucket; ep; ep = ep->next) {
-        if (ep->key == key && memcmp(&ep->address, a, offsetof(struct fg_address, family) + 1) == 0) {
+        if (ep->key == key && ep->tls_key == tls_key && memcmp(&ep->address, a, offsetof(struct fg_address, family) + 1) == 0) {
             ep->refs++;
             return ep;
         }
@@ -30,6 +31,9 @@ struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address
         return NULL;
     ep->e = e;
     ep->address = *a;
+    ep->tls_key = tls_key;
+    ep->tls = tls_key && tls ? fg_tls_context_ref(tls) : NULL;
+    ep->sessions = ++e->endpoints_made;
     ep->key = key;
     ep->refs = 1;
     ep->ejection.fire = eject_over;
@@ -49,6 +53,7 @@ void fg_endpoint_unref(struct fg_engine *e, struct fg_endpoint *ep) {
     if (ep->ejected)
         fg_endpoint_readmit(e, ep);
     fg_timer_stop(&e->loop.wheel, &ep->ejection);
+    fg_tls_context_unref(ep->tls);
     free(ep);
 }
 
@@ -97,16 +102,18 @@ static void close_idle(struct fg_endpoint *ep) {
         fg_up_close(fg_container_of(ep->idle.next, struct fg_up, link));
 }
 
+static void unlist(struct fg_engine *e, struct fg_endpoint *ep) {
+    if (--ep->listed == 0)
+        close_idle(ep);
+    fg_endpoint_unref(e, ep);
+}
+
 void fg_endpoints_free(struct fg_engine *e, struct fg_endpoints *t) {
     if (t == NULL)
         return;
     for (uint32_t c = 0; c < t->n; c++) {
-        for (uint32_t i = 0; i < t->clusters[c].n; i++) {
-            struct fg_endpoint *ep = t->clusters[c].choices[i].endpoint;
-            if (--ep->listed == 0)
-                close_idle(ep);
-            fg_endpoint_unref(e, ep);
-        }
+        for (uint32_t i = 0; i < t->clusters[c].n; i++)
+            unlist(e, t->clusters[c].choices[i].endpoint);
         free(t->clusters[c].choices);
         free(t->clusters[c].picks);
     }
@@ -127,7 +134,7 @@ static int load_cluster(struct fg_engine *e, struct fg_cluster *c, const struct 
             continue;
         struct fg_address a = {.port = x->port, .family = x->family};
         memcpy(a.ip, x->address, sizeof a.ip);
-        struct fg_endpoint *ep = fg_endpoint_get(e, &a);
+        struct fg_endpoint *ep = fg_endpoint_get(e, &a, 0, NULL);
         if (ep == NULL)
             return -1;
         ep->listed++;
@@ -196,4 +203,39 @@ struct fg_endpoints *fg_endpoints_load(struct fg_engine *e, int fd, char *why, s
         snprintf(why, why_size, "no memory for the endpoint table");
     munmap(p, (size_t)st.st_size);
     return t;
+}
+
+/* --- the TLS of clusters: the image says which, the tables, which come on their own, say where --------------------------- */
+
+/* Without memory a cluster has no endpoints left: none of them is ever spoken to in other words than the image's. */
+static void rebind(struct fg_engine *e, struct fg_cluster *c, uint64_t tls_key, struct fg_tls_context *tls) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        struct fg_choice *x = &c->choices[i];
+        struct fg_endpoint *old = x->endpoint, *ep = fg_endpoint_get(e, &old->address, tls_key, tls);
+        if (ep) {
+            ep->listed++;
+            c->choices[kept++] = (struct fg_choice){.endpoint = ep, .weight = x->weight};
+        }
+        unlist(e, old);
+    }
+    c->n = kept;
+    c->tls_key = tls_key;
+}
+
+void fg_endpoints_bind(struct fg_engine *e) {
+    struct fg_endpoints *t = e->endpoints;
+    if (e->gen == NULL || t == NULL)
+        return;
+    for (uint32_t i = 0; i < e->gen->image.nclusters; i++) {
+        const struct fg_img_cluster *ic = &e->gen->image.clusters[i];
+        uint64_t tls_key = fg_img_tls_key(&e->gen->image, ic);
+        if (tls_key == 0 && t->ntls == 0)
+            continue;
+        struct fg_cluster *c = fg_cluster_find(t, ic->key);
+        if (c == NULL || c->tls_key == tls_key)
+            continue;
+        t->ntls += (tls_key != 0) - (c->tls_key != 0);
+        rebind(e, c, tls_key, fg_tls_of_cluster(e->gen, i));
+    }
 }

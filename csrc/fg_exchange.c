@@ -87,6 +87,16 @@ static bool may_replay(const struct fg_req *r) { /* RFC 9110 section 9.2.2 */
     }
 }
 
+/* Whom a handshake failed with will not be another by trying again. */
+static bool is_of_handshake(int reason) {
+    return reason == FG_R_UPSTREAM_HANDSHAKE || reason == FG_R_UPSTREAM_UNVERIFIED;
+}
+
+static bool has_other_endpoint(const struct fg_req *r) {
+    uint64_t key = r->gen->image.clusters[r->backend->cluster - 1].key;
+    return fg_cluster_has_other(r->down->e, key, r->last_endpoint);
+}
+
 void fg_exchange_up_failed(struct fg_req *r, int reason) {
     struct fg_engine *e = r->down->e;
     bool never_sent = r->state == FG_REQ_CONNECTING;
@@ -98,6 +108,7 @@ void fg_exchange_up_failed(struct fg_req *r, int reason) {
         reason = FG_R_UPSTREAM_STALE;
     drop_up(r, false);
     bool again = fg_reasons[reason].retryable && r->tries < FG_REQ_MAX_TRIES && (never_sent || may_replay(r));
+    again = again && (!is_of_handshake(reason) || has_other_endpoint(r));
     e->stats->c.upstream_not_retried += reason == FG_R_UPSTREAM_STALE && !again;
     if (again) {
         e->stats->c.upstream_retries++;

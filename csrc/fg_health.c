@@ -5,6 +5,7 @@
  * row failed, and unhealthy until `healthy` ones succeeded. What is known hangs on the key (check and address): it survives
  * reloads, and clusters with equal checks share it. */
 #include "fg_hash.h"
+#include "fg_tls.h"
 #include "fg_worker.h"
 
 #include <arpa/inet.h>
@@ -18,7 +19,7 @@
 
 enum { MAX_STATUSES = 16, MAX_INTERIM = 16, MAX_HEAD = FG_BUF_MEDIUM };
 
-enum probe_state { PROBE_NONE, PROBE_CONNECTING, PROBE_READING };
+enum probe_state { PROBE_NONE, PROBE_CONNECTING, PROBE_HANDSHAKE, PROBE_READING };
 
 struct fg_health {
     struct fg_health *next;  /* hash chain */
@@ -137,21 +138,48 @@ static void probe_read(struct fg_health *h) {
     }
 }
 
+/* False: the connection is not there yet, or the probe is over. */
+static bool connected(struct fg_health *h) {
+    struct fg_endpoint *ep = h->endpoint;
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (!h->io.writable)
+        return false;
+    getsockopt(h->io.fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error || (ep->tls_key && fg_tls_client(&h->io, ep->tls, ep->sessions) < 0)) {
+        finished(h, false, error ? strerror(error) : "no memory");
+        return false;
+    }
+    h->state = PROBE_HANDSHAKE;
+    return true;
+}
+
+static bool verified(struct fg_health *h) {
+    struct fg_tls_result result;
+    enum fg_tls_step step = h->endpoint->tls_key ? fg_tls_handshake(&h->io) : FG_TLS_DONE;
+    if (step == FG_TLS_FAILED) {
+        char why[160];
+        fg_tls_result(&h->io, &result);
+        snprintf(why, sizeof why, "TLS: %s", result.error);
+        finished(h, false, why);
+    }
+    if (step != FG_TLS_DONE)
+        return false;
+    if (fg_io_owe(&h->io, &h->e->pool, h->text + h->name_len, h->request_len) < 0) {
+        finished(h, false, "no memory");
+        return false;
+    }
+    h->state = PROBE_READING;
+    return true;
+}
+
 static void probe_run(struct fg_io *io) {
     struct fg_health *h = fg_container_of(io, struct fg_health, io);
     struct fg_engine *e = h->e;
-    if (h->state == PROBE_CONNECTING) {
-        if (!io->writable)
-            return;
-        int error = 0;
-        socklen_t len = sizeof error;
-        getsockopt(io->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-        if (error || fg_io_owe(io, &e->pool, h->text + h->name_len, h->request_len) < 0) {
-            finished(h, false, error ? strerror(error) : "no memory");
-            return;
-        }
-        h->state = PROBE_READING;
-    }
+    if (h->state == PROBE_CONNECTING && !connected(h))
+        return;
+    if (h->state == PROBE_HANDSHAKE && !verified(h))
+        return;
     if (fg_io_writev(io, &e->pool, NULL, 0) == -2)
         finished(h, false, strerror(errno));
     else

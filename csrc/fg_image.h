@@ -302,6 +302,11 @@ typedef uint32_t (*fg_find_host_fn)(const struct fg_image *image, uint32_t hosts
 typedef void (*fg_match_fn)(const struct fg_image *image, uint32_t socket, const struct fg_match_query *query,
                             struct fg_match_result *result);
 
+/* What the TLS of a cluster's endpoints is known by; 0: they speak plaintext. */
+static inline uint64_t fg_img_tls_key(const struct fg_image *image, const struct fg_img_cluster *c) {
+    return c->tls.len ? ((const struct fg_img_upstream_tls *)(image->clusters_seg + c->tls.off))->key : 0;
+}
+
 static inline struct fg_bytes fg_str(const uint8_t *seg, struct fg_ref r) {
     return (struct fg_bytes){seg + r.off, r.len};
 }

@@ -20,7 +20,7 @@ struct fg_loop;
 struct fg_io {
     int fd;                        /* -1: closed */
     bool readable, writable;
-    bool rdhup;                    /* the peer sent FIN: reading on is needed until 0 is read */
+    bool rdhup;                    /* the peer sent FIN, or was found to have ended its TLS: read on until 0 is read */
     bool hup;                      /* both directions are gone, or an error is pending */
     bool queued;                   /* on the ready list */
     bool fin;                      /* the write side is shut, or will be behind `out` */

@@ -37,7 +37,7 @@ enum fg_side { FG_SIDE_NONE, FG_SIDE_CLIENT, FG_SIDE_GATEWAY, FG_SIDE_UPSTREAM }
     X(BAD_CONNECT, "connect_refused_here", 501, CLIENT, 0, "CONNECT is not served")                               \
     X(MISDIRECTED, "misdirected", 421, CLIENT, 0, "the request is not for this connection")                       \
     X(CONNECT_FAILED, "connect_failed", 502, UPSTREAM, 1, "the endpoint could not be connected")                  \
-    X(CONNECT_TIMEOUT, "connect_timeout", 504, UPSTREAM, 1, "the endpoint did not accept in time")                \
+    X(CONNECT_TIMEOUT, "connect_timeout", 504, UPSTREAM, 1, "the endpoint did not accept, or end its handshake, in time") \
     X(UPSTREAM_RESET, "upstream_reset", 502, UPSTREAM, 0, "the endpoint reset the connection")                    \
     X(UPSTREAM_CLOSED, "upstream_closed", 502, UPSTREAM, 0, "the endpoint closed before its response was whole")  \
     X(UPSTREAM_STALE, "upstream_stale", 502, UPSTREAM, 1, "a reused connection was closed before any response")   \
@@ -63,8 +63,8 @@ enum fg_side { FG_SIDE_NONE, FG_SIDE_CLIENT, FG_SIDE_GATEWAY, FG_SIDE_UPSTREAM }
     X(HANDSHAKE_TIMEOUT, "handshake_timeout", 0, CLIENT, 0, "the TLS handshake did not end in time")              \
     X(HANDSHAKE_FAILED, "handshake_failed", 0, CLIENT, 0, "the TLS handshake failed")                             \
     X(CLIENT_UNVERIFIED, "client_unverified", 0, CLIENT, 0, "the client's certificate is missing or was not verified") \
-    X(UPSTREAM_HANDSHAKE, "upstream_handshake", 502, UPSTREAM, 0, "the TLS handshake with the endpoint failed")   \
-    X(UPSTREAM_UNVERIFIED, "upstream_unverified", 502, UPSTREAM, 0, "the endpoint's certificate was not verified") \
+    X(UPSTREAM_HANDSHAKE, "upstream_handshake", 502, UPSTREAM, 1, "the TLS handshake with the endpoint failed")   \
+    X(UPSTREAM_UNVERIFIED, "upstream_unverified", 502, UPSTREAM, 1, "the endpoint's certificate was not verified") \
     X(RELAY_IDLE, "relay_idle", 0, NONE, 0, "nothing passed in either direction for too long") \
     X(SESSIONS_FULL, "sessions_full", 0, GATEWAY, 0, "a newer UDP session took the place of this one")
 

@@ -510,7 +510,9 @@ bool fg_tls_quiet(struct fg_io *io) {
         io->readable = false;
         return true;
     }
-    if (!is_end(t))
+    if (is_end(t))
+        io->rdhup = true;
+    else
         (void)failed(t);
     return false;
 }

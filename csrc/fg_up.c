@@ -1,4 +1,4 @@
-/* Connections to endpoints: connecting, lending to an exchange, keeping idle ones until they are needed or end. */
+/* Connections to endpoints: connecting, TLS handshakes, lending to an exchange, keeping idle ones until they are needed or end. */
 #include "fg_tls.h"
 #include "fg_worker.h"
 
@@ -32,20 +32,48 @@ void fg_up_close(struct fg_up *u) {
     fg_loop_bury(&e->loop, &u->grave);
 }
 
-static void connect_done(struct fg_up *u) {
-    int error = 0;
-    socklen_t len = sizeof error;
-    getsockopt(u->io.fd, SOL_SOCKET, SO_ERROR, &error, &len);
-    struct fg_req *r = u->req;
-    if (error) {
-        fg_endpoint_failed(u->e, u->endpoint);
-        fg_exchange_up_failed(r, FG_R_CONNECT_FAILED);
-        return;
-    }
+static void failed(struct fg_up *u, int reason) {
+    fg_endpoint_failed(u->e, u->endpoint);
+    fg_exchange_up_failed(u->req, reason);
+}
+
+static void usable(struct fg_up *u) {
     fg_endpoint_works(u->e, u->endpoint);
     u->state = FG_UP_BUSY;
     fg_timer_clear(&u->timer);
-    fg_exchange_connected(r);
+    fg_exchange_connected(u->req);
+}
+
+/* Nothing of a request is handed over before the endpoint was verified. */
+static void handshake(struct fg_up *u) {
+    struct fg_tls_result result;
+    switch (fg_tls_handshake(&u->io)) {
+    case FG_TLS_WAIT:
+        return;
+    case FG_TLS_DONE:
+        usable(u);
+        return;
+    default:
+        fg_tls_result(&u->io, &result);
+        failed(u, result.reason);
+    }
+}
+
+static void connect_done(struct fg_up *u) {
+    struct fg_endpoint *ep = u->endpoint;
+    int error = 0;
+    socklen_t len = sizeof error;
+    getsockopt(u->io.fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error) {
+        failed(u, FG_R_CONNECT_FAILED);
+    } else if (ep->tls_key == 0) {
+        usable(u);
+    } else if (fg_tls_client(&u->io, ep->tls, ep->sessions) < 0) {
+        fg_exchange_up_failed(u->req, FG_R_OVERLOADED);
+    } else {
+        u->state = FG_UP_HANDSHAKE;
+        handshake(u);
+    }
 }
 
 static void up_run(struct fg_io *io) {
@@ -54,6 +82,9 @@ static void up_run(struct fg_io *io) {
     case FG_UP_CONNECTING:
         if (io->writable)
             connect_done(u);
+        break;
+    case FG_UP_HANDSHAKE:
+        handshake(u);
         break;
     case FG_UP_BUSY:
         fg_exchange_run(u->req);
@@ -71,9 +102,8 @@ static void up_run(struct fg_io *io) {
 
 static void up_expired(struct fg_timer *t) {
     struct fg_up *u = fg_container_of(t, struct fg_up, timer);
-    if (u->state == FG_UP_CONNECTING) {
-        fg_endpoint_failed(u->e, u->endpoint);
-        fg_exchange_up_failed(u->req, FG_R_CONNECT_TIMEOUT);
+    if (u->state == FG_UP_CONNECTING || u->state == FG_UP_HANDSHAKE) {
+        failed(u, FG_R_CONNECT_TIMEOUT);
     } else if (u->state == FG_UP_IDLE) {
         fg_up_close(u);
     }

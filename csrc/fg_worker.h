@@ -6,7 +6,7 @@
  *     fg_down            a client connection; at most one exchange at a time
  *       fg_req           one exchange; from the complete request head to the end of the response
  *     fg_health          what a check says of an endpoint, and its probes; as long as the configuration asks for it
- *     fg_endpoint        an address and protocol that clusters of any generation share; owns its idle connections
+ *     fg_endpoint        an address and what TLS it speaks, which clusters of any generation share; owns its idle connections
  *       fg_up            a connection to it; lent to an exchange, or idle
  *
  * Everything here is touched by the loop's thread only.
@@ -115,11 +115,11 @@ static inline struct fg_bytes fg_down_scheme(const struct fg_down *d) { /* RFC 9
     return d->io.tls ? (struct fg_bytes){(const uint8_t *)"https", 5} : (struct fg_bytes){(const uint8_t *)"http", 4};
 }
 
-enum fg_up_state { FG_UP_CONNECTING, FG_UP_BUSY, FG_UP_IDLE, FG_UP_CLOSED };
+enum fg_up_state { FG_UP_CONNECTING, FG_UP_HANDSHAKE, FG_UP_BUSY, FG_UP_IDLE, FG_UP_CLOSED };
 
 struct fg_up {
     struct fg_io io;
-    struct fg_timer timer; /* connecting, idle */
+    struct fg_timer timer; /* connecting and handshake, idle */
     struct fg_grave grave;
     struct fg_list link;   /* endpoint->idle, or alone */
     struct fg_engine *e;
@@ -133,16 +133,21 @@ struct fg_up {
     bool eof;
 };
 
+/* Two that differ in their TLS share nothing: neither connections, nor sessions, nor what is held against one of them. What
+ * TLS one speaks never changes; a cluster whose TLS changes gets others (fg_endpoints_bind). */
 struct fg_endpoint {
     struct fg_endpoint *next; /* hash chain */
     struct fg_address address;
-    uint64_t key;
+    uint64_t tls_key;         /* of fg_img_upstream_tls; 0: plaintext */
+    struct fg_tls_context *tls;
+    uint64_t sessions;        /* what its TLS sessions are kept by: a number that no other endpoint ever has */
+    uint64_t key;             /* hash of address and TLS */
     struct fg_list idle;      /* of fg_up, most recently used first */
     uint32_t refs;            /* tables that name it, connections to it */
     uint32_t listed;          /* tables that name it: 0 stops pooling */
     uint32_t active;          /* exchanges on it */
     uint32_t connections;
-    uint32_t failures;        /* connects that failed in a row */
+    uint32_t failures;        /* connects, with their handshakes, that failed in a row */
     bool ejected;             /* until `ejection` fires, or a connect succeeds */
     struct fg_timer ejection;
     struct fg_engine *e;
@@ -158,6 +163,7 @@ struct fg_pick { struct fg_endpoint *endpoint; uint64_t upto; /* sum of the weig
 
 struct fg_cluster {
     uint64_t key;
+    uint64_t tls_key;         /* of its endpoints */
     struct fg_choice *choices;
     uint32_t n;
     /* Derived from the choices when `listed_at` differs from the engine's `usability`. */
@@ -173,6 +179,7 @@ struct fg_endpoints {         /* one endpoint table, in the order of the keys */
     uint64_t version;
     struct fg_cluster *clusters;
     uint32_t n;
+    uint32_t ntls;            /* clusters that speak TLS */
 };
 
 enum { FG_SCRATCH = FG_BUF_HUGE, FG_ENDPOINT_BUCKETS = 4096, FG_SWRR_BUCKETS = 4096, FG_HEALTH_BUCKETS = 1024 };
@@ -196,6 +203,7 @@ struct fg_engine {
     struct fg_endpoint *buckets[FG_ENDPOINT_BUCKETS];
     struct fg_swrr *swrr[FG_SWRR_BUCKETS];
     struct fg_health *healths[FG_HEALTH_BUCKETS];
+    uint64_t endpoints_made;
     uint64_t usability;                /* grows when an endpoint is ejected, readmitted, found healthy or not, and with each
                                           image and endpoint table; never 0 */
     struct fg_list listens, downs, ups;
@@ -287,18 +295,22 @@ socklen_t fg_address_sockaddr(const struct fg_address *a, struct sockaddr_storag
 void fg_address_read(struct fg_address *a, const struct sockaddr_storage *sa);
 
 /* fg_endpoints.c: endpoints, their ejection, the tables that list them */
-struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address *a);
+/* NULL without memory. `tls` is the context of `tls_key`, and unused if that is 0. */
+struct fg_endpoint *fg_endpoint_get(struct fg_engine *e, const struct fg_address *a, uint64_t tls_key, struct fg_tls_context *tls);
 void fg_endpoint_unref(struct fg_engine *e, struct fg_endpoint *ep);
-void fg_endpoint_failed(struct fg_engine *e, struct fg_endpoint *ep); /* a connect did; ejects after several in a row */
+void fg_endpoint_failed(struct fg_engine *e, struct fg_endpoint *ep); /* a connect or handshake did; ejects after several */
 void fg_endpoint_works(struct fg_engine *e, struct fg_endpoint *ep); /* it was connected, or answered */
 void fg_endpoint_readmit(struct fg_engine *e, struct fg_endpoint *ep);
 uint64_t fg_address_key(const struct fg_address *a);
 struct fg_endpoints *fg_endpoints_load(struct fg_engine *e, int fd, char *why, size_t why_size);
 void fg_endpoints_free(struct fg_engine *e, struct fg_endpoints *t);
+/* After another image or endpoint table is served: clusters get endpoints of the TLS that the image says. */
+void fg_endpoints_bind(struct fg_engine *e);
 
 /* fg_cluster.c: choice of an endpoint, choice of a weighted backend */
 struct fg_cluster *fg_cluster_find(const struct fg_endpoints *t, uint64_t key);
 struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const struct fg_endpoint *not_this);
+bool fg_cluster_has_other(struct fg_engine *e, uint64_t key, const struct fg_endpoint *than); /* that may be picked */
 /* The endpoint of a cluster that may be picked at this position; false behind the last one. */
 bool fg_cluster_list(struct fg_engine *e, uint64_t key, uint32_t at, struct fg_ep_endpoint *out);
 /* The endpoint with this address, if it may be picked. */

@@ -71,7 +71,7 @@ class Health:
         for cluster in config.clusters if config is not None else ():
             if cluster.health_check is not None:
                 for endpoint in endpoints.get(cluster.key, ()):
-                    key = snapshot.health_key(cluster.health_check, endpoint)
+                    key = snapshot.health_key(cluster, endpoint)
                     self._checked.setdefault(key, []).append((cluster.key, endpoint))
         self._verdicts = {key: verdict for key, verdict in self._verdicts.items() if key in self._checked}
 

@@ -154,7 +154,7 @@ static void configure(void) {
         struct fg_address a = {.ip = {127, 0, 0, 1}, .port = p, .family = 4};
         seg.backends[i] = (struct fg_img_backend){.cluster = i + 1};
         clusters[i].key = CLUSTER_KEY + i;
-        choices[i] = (struct fg_choice){.endpoint = fg_endpoint_get(e, &a), .weight = 1};
+        choices[i] = (struct fg_choice){.endpoint = fg_endpoint_get(e, &a, 0, NULL), .weight = 1};
         listed[i] = (struct fg_cluster){.key = CLUSTER_KEY + i, .choices = &choices[i], .n = 1, .picks = &picks[i]};
     }
     sockets[0] = (struct fg_img_socket){.key = SOCKET_KEY, .listeners = {offsetof(__typeof__(seg), listener), 1}, .datagrams = 1,

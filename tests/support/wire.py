@@ -100,9 +100,18 @@ class Backend:
         self.conns: list[Conn] = []
 
     def accept(self) -> Conn:
+        conn = self.accept_raw()
+        self.greet(conn)
+        return conn
+
+    def accept_raw(self) -> Conn:
+        """The next connection, of which nothing was read."""
         conn = Conn(self.listener.accept()[0])
         self.conns.append(conn)
         return conn
+
+    def greet(self, conn: Conn) -> None:
+        """What precedes the first request of a connection: nothing, in plaintext."""
 
     def accept_after(self, client: Conn, request: bytes) -> Conn:
         """The new connection that a request comes on."""
@@ -117,6 +126,8 @@ class Backend:
 
         def serve(conn: Conn) -> None:
             with contextlib.suppress(AssertionError, OSError):
+                if conn not in greeted:
+                    self.greet(conn)
                 while head := conn.head():
                     answer = response(head) if callable(response) else response
                     if not answer:
@@ -127,10 +138,11 @@ class Backend:
         def listen() -> None:
             with contextlib.suppress(OSError):
                 while True:
-                    conn = self.accept()
+                    conn = self.accept_raw()
                     threading.Thread(target=serve, args=(conn,), daemon=True).start()
 
-        for conn in self.conns:
+        greeted = list(self.conns)
+        for conn in greeted:
             threading.Thread(target=serve, args=(conn,), daemon=True).start()
         threading.Thread(target=listen, daemon=True).start()
 

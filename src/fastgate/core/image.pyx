@@ -430,7 +430,8 @@ cdef bint upstream_tls_ok(seg_t s, fg_ref at) noexcept nogil:
     cdef const fg_img_upstream_tls *t = <const fg_img_upstream_tls *>(s.p + at.off)
     if at.len == 0:
         return True
-    return (at.len == 1 and array_ok(s, at, sizeof(fg_img_upstream_tls)) and text_ok(s, t.server_name) and texts_ok(s, t.names)
+    return (at.len == 1 and array_ok(s, at, sizeof(fg_img_upstream_tls)) and t.key != 0 and text_ok(s, t.server_name)
+            and texts_ok(s, t.names)
             and digests_ok(s, t.authorities) and text_ok(s, t.certificate)
             and (t.certificate.len == 0 or t.certificate.len == FG_DIGEST)
             and alpn_ok(s, t.alpn) and versions_ok(t.min_version, t.max_version))

@@ -586,7 +586,9 @@ cdef tuple _sockets(object sockets, list places):
     return seg.done(), patches
 
 
-cdef uint64_t _check_key(object check) except 0:
+cdef uint64_t _check_key(object cluster) except 0:
+    """What is checked, and in what words: whoever speaks other TLS may find something else."""
+    check = cluster.health_check if cluster.tls is None else (cluster.health_check, cluster.tls)
     return key_of(repr(check)) | 1
 
 
@@ -612,7 +614,7 @@ cdef bytes _clusters(object clusters):
         out.send_proxy = c.send_proxy
         out.tls = upstream_tls_of(seg, c.tls)
         if c.health_check is not None:
-            out.health_key = _check_key(c.health_check)
+            out.health_key = _check_key(c)
             out.health_path = seg.text(c.health_check.path)
             out.health_host = seg.text(c.health_check.host)
             out.health_statuses = _statuses(seg, c.health_check.statuses)
@@ -766,11 +768,11 @@ def build_endpoints(clusters, version):
     return bytes(out)
 
 
-def health_key(check, endpoint):
-    """Return what workers call an `ir.HealthCheck` of an `ir.Endpoint`: the key of HEALTH messages."""
+def health_key(cluster, endpoint):
+    """Return what workers call the check of an `ir.Endpoint` of an `ir.Cluster`: the key of HEALTH messages."""
     cdef fg_ep_endpoint e
     _address(&e, endpoint)
-    return fg_health_key(_check_key(check), e.address, e.port, e.family)
+    return fg_health_key(_check_key(cluster), e.address, e.port, e.family)
 
 
 def seal(data, name):
