@@ -212,8 +212,12 @@ def test_a_client_certificate_is_shown_to_who_asks_for_one(proxies, tls_backends
     assert up.sock.getpeercert()["subjectAltName"] == (("DNS", "gateway.example.com"),)
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
-def test_a_client_certificate_that_is_asked_for_and_not_there(proxies, tls_backends, authority, other, version):
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [(ssl.TLSVersion.TLSv1_2, "upstream_handshake"), (ssl.TLSVersion.TLSv1_3, "upstream_reset")],
+    ids=["1.2", "1.3"],
+)
+def test_a_client_certificate_that_is_asked_for_and_not_there(proxies, tls_backends, authority, other, version, reason):
     backend = tls_backends(authority.issue(NAME), other)
     backend.context.maximum_version = version
     proxy = proxies(speaking(authority), {"c": (backend.endpoint,)})
@@ -222,6 +226,7 @@ def test_a_client_certificate_that_is_asked_for_and_not_there(proxies, tls_backe
     with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
         backend.accept()
     assert client.head().startswith(b"HTTP/1.1 502")
+    assert proxy.log()["reason"] == reason
 
 
 @pytest.mark.parametrize("size", [100, 3_000_000])
