@@ -209,18 +209,15 @@ static struct fg_swrr *swrr_of(struct fg_engine *e, uint64_t key, const struct f
     return s;
 }
 
-const struct fg_img_backend *fg_rule_backend(struct fg_engine *e, const struct fg_match_result *m) {
-    const struct fg_img_rule *rule = m->rule;
-    const struct fg_img_backend *b = (const void *)(m->seg + rule->to.off);
-    uint32_t n = rule->to.len;
-    if (n == 0 || rule->total_weight == 0)
+static const struct fg_img_backend *next_backend(struct fg_engine *e, uint64_t key, const struct fg_img_backend *b, uint32_t n,
+                                                 uint32_t total) {
+    if (n == 0 || total == 0)
         return NULL;
     if (n == 1)
         return b;
-    uint64_t key = rule->key;
     for (uint32_t i = 0; i < n; i++)
         key = fg_mix(key ^ b[i].weight ^ fg_mix(b[i].cluster ? e->gen->image.clusters[b[i].cluster - 1].key : i));
-    struct fg_swrr *s = swrr_of(e, key, b, n, rule->total_weight);
+    struct fg_swrr *s = swrr_of(e, key, b, n, total);
     if (s == NULL)
         return b;
     s->used_in = e->gen->image.generation;
@@ -232,6 +229,16 @@ const struct fg_img_backend *fg_rule_backend(struct fg_engine *e, const struct f
         if (best == n || s->current[i] > s->current[best])
             best = i;
     }
-    s->current[best] -= rule->total_weight;
+    s->current[best] -= total;
     return &b[best];
+}
+
+const struct fg_img_backend *fg_rule_backend(struct fg_engine *e, const struct fg_match_result *m) {
+    const struct fg_img_rule *rule = m->rule;
+    return next_backend(e, rule->key, (const void *)(m->seg + rule->to.off), rule->to.len, rule->total_weight);
+}
+
+const struct fg_img_backend *fg_relay_backend(struct fg_engine *e, const struct fg_img_relay *relay) {
+    const struct fg_img_backend *b = (const void *)(e->gen->image.sockets_seg + relay->backends.off);
+    return next_backend(e, relay->key, b, relay->backends.len, relay->total_weight);
 }

@@ -1,5 +1,5 @@
 /* Client connections: from accept to close, one exchange after the other. */
-#include "fg_worker.h"
+#include "fg_relay.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -44,6 +44,8 @@ void fg_down_close(struct fg_down *d) {
     fg_secure_close(d);
     if (d->req)
         fg_req_free(d->req);
+    if (d->relay)
+        fg_relay_free(d->relay);
     fg_timer_stop(&e->loop.wheel, &d->timer);
     fg_loop_close(&e->loop, &e->pool, &d->io);
     fg_buf_release(&e->pool, &d->in);
@@ -232,6 +234,9 @@ static void down_run(struct fg_io *io) {
     case FG_DOWN_HANDSHAKE:
         fg_secure_run(d);
         break;
+    case FG_DOWN_RELAY:
+        fg_relay_run(d->relay);
+        break;
     case FG_DOWN_LINGER:
         run_linger(d);
         break;
@@ -278,6 +283,9 @@ static void down_expired(struct fg_timer *t) {
     case FG_DOWN_HANDSHAKE:
         fg_secure_expired(d);
         break;
+    case FG_DOWN_RELAY:
+        fg_relay_expired(d->relay);
+        break;
     case FG_DOWN_HEAD:
         fg_reply_reason(give_up(d), FG_R_HEAD_TIMEOUT);
         break;
@@ -285,6 +293,12 @@ static void down_expired(struct fg_timer *t) {
         fg_exchange_timer(d->req);
         break;
     }
+}
+
+void fg_down_speak(struct fg_down *d) {
+    d->state = FG_DOWN_FIRST;
+    fg_down_deadline(d, fg_down_limits(d)->first_byte_timeout);
+    down_run(&d->io);
 }
 
 /* --- accept ------------------------------------------------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 /* A worker: what it is made of, its loop, and its two ways to end. */
 #include "fg_filter.h"
+#include "fg_relay.h"
 #include "fg_signer.h"
 
 #include <stdio.h>
@@ -9,7 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TURN_MS = 500, TRIM_TURNS = 65536, FD_RESERVE = 64, DRAIN_FIRST_MS = 2000 };
+enum { TURN_MS = 500, TRIM_TURNS = 65536, FD_RESERVE = 64, DRAIN_FIRST_MS = 2000,
+       PIPE_SHARE = 16 /* one of so many connections may have a pipe */ };
 
 _Noreturn void fg_fatal(const char *file, int line, const char *what) {
     fprintf(stderr, "fastgate: broken invariant at %s:%d: %s\n", file, line, what);
@@ -56,6 +58,8 @@ static void end_exchanges(struct fg_engine *e) {
         next = at->next;
         if (d->state == FG_DOWN_BUSY || d->state == FG_DOWN_TUNNEL)
             fg_exchange_fail(d->req, FG_R_DRAIN_TIMEOUT);
+        else if (d->state == FG_DOWN_RELAY)
+            fg_relay_end(d->relay, FG_R_DRAIN_TIMEOUT);
     }
     fg_udp_end_all(e);
 }
@@ -140,6 +144,8 @@ struct fg_engine *fg_engine_new(const struct fg_functions *functions, const stru
     fg_list_init(&e->ups);
     fg_pool_init(&e->pool, options->memory_limit);
     e->max_connections = connection_limit();
+    e->pipes.most = e->max_connections / PIPE_SHARE;
+    e->max_connections -= e->pipes.most; /* a pipe has two descriptors, as a connection with its endpoint's has */
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     e->random = (uint64_t)now.tv_nsec << 32 ^ (uint64_t)now.tv_sec ^ (uint64_t)getpid() << 16 ^ options->worker ^ 1;
@@ -219,6 +225,7 @@ void fg_engine_free(struct fg_engine *e) {
         fg_control_free(e->control);
     if (e->orphan)
         fg_orphan_free(e->orphan);
+    fg_pipes_fini(&e->pipes);
     fg_tls_common_free(e->tls);
     fg_loop_fini(&e->loop);
     for (unsigned i = 0; i < FG_SWRR_BUCKETS; i++) {

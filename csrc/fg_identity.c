@@ -54,7 +54,35 @@ static struct fg_bytes version_of(uint16_t version) {
     return i < FG_COUNT_OF(names) ? (struct fg_bytes){(const uint8_t *)names[i], 7} : (struct fg_bytes){0};
 }
 
-/* Puts the texts at once, then finds out how much they take, then moves them to memory of that size. */
+/* In memory of its size, with the texts that were put into `room`. */
+static struct fg_identity *moved(const struct fg_identity *x, const uint8_t *room, const struct fg_put *o) {
+    struct fg_identity *made = malloc(sizeof *made + (size_t)(o->at - room));
+    if (made == NULL)
+        return NULL;
+    *made = *x;
+    memcpy(made->text, room, (size_t)(o->at - room));
+    struct fg_bytes *texts[] = {&made->cipher, &made->alpn, &made->server_name, &made->subject, &made->names, &made->fingerprint,
+                                &made->client_cert};
+    for (size_t i = 0; i < FG_COUNT_OF(texts); i++)
+        texts[i]->p = made->text + (texts[i]->len ? texts[i]->p - room : 0);
+    return made;
+}
+
+struct fg_identity *fg_identity_peeked(const struct fg_client_hello *hello) {
+    uint8_t room[TEXT];
+    struct fg_put o = {room, room + sizeof room, false};
+    struct fg_identity x = {0};
+    x.server_name = put_text(&o, (struct fg_bytes){hello->server_name, hello->server_name_len});
+    const uint8_t *from = o.at;
+    for (unsigned i = 0; i < hello->nalpn; i++) {
+        if (i)
+            FG_PUT(&o, ",");
+        fg_put(&o, hello->alpn[i], hello->alpn_len[i]);
+    }
+    x.alpn = since(&o, from);
+    return moved(&x, room, &o);
+}
+
 struct fg_identity *fg_identity_of(const struct fg_io *io, const struct fg_client_hello *hello, bool certificate) {
     uint8_t room[TEXT];
     struct fg_put o = {room, room + sizeof room, false};
@@ -75,14 +103,5 @@ struct fg_identity *fg_identity_of(const struct fg_io *io, const struct fg_clien
             x.client_cert = put_certificate(&o, io);
         x.names = put_peer(&o, io, fg_tls_peer_san);
     }
-    struct fg_identity *made = malloc(sizeof *made + (size_t)(o.at - room));
-    if (made == NULL)
-        return NULL;
-    *made = x;
-    memcpy(made->text, room, (size_t)(o.at - room));
-    struct fg_bytes *texts[] = {&made->cipher, &made->alpn, &made->server_name, &made->subject, &made->names, &made->fingerprint,
-                                &made->client_cert};
-    for (size_t i = 0; i < FG_COUNT_OF(texts); i++)
-        texts[i]->p = made->text + (texts[i]->len ? texts[i]->p - room : 0);
-    return made;
+    return moved(&x, room, &o);
 }

@@ -16,6 +16,9 @@ struct fg_identity {                    /* what there is not has length 0 */
     uint8_t text[];
 };
 
+/* What was peeked at of TLS that passes through: the server name, and the protocols that the client offers, with commas. */
+struct fg_identity *fg_identity_peeked(const struct fg_client_hello *hello);
+
 /* In memory of malloc's; NULL without. `certificate`: fill client_cert. What is longer than an identity has room for is left out. */
 struct fg_identity *fg_identity_of(const struct fg_io *io, const struct fg_client_hello *hello, bool certificate);
 

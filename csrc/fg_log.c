@@ -236,11 +236,12 @@ static void put_endpoint(struct fg_put *o, const struct fg_address *a) {
     fg_put_uint(o, a->port);
 }
 
-/* What a line may say. A column writes its value without quotes, escaped, or nothing when there is none. */
+/* What a line may say, of an exchange or of a relay. A column writes its value without quotes, escaped, or nothing when there
+ * is none; those that relays have get what both have in common from `of`, the others look at the exchange. */
 struct line {
     struct fg_log *log;
     const struct fg_req *r;
-    uint64_t took_us;
+    struct fg_relayed of;
 };
 
 static const uint8_t *head_of(const struct line *l) {
@@ -275,30 +276,36 @@ static void put_text(struct fg_put *o, const char *text) {
 
 #define COLUMN(name) static void column_##name(struct fg_put *o, const struct line *l)
 COLUMN(time) { put_time(o, l->log); }
-COLUMN(client) { put_endpoint(o, &l->r->down->peer); }
-COLUMN(client_address) { fg_put_address(o, &l->r->down->peer, false); }
-COLUMN(local) { put_endpoint(o, &l->r->down->listen->bound); }
+COLUMN(client) { put_endpoint(o, l->of.client); }
+COLUMN(client_address) { fg_put_address(o, l->of.client, false); }
+COLUMN(local) { put_endpoint(o, l->of.local); }
 COLUMN(scheme) { fg_put_bytes(o, fg_down_scheme(l->r->down)); }
 COLUMN(method) { put_span(o, l, l->r->head.method); }
 COLUMN(target) { put_span(o, l, l->r->head.target); }
 COLUMN(host) { put_span(o, l, l->r->head.authority); }
 COLUMN(path) { put_span(o, l, (struct fg_span){l->r->head.path.off, l->r->path_len}); }
 COLUMN(query) { put_span(o, l, l->r->head.query); }
-COLUMN(protocol) { fg_put(o, l->r->head.minor_version ? "HTTP/1.1" : "HTTP/1.0", 8); }
+COLUMN(protocol) {
+    static const char *const names[] = {[FG_LISTENER_TLS] = "TLS", [FG_LISTENER_TCP] = "TCP", [FG_LISTENER_UDP] = "UDP"};
+    if (l->r)
+        fg_put(o, l->r->head.minor_version ? "HTTP/1.1" : "HTTP/1.0", 8);
+    else
+        fg_put(o, names[l->of.protocol], 3);
+}
 COLUMN(status) { fg_put_uint(o, l->r->status); }
-COLUMN(reason) { put_text(o, fg_reasons[l->r->reason].name); }
+COLUMN(reason) { put_text(o, fg_reasons[l->of.reason].name); }
 COLUMN(parse_error) { put_text(o, l->r->parse_error ? fg_parse_name(l->r->parse_error) : ""); }
-COLUMN(bytes_received) { fg_put_uint(o, l->r->request.bytes); }
-COLUMN(bytes_sent) { fg_put_uint(o, l->r->sent); }
-COLUMN(duration_us) { fg_put_uint(o, l->took_us); }
-COLUMN(listener) { put_text(o, l->r->series ? l->r->series->listener : ""); }
-COLUMN(route) { put_text(o, l->r->series ? l->r->series->route : ""); }
+COLUMN(bytes_received) { fg_put_uint(o, l->of.received); }
+COLUMN(bytes_sent) { fg_put_uint(o, l->of.sent); }
+COLUMN(duration_us) { fg_put_uint(o, l->of.took_us); }
+COLUMN(listener) { put_text(o, l->of.listener); }
+COLUMN(route) { put_text(o, l->of.route); }
 COLUMN(x_forwarded_for) { put_list(o, l, FG_H_X_FORWARDED_FOR); }
 COLUMN(user_agent) { put_field(o, l, FG_H_USER_AGENT); }
 COLUMN(referer) { put_field(o, l, FG_H_REFERER); }
 COLUMN(upstream) {
-    if (l->r->last_endpoint)
-        put_endpoint(o, &l->r->last_endpoint->address);
+    if (l->of.upstream)
+        put_endpoint(o, l->of.upstream);
 }
 COLUMN(response_us) {
     if (l->r->responded_ns)
@@ -312,7 +319,7 @@ COLUMN(request_id) {
 }
 #define IDENTITY(column, part)                             \
     COLUMN(column) {                                       \
-        const struct fg_identity *x = l->r->down->identity; \
+        const struct fg_identity *x = l->of.identity;       \
         if (x)                                             \
             put_json(o, x->part.p, x->part.len);           \
     }
@@ -328,8 +335,8 @@ COLUMN(rule) {
         fg_put_uint(o, l->r->rule);
 }
 COLUMN(tries) {
-    if (l->r->last_endpoint)
-        fg_put_uint(o, l->r->tries);
+    if (l->of.upstream)
+        fg_put_uint(o, l->of.tries);
 }
 
 /* What filters said, an object; without room for all of it nothing, rather than no line. */
@@ -368,13 +375,13 @@ static const struct {
     const char *name;
     void (*put)(struct fg_put *o, const struct line *l);
     uint8_t name_len, member_len;
-    bool bare, text_only; /* JSON without quotes; only for templates */
+    bool bare, text_only, relays; /* JSON without quotes; only for templates; also below HTTP */
 } columns[] = {
 #define MEMBER_0(name) ",\"" #name "\":\""
 #define MEMBER_1(name) ",\"" #name "\":" /* a number */
 #define MEMBER_2(name) MEMBER_1(name)    /* an object */
-#define X(name, form, text_only) \
-    {MEMBER_##form(name), #name, column_##name, sizeof #name - 1, sizeof MEMBER_##form(name) - 1, form != 0, text_only},
+#define X(name, form, text_only, relays)                                                                                 \
+    {MEMBER_##form(name), #name, column_##name, sizeof #name - 1, sizeof MEMBER_##form(name) - 1, form != 0, text_only, relays},
     FG_LOG_COLUMNS(X)
 #undef X
 };
@@ -392,7 +399,7 @@ static void put_member(struct fg_put *o, const char member[MEMBER_ROOM], size_t 
 static void json_line(struct fg_put *o, const struct line *l) {
     uint8_t *start = o->at;
     for (size_t i = 0; i < FG_COUNT_OF(columns); i++) {
-        if (columns[i].text_only)
+        if (columns[i].text_only || (l->r == NULL && !columns[i].relays))
             continue;
         uint8_t *before = o->at;
         put_member(o, columns[i].member, columns[i].member_len);
@@ -411,9 +418,9 @@ static void json_line(struct fg_put *o, const struct line *l) {
 static void put_named(struct fg_put *o, const struct line *l, const uint8_t *name, size_t n) {
     const uint8_t *before = o->at;
     for (size_t i = 0; i < FG_COUNT_OF(columns); i++)
-        if (columns[i].name_len == n && memcmp(columns[i].name, name, n) == 0)
+        if (columns[i].name_len == n && memcmp(columns[i].name, name, n) == 0 && (l->r || columns[i].relays))
             columns[i].put(o, l);
-    if (n > 4 && memcmp(name, "log.", 4) == 0)
+    if (n > 4 && memcmp(name, "log.", 4) == 0 && l->r)
         put_said(o, l, name + 4, n - 4);
     if (o->at == before)
         FG_PUT(o, "-");
@@ -437,24 +444,14 @@ static void text_line(struct fg_put *o, const struct line *l, struct fg_bytes te
     FG_PUT(o, "\n");
 }
 
-/* The template of the configuration that is served now: the request's own may be gone. */
-static struct fg_bytes template_of(const struct fg_req *r) {
-    const struct fg_img_socket *s = fg_down_socket(r->down);
-    return s ? fg_str(r->down->e->gen->image.sockets_seg, s->log_format) : (struct fg_bytes){NULL, 0};
-}
-
-void fg_log_exchange(struct fg_req *r, uint64_t took_us) {
-    struct fg_engine *e = r->down->e;
-    struct fg_log *log = e->log;
+static void put_line(struct fg_engine *e, enum fg_log_form form, const struct fg_img_socket *s, const struct line *l) {
+    struct fg_log *log = l->log;
     uint8_t line[LINE_MAX_BYTES];
     struct fg_put o = {line, line + sizeof line, false};
-    if (log == NULL)
-        return;
-    const struct line l = {log, r, took_us};
-    if (r->log == FG_LOG_JSON)
-        json_line(&o, &l);
-    else
-        text_line(&o, &l, template_of(r));
+    if (form == FG_LOG_JSON)
+        json_line(&o, l);
+    else /* the template of the configuration that is served now: its own may be gone */
+        text_line(&o, l, s ? fg_str(e->gen->image.sockets_seg, s->log_format) : (struct fg_bytes){NULL, 0});
     size_t n = (size_t)(o.at - line), at = log->head % RING;
     if (o.full || RING - (log->head - __atomic_load_n(&log->tail, __ATOMIC_ACQUIRE)) < n) {
         e->stats->c.log_dropped++;
@@ -465,4 +462,20 @@ void fg_log_exchange(struct fg_req *r, uint64_t took_us) {
     memcpy(log->ring, line + first, n - first);
     __atomic_store_n(&log->head, log->head + n, __ATOMIC_RELEASE);
     e->stats->c.log_lines++;
+}
+
+void fg_log_exchange(struct fg_req *r, uint64_t took_us) {
+    const struct fg_down *d = r->down;
+    if (d->e->log == NULL)
+        return;
+    const struct line l = {d->e->log, r, {.client = &d->peer, .local = &d->listen->bound, .identity = d->identity,
+        .upstream = r->last_endpoint ? &r->last_endpoint->address : NULL, .listener = r->series ? r->series->listener : "",
+        .route = r->series ? r->series->route : "", .received = r->request.bytes, .sent = r->sent, .took_us = took_us,
+        .reason = r->reason, .tries = r->tries}};
+    put_line(d->e, r->log, fg_down_socket(d), &l);
+}
+
+void fg_log_relay(struct fg_engine *e, const struct fg_relayed *x) {
+    if (e->log && x->form != FG_LOG_OFF)
+        put_line(e, x->form, x->socket, &(struct line){e->log, NULL, *x});
 }

@@ -61,6 +61,19 @@ static void count(struct fg_down *d, const struct fg_tls_result *r, enum fg_hand
     d->series->handshakes[r->version >= 0x0304][how]++;
 }
 
+/* By the listener, as the image has it now. */
+static void relay(struct fg_down *d) {
+    const struct fg_img_socket *s = fg_down_socket(d);
+    const struct fg_img_listener *l = s ? (const void *)(d->e->gen->image.sockets_seg + s->listeners.off) : NULL;
+    for (uint32_t i = 0; s && i < s->listeners.len; i++) {
+        if (l[i].key == d->listener_key && l[i].protocol == FG_LISTENER_TLS) {
+            fg_hello_relay(d, &l[i]);
+            return;
+        }
+    }
+    fg_down_refuse(d, FG_R_NO_LISTENER);
+}
+
 static void secured(struct fg_down *d) {
     struct fg_tls_result r;
     fg_tls_result(&d->io, &r);
@@ -72,9 +85,10 @@ static void secured(struct fg_down *d) {
         return;
     }
     fg_tls_settle(&d->io);
-    d->state = FG_DOWN_FIRST;
-    fg_down_deadline(d, fg_down_limits(d)->first_byte_timeout);
-    d->io.run(&d->io);
+    if (d->protocol == FG_LISTENER_TLS)
+        relay(d);
+    else
+        fg_down_speak(d);
 }
 
 static void failed(struct fg_down *d) {

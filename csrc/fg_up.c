@@ -141,6 +141,21 @@ void fg_address_read(struct fg_address *a, const struct sockaddr_storage *sa) {
     memcpy(a->ip, in6->sin6_addr.s6_addr + (mapped ? 12 : 0), mapped ? 4 : 16);
 }
 
+int fg_address_connect(const struct fg_address *a) {
+    struct sockaddr_storage sa;
+    socklen_t len = fg_address_sockaddr(a, &sa);
+    int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    if (connect(fd, (struct sockaddr *)&sa, len) == 0 || errno == EINPROGRESS)
+        return fd;
+    int why = errno;
+    close(fd);
+    errno = why;
+    return -1;
+}
+
 static struct fg_up *give_up(int fd, struct fg_up *u) {
     int why = errno;
     close(fd);
@@ -150,14 +165,11 @@ static struct fg_up *give_up(int fd, struct fg_up *u) {
 }
 
 static struct fg_up *up_connect(struct fg_engine *e, struct fg_endpoint *ep, uint32_t connect_ms) {
-    struct sockaddr_storage sa;
-    socklen_t len = fg_address_sockaddr(&ep->address, &sa);
-    int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = fg_address_connect(&ep->address);
     if (fd < 0)
         return NULL;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     struct fg_up *u = calloc(1, sizeof *u);
-    if (u == NULL || (connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS))
+    if (u == NULL)
         return give_up(fd, u);
     u->e = e;
     u->endpoint = ep;

@@ -17,6 +17,7 @@
 #include "fg_engine.h"
 #include "fg_identity.h"
 #include "fg_loop.h"
+#include "fg_pipes.h"
 #include "fg_reasons.h"
 #include "fg_req.h"
 #include "fg_stats.h"
@@ -81,6 +82,7 @@ enum fg_down_state {
     FG_DOWN_TUNNEL,
     FG_DOWN_HELLO,     /* what the connection begins with decides what becomes of it */
     FG_DOWN_HANDSHAKE, /* of TLS */
+    FG_DOWN_RELAY,     /* of TCP, or of what TLS brings */
     FG_DOWN_LINGER, /* everything sent, write side shut: reading until the peer closes (RFC 9112 section 9.6) */
     FG_DOWN_CLOSED
 };
@@ -93,11 +95,13 @@ struct fg_down {
     struct fg_engine *e;
     struct fg_listen *listen;
     struct fg_req *req;
+    struct fg_relay *relay;
     struct fg_buf in;
     uint32_t scanned;      /* the parser's resume hint */
     uint32_t requests;
     uint32_t lingered;     /* bytes thrown away so far */
     uint8_t state;         /* enum fg_down_state */
+    bool introduced;       /* the PROXY protocol header was read */
     bool ending;           /* close, or linger, when everything owed is sent */
     bool unread;           /* and the client may still be sending */
     bool eof;              /* the client's FIN was read */
@@ -212,6 +216,7 @@ struct fg_engine {
     struct fg_control *control;
     struct fg_orphan *orphan;
     struct fg_log *log;
+    struct fg_pipes pipes;
     struct fg_tls_common *tls;
     struct fg_datagrams *datagrams;    /* NULL until there is a UDP listener */
     struct fg_signer *signer;          /* NULL until a handshake takes long */
@@ -272,10 +277,12 @@ void fg_down_end(struct fg_down *d, bool unread);/* close after what is owed; li
 const struct fg_img_limits *fg_down_limits(const struct fg_down *d);
 void fg_down_deadline(struct fg_down *d, uint32_t ms); /* its timer; 0: none */
 void fg_down_refuse(struct fg_down *d, int reason);    /* closes at once, and counts why */
+void fg_down_speak(struct fg_down *d);                 /* HTTP begins: with what was read already, or what comes */
 
 /* fg_hello.c: what connections of a socket begin with, before the protocol of a listener is spoken */
 bool fg_hello_wanted(const struct fg_down *d);
 void fg_hello_run(struct fg_down *d);
+void fg_hello_relay(struct fg_down *d, const struct fg_img_listener *l); /* by the server name, which is known by now */
 
 /* fg_secure.c: TLS of client connections */
 /* `hello` was peeked of d->in, whose bytes the handshake gets; the name led to `l`, which ends TLS. */
@@ -292,6 +299,7 @@ struct fg_up *fg_up_take(struct fg_engine *e, struct fg_endpoint *ep, struct fg_
 void fg_up_release(struct fg_up *u, uint32_t idle_ms); /* back to the pool, for so long; 0: for ever */
 void fg_up_close(struct fg_up *u);
 socklen_t fg_address_sockaddr(const struct fg_address *a, struct sockaddr_storage *out);
+int fg_address_connect(const struct fg_address *a); /* a socket that is being connected, or -1 with errno */
 void fg_address_read(struct fg_address *a, const struct sockaddr_storage *sa);
 
 /* fg_endpoints.c: endpoints, their ejection, the tables that list them */
@@ -319,6 +327,7 @@ struct fg_endpoint *fg_cluster_at(struct fg_engine *e, uint64_t key, const struc
 const struct fg_img_backend *fg_relay_rendezvous(struct fg_engine *e, const struct fg_img_relay *relay, uint64_t hash);
 struct fg_endpoint *fg_cluster_rendezvous(struct fg_engine *e, uint64_t key, uint64_t hash);
 const struct fg_img_backend *fg_rule_backend(struct fg_engine *e, const struct fg_match_result *m);
+const struct fg_img_backend *fg_relay_backend(struct fg_engine *e, const struct fg_img_relay *relay);
 
 /* fg_health.c: active checks */
 bool fg_health_down(const struct fg_health *h);
@@ -376,6 +385,19 @@ void fg_log_sink(struct fg_log *log, int fd);   /* takes a SOCK_SEQPACKET socket
 void fg_log_free(struct fg_log *log);           /* waits for the writer at most 1 s */
 void fg_log_kick(struct fg_log *log);           /* once a turn: wakes the writer when there is work */
 void fg_log_exchange(struct fg_req *r, uint64_t took_us);
+
+/* What was relayed below HTTP: a connection, or a session of UDP. */
+struct fg_relayed {
+    uint8_t protocol, form;               /* enum fg_listener_protocol, enum fg_log_form */
+    const struct fg_address *client, *local, *upstream; /* upstream: NULL when none was tried */
+    const struct fg_identity *identity;   /* NULL: no TLS */
+    const struct fg_img_socket *socket;   /* of the image that is served now; NULL: it has it no more */
+    const char *listener, *route;
+    uint64_t received, sent, took_us;
+    int reason;
+    uint32_t tries;
+};
+void fg_log_relay(struct fg_engine *e, const struct fg_relayed *x);
 
 /* fg_control.c */
 struct fg_control *fg_control_new(struct fg_engine *e, int fd); /* takes the descriptor */
