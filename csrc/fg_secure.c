@@ -134,7 +134,7 @@ void fg_secure_close(struct fg_down *d) {
     fg_list_remove(&d->waiting);
     if (d->signing)
         fg_signer_leave(d->signing, &d->io);
-    else if (d->io.tls && d->req == NULL && !d->io.hup && !d->io.fin) /* RFC 8446 section 6.1; what is cut must look like it */
+    else if (d->io.tls && !d->req && !d->relay && !d->io.hup && !d->io.fin) /* RFC 8446 section 6.1; what is cut must look like it */
         fg_tls_shutdown(&d->io);
     d->signing = NULL;
 }
