@@ -1,10 +1,10 @@
 /* The matching tables inside the image: segments FG_SEG_HOSTS and FG_SEG_GROUP. Written by core/snapshot.pyx, walked by
  * core/router.pyx; the engine knows nothing of them.
  *
- * Hosts and paths are radix tries over whole parts: labels of a host from the right, segments of a path from the left.
+ * Wildcard hosts and paths are radix tries over whole parts: labels of a host from the right, segments of a path from the left.
  * An edge carries one part or more; children are found by a hash of the edge's first part, so that a step costs the same among
- * ten children and among a hundred thousand. Virtual hosts without a wildcard are one hash table: with many routes a match waits
- * for memory more than it works, and a host costs the miss of its slot and that of its group, where its name is compared.
+ * ten children and among a hundred thousand. Hosts without a wildcard are one hash table. With many routes a match waits for
+ * memory more than it works: a virtual host costs the miss of its slot and that of its group, where its name is compared.
  * Offsets are relative to the segment's first byte; 0 means none.
  */
 #ifndef FG_TABLE_H
@@ -18,7 +18,7 @@ struct fg_node {           /* half a cache line */
     struct fg_ref label;   /* of the edge that leads here: "example.com", "api/v1" */
     uint32_t children;     /* of fg_slot; with mask 0 the one child itself */
     uint32_t mask;         /* slots - 1 */
-    uint32_t exact;        /* hosts: value of the host itself; paths: fg_candidates of the path itself */
+    uint32_t exact;        /* paths: fg_candidates of the path itself */
     uint32_t below;        /* hosts: value of "*." + host; paths: fg_candidates of the prefix */
     uint32_t up;           /* nearest node above with `below` */
     uint32_t depth;        /* bytes from the root to the end of this edge, separators included */
@@ -29,16 +29,23 @@ struct fg_slot {           /* open addressing, linear probing, at most half full
     uint32_t to;           /* fg_node of a child; value of a host */
 };
 
-/* At the start of FG_SEG_HOSTS. A value is where a group begins in the image, in cache lines, when it is of a listener whose
- * virtual hosts these are: the name of an exact host then stands in the group, and only there. All others are a position + 1, of
- * a listener, a relay or a choice of certificates, and the trie has exact hosts, too. */
+/* At the start of FG_SEG_HOSTS. Values are of one kind: where a group begins in the image, in cache lines (virtual hosts of a
+ * listener), or a position + 1, of a listener, a relay or a choice of certificates. The name of an exact host stands in its group,
+ * and only there; with positions in `named`. */
 struct fg_hosts {
-    struct fg_ref exact;   /* groups: of fg_slot, a power of two or none, by the hash of the whole name */
+    struct fg_ref exact;   /* of fg_slot, a power of two or none, by the hash of the whole name */
     uint32_t exact_seed;   /* of that hash */
     uint32_t any;          /* value of the host "" */
-    uint32_t root;         /* fg_node */
-    uint32_t seed;         /* of the nodes' parts' hash */
+    uint32_t root;         /* fg_node of the wildcards */
+    uint32_t seed;         /* of their parts' hash */
     struct fg_ref nodes;   /* of fg_node: all of them, parents first */
+    struct fg_ref named;   /* positions: of fg_named, which slots of `exact` then name by their positions + 1 */
+};
+
+struct fg_named {          /* an exact host */
+    struct fg_ref name;
+    uint32_t value;
+    uint32_t reserved;
 };
 
 /* At the start of FG_SEG_GROUP: the candidates of one virtual host. What a match reads comes next, in the order of its reading:

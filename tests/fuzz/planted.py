@@ -264,8 +264,8 @@ BUGS = (
     bug(
         "router",
         "router",
-        "a server name is sought among wildcards alone",
-        "    if whole != NULL and whole.exact:\n        return whole.exact\n",
-        "",
+        "a listener is sought among wildcards alone",
+        "    cdef uint32_t value = hosts_exact(image, seg, name, size), node",
+        "    cdef uint32_t value = 0, node",
     ),
 )

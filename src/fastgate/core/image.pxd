@@ -190,8 +190,12 @@ cdef extern from "fg_table.h" nogil:
     ctypedef struct fg_slot "struct fg_slot":
         uint32_t hash, to
 
+    ctypedef struct fg_named "struct fg_named":
+        fg_ref name
+        uint32_t value
+
     ctypedef struct fg_hosts "struct fg_hosts":
-        fg_ref exact, nodes
+        fg_ref exact, nodes, named
         uint32_t exact_seed, any, root, seed
 
     ctypedef struct fg_group "struct fg_group":

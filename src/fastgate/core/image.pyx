@@ -173,6 +173,19 @@ cdef bint value_ok(const fg_image *image, uint32_t value, bint groups, uint32_t 
     return low < image.nsegments and image.dir[low].offset == <uint64_t>value * 64 and image.dir[low].kind == FG_SEG_GROUP
 
 
+cdef bint named_ok(seg_t s, fg_ref array, uint32_t count) noexcept nogil:
+    """Exact hosts, each of which leads to one of so many."""
+    cdef const fg_named *named
+    cdef uint32_t i
+    if not array_ok(s, array, sizeof(fg_named)):
+        return False
+    for i in range(array.len):
+        named = <const fg_named *>(s.p + array.off) + i
+        if not text_ok(s, named.name) or named.value == 0 or named.value > count:
+            return False
+    return True
+
+
 cdef const char *hosts_fault(const fg_image *image, seg_t s, bint groups, uint32_t count) noexcept nogil:
     """A FG_SEG_HOSTS: values are groups, or positions of so many + 1."""
     cdef const fg_hosts *h = <const fg_hosts *>s.p
@@ -187,16 +200,18 @@ cdef const char *hosts_fault(const fg_image *image, seg_t s, bint groups, uint32
         return fault
     if not value_ok(image, h.any, groups, count):
         return "host value"
+    if not named_ok(s, h.named, count) or (groups and h.named.len):
+        return "host names"
     slots = <const fg_slot *>(s.p + h.exact.off)
     for i in range(h.exact.len):
-        if not value_ok(image, slots[i].to, groups, count):
+        if not value_ok(image, slots[i].to, groups, h.named.len):
             return "host value"
         used += slots[i].to != 0
     if h.exact.len and (h.exact.len & (h.exact.len - 1) or used == h.exact.len):
         return "full table"  # a probe would not end
     for i in range(h.nodes.len):
         n = <const fg_node *>(s.p + h.nodes.off) + i
-        if not value_ok(image, n.below, groups, count) or not (groups or value_ok(image, n.exact, groups, count)):
+        if not value_ok(image, n.below, groups, count):
             return "host value"
     return NULL
 

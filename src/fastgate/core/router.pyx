@@ -14,7 +14,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 from fastgate.core.http1 cimport fg_field, header_token, path_normalize
 from fastgate.core.image cimport (
     FG_LISTENER_HTTPS, fg_candidate, fg_candidates, fg_condition, fg_group, fg_hosts, fg_img_choice, fg_img_listener,
-    fg_img_relay, fg_img_rule, fg_img_socket, fg_img_tls, fg_name, fg_node, fg_part_hash, fg_ref, fg_slot, image_check,
+    fg_img_relay, fg_img_rule, fg_img_socket, fg_img_tls, fg_name, fg_named, fg_node, fg_part_hash, fg_ref, fg_slot, image_check,
     image_close, image_tables,
 )
 from fastgate.core.regex cimport fg_re2, re2_search
@@ -99,35 +99,44 @@ cdef inline const uint8_t *group_at(const fg_image *image, uint32_t value) noexc
     return seg
 
 
-cdef inline bint is_named(const hosts_cursor *c, uint32_t value) noexcept nogil:
-    """Whether the host is that of the group."""
-    cdef const uint8_t *seg = group_at(c.image, value)
-    cdef fg_ref name = (<const fg_group *>seg).hostname
-    return name.len == c.size and memcmp(seg + name.off, c.host, c.size) == 0
+cdef inline uint32_t named(const fg_image *image, const uint8_t *seg, uint32_t to, const uint8_t *host,
+                           uint32_t size) noexcept nogil:
+    """The value of a slot if the host is what it names, else 0."""
+    cdef const fg_hosts *h = <const fg_hosts *>seg
+    cdef fg_ref name
+    cdef uint32_t value = to
+    if h.named.len:
+        name = (<const fg_named *>(seg + h.named.off))[to - 1].name
+        value = (<const fg_named *>(seg + h.named.off))[to - 1].value
+    else:
+        seg = group_at(image, to)
+        name = (<const fg_group *>seg).hostname
+    return value if name.len == size and memcmp(seg + name.off, host, size) == 0 else 0
 
 
-cdef inline uint32_t hosts_exact(const hosts_cursor *c) noexcept nogil:
+cdef inline uint32_t hosts_exact(const fg_image *image, const uint8_t *seg, const uint8_t *host, uint32_t size) noexcept nogil:
     """The value of the host itself."""
-    cdef const fg_hosts *h = <const fg_hosts *>c.seg
-    cdef const fg_slot *slots = <const fg_slot *>(c.seg + h.exact.off)
-    cdef uint32_t hash_, at
+    cdef const fg_hosts *h = <const fg_hosts *>seg
+    cdef const fg_slot *slots = <const fg_slot *>(seg + h.exact.off)
+    cdef uint32_t hash_, at, value
     if h.exact.len == 0:
         return 0
-    hash_ = fg_part_hash(c.host, c.size, h.exact_seed)
+    hash_ = fg_part_hash(host, size, h.exact_seed)
     at = hash_ & (h.exact.len - 1)
     while slots[at].to:
-        if slots[at].hash == hash_ and is_named(c, slots[at].to):
-            return slots[at].to
+        if slots[at].hash == hash_:
+            value = named(image, seg, slots[at].to, host, size)
+            if value:
+                return value
         at = (at + 1) & (h.exact.len - 1)
     return 0
 
 
-cdef uint32_t hosts_wildcard(const uint8_t *seg, const uint8_t *host, uint32_t size, const fg_node **whole) noexcept nogil:
-    """The node of the longest wildcard of a host; 0: none. `whole`: the node of the host itself, or NULL."""
+cdef uint32_t hosts_wildcard(const uint8_t *seg, const uint8_t *host, uint32_t size) noexcept nogil:
+    """The node of the longest wildcard of a host; 0: none."""
     cdef const fg_hosts *h = <const fg_hosts *>seg
     cdef const fg_node *n
     cdef uint32_t at = h.root, end = size, start, next_
-    whole[0] = NULL
     while True:
         n = <const fg_node *>(seg + at)
         if n.children == 0 or size == 0:
@@ -141,7 +150,6 @@ cdef uint32_t hosts_wildcard(const uint8_t *seg, const uint8_t *host, uint32_t s
         at = next_
         n = <const fg_node *>(seg + at)
         if n.label.len == end:  # the wildcard's own base is not one of its hosts
-            whole[0] = n
             return n.up
         end -= n.label.len + 1
     return at if n.below else n.up
@@ -150,16 +158,15 @@ cdef uint32_t hosts_wildcard(const uint8_t *seg, const uint8_t *host, uint32_t s
 cdef uint32_t hosts_next(hosts_cursor *c) noexcept nogil:
     """The next value for the host, the most specific first; 0 at the end."""
     cdef const fg_node *n
-    cdef const fg_node *whole
     cdef uint32_t value
     if c.state == 0:
         c.state = 1
-        value = hosts_exact(c)
+        value = hosts_exact(c.image, c.seg, c.host, c.size)
         if value:
             return value
     if c.state == 1:
         c.state = 2
-        c.node = hosts_wildcard(c.seg, c.host, c.size, &whole)
+        c.node = hosts_wildcard(c.seg, c.host, c.size)
     if c.node:
         n = <const fg_node *>(c.seg + c.node)
         c.node = n.up
@@ -173,10 +180,10 @@ cdef uint32_t hosts_next(hosts_cursor *c) noexcept nogil:
 cdef uint32_t find_host(const fg_image *image, uint32_t hosts_segment, const uint8_t *name, uint32_t size) noexcept nogil:
     """Contract: fg_find_host_fn of csrc/fg_image.h."""
     cdef const uint8_t *seg = image.base + image.dir[hosts_segment].offset
-    cdef const fg_node *whole
-    cdef uint32_t node = hosts_wildcard(seg, name, size, &whole)
-    if whole != NULL and whole.exact:
-        return whole.exact
+    cdef uint32_t value = hosts_exact(image, seg, name, size), node
+    if value:
+        return value
+    node = hosts_wildcard(seg, name, size)
     return (<const fg_node *>(seg + node)).below if node else (<const fg_hosts *>seg).any
 
 

@@ -21,7 +21,7 @@ from fastgate.core.image cimport (
     FG_UPSTREAM_HTTP1, FG_UPSTREAM_TCP, FG_UPSTREAM_UDP, FG_UPSTREAM_WEBSOCKET, fg_candidate, fg_candidates, fg_checksum,
     fg_condition, fg_ep_cluster, fg_ep_endpoint, fg_ep_header, fg_group, fg_health_key, fg_hosts, fg_img_backend,
     fg_img_cluster, fg_img_edits, fg_img_filters, fg_img_header, fg_img_limits, fg_img_listener, fg_img_member, fg_img_pair,
-    fg_img_redirect, fg_img_rule, fg_img_segment, fg_img_socket, fg_img_stage, fg_img_statuses, fg_name, fg_node, fg_part_hash,
+    fg_img_redirect, fg_img_rule, fg_img_segment, fg_img_socket, fg_img_stage, fg_img_statuses, fg_name, fg_named, fg_node, fg_part_hash,
     fg_ref, fg_slot,
 )
 from fastgate.core.http1 cimport header_token
@@ -192,13 +192,21 @@ cdef tuple _trie(Segment seg, object root, bytes separator, bint from_right):
     return (array.off, array.len), _seed(seg, tables), places
 
 
-cdef object _labels(str hostname):
-    """The labels of a host from the right."""
-    return reversed(hostname.encode("latin-1", "replace").split(b"."))
+cdef fg_ref _named(Segment seg, list hosts) except *:
+    """Names and values of exact hosts, which become the positions + 1 of what is said of them."""
+    cdef fg_ref array = array_of(seg, hosts, sizeof(fg_named))
+    cdef fg_named out
+    memset(&out, 0, sizeof(out))
+    for i, (name, value) in enumerate(hosts):
+        out.name = seg.text(name.decode("latin-1"))
+        out.value = value
+        (<fg_named *>(seg.p + array.off) + <size_t>i)[0] = out
+        hosts[i] = (name, i + 1)
+    return array
 
 
 cdef bytes _hosts(list entries, bint groups):
-    """FG_SEG_HOSTS of (hostname, value); `groups` says whether values are groups, which hold the exact hosts' names."""
+    """FG_SEG_HOSTS of (hostname, value); `groups` says whether values are groups rather than positions + 1."""
     cdef Segment seg = Segment()
     cdef uint32_t top = seg.room(sizeof(fg_hosts)), at
     cdef fg_hosts out
@@ -209,18 +217,17 @@ cdef bytes _hosts(list entries, bint groups):
         if hostname == "":
             out.any = value
         elif hostname.startswith("*."):
-            _descend(root, _labels(hostname[2:])).below = value
-        elif groups:
-            exact.append((hostname.encode("latin-1", "replace"), value))
+            _descend(root, reversed(hostname[2:].encode().split(b"."))).below = value
         else:
-            _descend(root, _labels(hostname)).exact = value
+            exact.append((hostname.encode("latin-1", "replace"), value))
+    if not groups:
+        out.named = _named(seg, exact)
     if exact:
         out.exact.len = <uint32_t>_slots(len(exact))
         out.exact.off = seg.room(sizeof(fg_slot) * <size_t>out.exact.len, 64)
         out.exact_seed = _seed(seg, [(out.exact.off, out.exact.len - 1, exact)])
     array, out.seed, places = _trie(seg, root, b".", True)
     for at, part in places:
-        (<fg_node *>(seg.p + at)).exact = part.exact or 0
         (<fg_node *>(seg.p + at)).below = part.below or 0
     out.root = array[0]
     out.nodes.off, out.nodes.len = array
