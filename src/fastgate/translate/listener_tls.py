@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastgate.ir import CertificateChoice, ClientValidation
-from fastgate.translate.hostnames import covers, intersects
+from fastgate.translate.hostnames import intersects
 from fastgate.translate.precedence import hostname_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from fastgate.ir import Authorities, KeyPair, Tls
     from fastgate.translate.listeners import Attachable
@@ -83,22 +83,55 @@ def mark_overlaps(listeners: Iterable[Attachable]) -> None:
         if listener.tls is not None and listener.served:
             ports[listener.port].append(listener)
     for group in ports.values():
-        for listener in group:
-            others = [other for other in group if other is not listener]
-            certificates = [other.name for other in others if _certificates_overlap(listener, other)]
-            hostnames = [other.name for other in others if intersects(listener.hostname, other.hostname)]
-            if certificates:
-                message = f"a certificate has names of listener {', '.join(certificates)}"
-                listener.overlap = ("OverlappingCertificates", message)
-            elif hostnames:
-                listener.overlap = ("OverlappingHostnames", f"hostnames of listener {', '.join(hostnames)} overlap")
+        hostnames = _overlapping({listener: (listener.hostname,) for listener in group})
+        certificates = _overlapping(
+            {listener: [name for pair in listener.certificates for name in _hostnames(pair)] for listener in group}
+        )
+        for listener, other in hostnames.items():
+            listener.overlap = ("OverlappingHostnames", f"the hostname overlaps with that of listener {other.name}")
+        for listener, other in certificates.items():  # is what counts when both hold
+            listener.overlap = ("OverlappingCertificates", f"a certificate has a name of listener {other.name}, too")
 
 
-def _certificates_overlap(one: Attachable, other: Attachable) -> bool:
-    return any(
-        covers(name, theirs) or covers(theirs, name)
-        for pair in one.certificates
-        for name in _hostnames(pair)
-        for other_pair in other.certificates
-        for theirs in _hostnames(other_pair)
-    )
+def _overlapping(names: Mapping[Attachable, Iterable[str]]) -> dict[Attachable, Attachable]:
+    """Return the listeners of which a name is another's, or covers it or is covered by it, each with one such other.
+
+    The time is linear in the names: a name is looked for by those that can cover it, which are as many as its labels.
+    """
+    owners: dict[str, list[Attachable]] = defaultdict(list)
+    for listener, own in names.items():
+        for name in dict.fromkeys(own):
+            owners[name].append(listener)
+    found: dict[Attachable, Attachable] = {}
+    done: set[str] = set()  # names all of whose owners are known to overlap
+    for name, holders in owners.items():
+        for pattern in _covering(name):
+            coverers = owners.get(pattern)
+            if coverers is None:
+                continue
+            _mark(found, holders, coverers)
+            if pattern not in done:
+                _mark(found, coverers, holders)
+                if all(listener in found for listener in coverers):
+                    done.add(pattern)
+    return found
+
+
+def _mark(found: dict[Attachable, Attachable], listeners: Iterable[Attachable], others: Iterable[Attachable]) -> None:
+    for listener in listeners:
+        if listener not in found:
+            other = next((each for each in others if each is not listener), None)
+            if other is not None:
+                found[listener] = other
+
+
+def _covering(name: str) -> Iterator[str]:
+    """Return the patterns that every host of a name or pattern belongs to, itself the first."""
+    yield name
+    if not name:
+        return
+    rest = name.removeprefix("*.")
+    while "." in rest:
+        rest = rest.partition(".")[2]
+        yield f"*.{rest}"
+    yield ""
