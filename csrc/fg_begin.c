@@ -320,7 +320,7 @@ void fg_exchange_begin(struct fg_down *d, struct fg_req *r) {
     fg_head_mark(&r->head, base, r->socket->underscores, r->socket->trusted_hops == 0);
     settle_request_id(e, r);
     find_rule(e, r, base);
-    if (d->io.tls && fg_secure_misdirected(r)) {
+    if (fg_secure_misdirected(r)) {
         set_rule(r, NULL);
         fg_reply_reason(r, FG_R_MISDIRECTED);
         return;

@@ -163,11 +163,7 @@ void fg_secure_turn(struct fg_engine *e) {
         fg_loop_again(&e->loop, &fg_container_of(e->handshakes.next, struct fg_down, waiting)->io);
 }
 
-/* RFC 9110 section 15.5.20: the authority belongs to another listener than the server name, or the listener has come to want
- * something else of clients. What belongs to no listener is not found, as without TLS. */
-bool fg_secure_misdirected(const struct fg_req *r) {
+bool fg_secure_is_elsewhere(const struct fg_req *r) {
     const struct fg_img_listener *l = r->match.listener;
-    if (l == NULL)
-        return false;
     return l->key != r->down->listener_key || l->tls.len == 0 || tls_of(&r->gen->image, l)->policy != r->down->policy;
 }

@@ -18,7 +18,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-enum { RECORD = 16384, CORK_RECORDS = 4, CORK = CORK_RECORDS * (RECORD + 325), OWED_ALONG = 4096 };
+enum { RECORD = 16384, CORK_RECORDS = 4, CORK = CORK_RECORDS * (RECORD + 325), OWED_ALONG = 4096,
+       EMPTY_READS = 4 /* of the library's whole buffer, without a byte for us */ };
 
 static _Thread_local struct { uint32_t len; uint8_t p[CORK]; } cork;
 
@@ -36,6 +37,7 @@ struct fg_tls {
     bool failed;                   /* nothing more can be read or written */
     bool drained;                  /* in this call: the socket has nothing more */
     bool blocked;                  /* in this call: the library asked for more than there is */
+    uint8_t reads;                 /* of the socket since there were bytes for us, in this call */
     bool ended;                    /* the socket's end was read */
     bool apart;                    /* fg_tls_shake is at it, which knows no socket */
     enum fg_tls_step step;         /* what that came to */
@@ -71,6 +73,10 @@ static int bio_read(BIO *b, char *to, size_t room, size_t *got) {
     }
     if (t->ended || t->os_error)
         return 0;
+    if (t->done && t->reads++ >= EMPTY_READS) { /* updates of keys, say, that keep coming: they are work, and lead nowhere */
+        t->os_error = EPROTO;
+        return 0;
+    }
     if (!t->drained) {
         ssize_t n;
         do
@@ -476,11 +482,13 @@ ssize_t fg_tls_read(struct fg_io *io, struct fg_buf *in) {
     size_t got = 0, n = 0;
     bool more = true;
     t->drained = t->blocked = false;
+    t->reads = 0;
     if (t->failed)
         return failed(t);
     while (more && fg_buf_room(in) && SSL_read_ex(t->ssl, in->p + in->end, fg_buf_room(in), &n) == 1) {
         in->end += (uint32_t)n;
         got += n;
+        t->reads = 0;
         more = holds_more(t);
     }
     if (cork.len && flush(t) < 0 && got == 0)
@@ -504,6 +512,7 @@ bool fg_tls_quiet(struct fg_io *io) {
     uint8_t byte;
     size_t n;
     t->drained = t->blocked = false;
+    t->reads = 0;
     if (t->failed || SSL_peek_ex(t->ssl, &byte, 1, &n) == 1)
         return false;
     if (flush(t) == 0 && t->blocked) {

@@ -16,7 +16,7 @@
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define CIPHERSUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
-enum { SLOW_RSA_BITS = 3072, SECURITY_LEVEL = 2, SESSION_SECONDS = 3600, FAULT = 200 };
+enum { SLOW_RSA_BITS = 3072, SECURITY_LEVEL = 2, SESSION_SECONDS = 3600, CHAIN_BYTES = 32768, FAULT = 200 };
 
 /* How a context is made: every function gives false when it cannot go on, with the fault written down. */
 struct making {
@@ -302,6 +302,7 @@ static bool make_server(struct making *m) {
     if (m->terms->npairs == 0 || !use_terms(m))
         return fault(m, "there is no certificate");
     SSL_CTX_set_verify(ssl, modes[m->terms->verify], m->terms->verify == FG_VERIFY_OPTIONAL ? accept_any : NULL);
+    SSL_CTX_set_max_cert_list(ssl, CHAIN_BYTES);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_timeout(ssl, SESSION_SECONDS);
     SSL_CTX_set_num_tickets(ssl, 1); /* each connection gets one for the next */

@@ -291,7 +291,14 @@ void fg_secure_run(struct fg_down *d);       /* something is ready: the handshak
 void fg_secure_turn(struct fg_engine *e);    /* once a turn of the loop, behind everything else */
 void fg_secure_expired(struct fg_down *d);
 void fg_secure_close(struct fg_down *d);     /* says goodbye, if it can */
-bool fg_secure_misdirected(const struct fg_req *r); /* is the request for somebody else than the connection? */
+bool fg_secure_is_elsewhere(const struct fg_req *r); /* for a connection with TLS: its listener or policy is another one */
+
+/* RFC 9110 section 15.5.20: the authority belongs to another listener than the server name, or the listener has come to want
+ * something else of clients since: TLS, or another certificate. What belongs to no listener is not found, as without TLS. */
+static inline bool fg_secure_misdirected(const struct fg_req *r) {
+    const struct fg_img_listener *l = r->match.listener;
+    return l && (r->down->io.tls ? fg_secure_is_elsewhere(r) : l->tls.len != 0);
+}
 
 /* fg_up.c: connections to endpoints */
 /* NULL with errno when there is none: of this process, or of the way to the endpoint. */

@@ -644,6 +644,30 @@ static void a_key_update_is_answered(void) {
     SSL_CTX_free(library);
 }
 
+static void updates_of_keys_that_keep_coming_end_the_connection(void) {
+    static uint8_t all[1 << 20];
+    SSL_CTX *library = client_library();
+    for (unsigned updates = 500; updates <= 5000; updates += 4500) { /* some of them are nothing */
+        struct both b;
+        connected(&b, library, TLS1_3_VERSION);
+        struct end *s = &b.server;
+        CHECK_EQ(fg_buf_reserve(&pool, &s->in, FG_BUF_SMALL), 0);
+        BIO *wire = BIO_new(BIO_s_mem());
+        SSL_set0_wbio(b.theirs, wire);
+        for (unsigned i = 0; i < updates; i++) {
+            CHECK_EQ(SSL_key_update(b.theirs, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+            CHECK_EQ(SSL_do_handshake(b.theirs), 1);
+        }
+        CHECK_EQ(SSL_write(b.theirs, "x", 1), 1);
+        int n = BIO_read(wire, all, sizeof all);
+        CHECK_EQ(write(b.ours.io.fd, all, (size_t)n), n);
+        s->io.readable = true;
+        CHECK_EQ(fg_io_read(&s->io, &s->in), updates == 500 ? 1 : -2);
+        finish(&b);
+    }
+    SSL_CTX_free(library);
+}
+
 /* --- what cannot be made ------------------------------------------------------------------------------------------------------ */
 
 static void refused(const struct fg_tls_terms *terms, const char *words) {
@@ -718,6 +742,7 @@ int main(void) {
     RUN(a_damaged_record_is_an_error_and_the_client_is_told);
     RUN(renegotiation_is_refused);
     RUN(a_key_update_is_answered);
+    RUN(updates_of_keys_that_keep_coming_end_the_connection);
     RUN(faults_of_contexts_are_sentences);
     fg_tls_common_free(common);
     struct pki *all[] = {&root, &other_root, &ec, &rsa, &client_pair, &stranger};

@@ -247,6 +247,22 @@ def test_what_a_client_had_to_show_is_not_good_for_another_policy(secured, backe
         silent.sock.recv(1)
 
 
+def test_a_connection_from_before_there_was_tls_is_misdirected(proxies, backend):
+    backend.answer_all(OK)
+    secured = simple()
+    open_listener = replace(secured.sockets[0].listeners[0], protocol="HTTP", tls=None)
+    plain = replace(secured, sockets=(replace(secured.sockets[0], listeners=(open_listener,)),))
+    proxy = proxies(plain, {"c": (backend.endpoint,)})
+    before = raw(proxy)
+    assert get(before) == 200
+    proxy.apply(secured, {"c": (backend.endpoint,)})
+    assert get(before) == 421
+    behind = open_tls(proxy, trusting(ROOT))
+    assert get(behind) == 200
+    proxy.apply(plain, {"c": (backend.endpoint,)})
+    assert get(behind) == 421
+
+
 @pytest.mark.parametrize("required", [True, False])
 @pytest.mark.parametrize("issuer", [ROOT, OTHER, None])
 def test_certificates_of_clients(secured, tmp_path, required, issuer):
