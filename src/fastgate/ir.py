@@ -143,7 +143,8 @@ class Forward:
 class Rule:
     """One rule of a route: what is done once a match was found. `key` is stable, and unique within a listener.
 
-    Rules of one key differ where Filters are attached to their listeners, and in nothing else.
+    Rules of one key differ by their listeners in nothing but Filters that are attached there, and clusters of which a
+    Gateway that shows a certificate has its own.
     """
 
     key: str  # "HTTPRoute/namespace/name/index"
@@ -380,7 +381,9 @@ class HealthCheck:
 class Cluster:
     """A set of endpoints that requests are balanced over (least requests of two random choices)."""
 
-    key: str  # "Service/namespace/name/port" or "Backend/namespace/name"; of layer 4 with "/tcp" or "/udp"
+    # "Service/namespace/name/port" or "Backend/namespace/name"; of layer 4 with "/tcp" or "/udp"; where a Gateway has
+    # its own, "@namespace/gateway" follows.
+    key: str
     protocol: Protocol = Protocol.HTTP1
     health_check: HealthCheck | None = None
     tls: UpstreamTls | None = None

@@ -22,7 +22,7 @@ from fastgate.ir import (
 from fastgate.problems import field_path
 
 if TYPE_CHECKING:
-    from fastgate.ir import Ir, Match, Plugin, Relay, Rule, Socket, Tls, WeightedBackend
+    from fastgate.ir import Ir, Match, Plugin, Relay, Rule, Socket, Tls, UpstreamTls, WeightedBackend
     from fastgate.translate import Translation
     from fastgate.translate.conditions import Condition, FilterStatus, ListenerStatus
 
@@ -205,8 +205,23 @@ def _cluster(key: str, translation: Translation) -> list[str]:
             f"health check {check.path} every {check.interval} ms, timeout {check.timeout} ms, "
             f"healthy {check.healthy}, unhealthy {check.unhealthy}"
         )
+    lines += _upstream_tls(cluster.tls, translation.ir) if cluster.tls is not None else []
     lines += [_endpoint(endpoint) for endpoint in translation.endpoints.clusters[key]]
     return lines + [f"name {_endpoint(endpoint)}" for endpoint in translation.endpoints.names.get(key, ())]
+
+
+def _upstream_tls(tls: UpstreamTls, ir: Ir) -> list[str]:
+    bundles = {each.digest: each.bundle for each in ir.authorities}
+    trusted = [name for digest in tls.authorities for name in common_names(bundles[digest])]
+    trusted += ["of the system"] if tls.system_trust else []
+    lines = [f"TLS {_VERSIONS[tls.min_version]} to {_VERSIONS[tls.max_version]}, server name {tls.server_name}"]
+    lines += [f"TLS ALPN {', '.join(tls.alpn)}"] if tls.alpn else []
+    lines += [f"TLS name {name}" for name in tls.names]
+    lines += [f"TLS authorities {', '.join(sorted(trusted))}"]
+    if tls.certificate:
+        chain = next(pair.chain for pair in ir.key_pairs if pair.digest == tls.certificate)
+        lines.append(f"TLS shows {common_names(chain)[0]}")
+    return lines
 
 
 def _endpoint(endpoint: Endpoint) -> str:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 _CLUSTER_SCOPED = frozenset(("ClusterTrustBundle", "GatewayClass", "Namespace"))
 _MAPPINGS = frozenset(("labels", "matchLabels", "annotations", "config", "data", "options"))
+_SPELT_OTHERWISE = {"well_known_ca_certificates": "wellKnownCACertificates"}
 
 
 class Resource:
@@ -23,7 +24,7 @@ class Resource:
         if attribute.startswith("__"):
             raise AttributeError(attribute)
         first, *rest = attribute.rstrip("_").split("_")
-        field = first + "".join(word.capitalize() for word in rest)
+        field = _SPELT_OTHERWISE.get(attribute, first + "".join(word.capitalize() for word in rest))
         value = self._document.get(field)
         return value if field in _MAPPINGS else _wrapped(value)
 

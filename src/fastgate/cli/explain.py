@@ -51,6 +51,7 @@ def explain(
     translation = translate(loaded.store, Catalog())
     if method is not None and "://" in method:
         _below_http(method, translation, as_json=as_json)
+    spoken = explanations.upstream_tls(translation.ir)
     answers: tuple[explanations.Explanation, ...] = ()
     request = None
     if method is not None:
@@ -58,11 +59,11 @@ def explain(
         answers = explanations.explain(translation.ir, request)
     if as_json:
         print(json.dumps({
-            "answers": [explanations.to_json(answer, translation.endpoints) for answer in answers],
+            "answers": [explanations.to_json(answer, translation.endpoints, spoken) for answer in answers],
             "unreachable": explanations.unreachable_json(translation.ir),
         }, indent=2))  # fmt: skip
     else:
-        parts = [explanations.describe(answer, translation.endpoints) for answer in answers]
+        parts = [explanations.describe(answer, translation.endpoints, spoken) for answer in answers]
         if request is not None and not answers:
             parts.append(f"no listener serves port {request.port}")
         if unreachable := explanations.describe_unreachable(translation.ir):

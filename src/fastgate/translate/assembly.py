@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastgate.ir import Listener, Socket, VirtualHost
+from fastgate.translate.client_identity import with_own_clusters
 from fastgate.translate.layer4 import server_names
 from fastgate.translate.plugins import guarded, split
 from fastgate.translate.precedence import hostname_key, ordered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from fastgate.ir import ServerName
+    from fastgate.ir import Rule, ServerName
     from fastgate.translate.gateways import ManagedGateway
     from fastgate.translate.layer4 import PlacedLayer4Route
     from fastgate.translate.listeners import Attachable
@@ -26,10 +27,14 @@ _Hosts = dict[str, list["PlacedRoute"]]
 
 @dataclass(slots=True)
 class _Assembled:
-    """A listener, and what it was assembled from: its routes, and the filters that all of its requests pass."""
+    """A listener, and what it was assembled from: its routes, the filters that all of its requests pass.
+
+    `identified` says that its Gateway shows a certificate to backends.
+    """
 
     parts: _Hosts
     filters: tuple[FilterResolution, ...]
+    identified: bool
     hosts: dict[str, VirtualHost]
     listener: Listener
 
@@ -46,8 +51,12 @@ class Assembly:
         routes: Iterable[PlacedRoute],
         layer4: Iterable[PlacedLayer4Route],
         plugins: Plugins,
+        speaks_tls: Callable[[str], bool],
     ) -> tuple[Socket, ...]:
-        """Return the sockets of the Gateways, sorted, each with its listeners and their routes."""
+        """Return the sockets of the Gateways, sorted, each with its listeners and their routes.
+
+        `speaks_tls` says it of a cluster; a route is another object when its answer for one of its clusters changes.
+        """
         parts, names = _parts(routes), server_names(layer4)
         sockets: list[Socket] = []
         assembled: dict[Attachable, _Assembled] = {}
@@ -56,7 +65,10 @@ class Assembly:
             for listener in gateway.all_listeners:
                 if listener.sockets:
                     filters = plugins.of_listener(listener) if listener.speaks_http else ()
-                    entry = self._assemble(listener, parts.get(listener, {}), names.get(listener, ()), filters)
+                    identity = None if gateway.client_certificate is None else speaks_tls
+                    entry = self._assemble(
+                        listener, parts.get(listener, {}), names.get(listener, ()), filters, identity
+                    )
                     assembled[listener] = entry
                     for address, port in listener.sockets:
                         groups[address, port, listener.datagrams].append(entry.listener)
@@ -72,9 +84,12 @@ class Assembly:
         parts: _Hosts,
         names: tuple[ServerName, ...],
         filters: tuple[FilterResolution, ...],
+        identity: Callable[[str], bool] | None,
     ) -> _Assembled:
+        """Assemble a listener; `identity` is None unless its Gateway shows a certificate to clusters that speak TLS."""
+        identified = identity is not None
         before = self._assembled.get(listener)
-        if before is not None and before.filters != filters:
+        if before is not None and (before.filters, before.identified) != (filters, identified):
             before = None
         if before is not None and before.parts == parts:
             if (before.listener.tls, before.listener.names) != (listener.tls, names):
@@ -83,8 +98,14 @@ class Assembly:
         known = before.hosts if before is not None else {}
         old = before.parts if before is not None else {}
         plugins, behind = split(filters)
+
+        def at_listener(rule: Rule) -> Rule:
+            rule = guarded(rule, behind)
+            return rule if identity is None else with_own_clusters(rule, listener.gateway, identity)
+
+        change = at_listener if behind or identified else None
         hosts = {
-            hostname: known[hostname] if old.get(hostname) == routes else _virtual_host(hostname, routes, behind)
+            hostname: known[hostname] if old.get(hostname) == routes else _virtual_host(hostname, routes, change)
             for hostname, routes in parts.items()
         }
         compiled = Listener(
@@ -98,7 +119,7 @@ class Assembly:
             tls=listener.tls,
             names=names,
         )
-        return _Assembled(parts, filters, hosts, compiled)
+        return _Assembled(parts, filters, identified, hosts, compiled)
 
 
 def _parts(routes: Iterable[PlacedRoute]) -> dict[Attachable, _Hosts]:
@@ -116,10 +137,10 @@ def _parts(routes: Iterable[PlacedRoute]) -> dict[Attachable, _Hosts]:
     return parts
 
 
-def _virtual_host(hostname: str, routes: list[PlacedRoute], filters: tuple[FilterResolution, ...]) -> VirtualHost:
+def _virtual_host(hostname: str, routes: list[PlacedRoute], change: Callable[[Rule], Rule] | None) -> VirtualHost:
     matches = ordered(candidate for route in routes for candidate in route.candidates)
-    if filters:
+    if change is not None:
         rules = {match.rule.key: match.rule for match in matches}
-        behind = {key: guarded(rule, filters) for key, rule in rules.items()}
-        matches = tuple(replace(match, rule=behind[match.rule.key]) for match in matches)
+        changed = {key: change(rule) for key, rule in rules.items()}
+        matches = tuple(replace(match, rule=changed[match.rule.key]) for match in matches)
     return VirtualHost(hostname, matches)

@@ -1,7 +1,8 @@
 """From a backendRef to a cluster and its endpoints.
 
 A Service is reached through its EndpointSlices, never through its cluster IP, so that the balancing, the health and the
-pools are ours. A `fastgate.dev` Backend names addresses outside a cluster.
+pools are ours. A `fastgate.dev` Backend names addresses outside a cluster. Where TLS is asked for (`backend_tls`),
+nothing is ever sent in plaintext.
 """
 
 from __future__ import annotations
@@ -12,27 +13,33 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from fastgate.durations import milliseconds
-from fastgate.ir import Cluster, Endpoint, HealthCheck, Protocol
+from fastgate.ir import Cluster, Endpoint, HealthCheck, Protocol, UpstreamTls
 from fastgate.translate.conditions import GROUP
+from fastgate.translate.upstream_tls import Barred
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from fastgate.store import Store
     from fastgate.translate.grants import Grants
+    from fastgate.translate.upstream_tls import Terms
 
 BACKEND_GROUP = "fastgate.dev"
 KINDS = (("", "Service"), (BACKEND_GROUP, "Backend"))  # of backends: group, kind
 _SERVICE_NAME = "kubernetes.io/service-name"
 
-# appProtocol in lower case: GEP-1911 and the names that IANA and Kubernetes give to plain HTTP/1.
+# appProtocol in lower case: GEP-1911 and the names that IANA and Kubernetes give to HTTP/1.
 _PROTOCOLS = {
     "": Protocol.HTTP1,
     "http": Protocol.HTTP1,
     "kubernetes.io/http": Protocol.HTTP1,
     "kubernetes.io/ws": Protocol.WEBSOCKET,
     "kubernetes.io/h2c": Protocol.H2C,
+    "https": Protocol.HTTP1,
+    "kubernetes.io/wss": Protocol.WEBSOCKET,
 }
+_SECURE = ("https", "kubernetes.io/wss")  # those that mean nothing without terms of TLS
+_ALPN = ("http/1.1",)
 _SERVED = (Protocol.HTTP1, Protocol.WEBSOCKET)
 # Kinds of routes of layer 4, and what they speak to their backends, which is what they need of a Service's port.
 LAYER4 = {"TLSRoute": Protocol.TCP, "TCPRoute": Protocol.TCP, "UDPRoute": Protocol.UDP}
@@ -40,6 +47,8 @@ LAYER4 = {"TLSRoute": Protocol.TCP, "TCPRoute": Protocol.TCP, "UDPRoute": Protoc
 
 Target = tuple[str, str, str, str]  # namespace, group, kind, name
 _Addresses = tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]  # those with an address, those with a DNS name
+ResolvedCluster = tuple[Cluster, tuple[Endpoint, ...], tuple[Endpoint, ...]]  # and its endpoints as _Addresses
+Section = tuple[Target, str]  # a target and the name of its port, "" for all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +56,16 @@ class Resolution:
     """What a backendRef stands for: a cluster's key, or why there is none (a reason of ResolvedRefs and its message).
 
     `unserved` marks a backend that exists and is permitted, and that needs something which is not served: its requests
-    are answered with the log reason `unsupported`. `target` (namespace, group, kind, name) and `port` are what the
-    reference names.
+    are answered with the log reason `unsupported`. A backend that nobody may speak to, because of a policy that says so
+    itself, has a message and no reason. `tls` says that TLS is spoken to the cluster. `target` (namespace, group, kind,
+    name) and `port` are what the reference names.
     """
 
     cluster: str | None
     reason: str = ""
     message: str = ""
     unserved: bool = False
+    tls: bool = False
     target: Target | None = None
     port: int | None = None
 
@@ -62,13 +73,14 @@ class Resolution:
 class Backends:
     """Resolves backendRefs against one store, each target once, and collects the clusters that are in use."""
 
-    def __init__(self, store: Store, grants: Grants) -> None:
+    def __init__(self, store: Store, grants: Grants, terms: Mapping[Section, Terms]) -> None:
+        """Resolve against a store; `terms` say how TLS is spoken to its backends, where it is."""
         self._store = store
         self._grants = grants
+        self._terms = terms
         self._resolved: dict[tuple[str, str, str, str, str, str, int | None], Resolution] = {}
-        self._clusters: dict[str, tuple[Cluster, tuple[Endpoint, ...], tuple[Endpoint, ...]]] = {}
+        self._clusters: dict[str, ResolvedCluster] = {}
         self._slices: dict[tuple[str, str], list[Any]] | None = None
-        self._policies: dict[tuple[str, str, str, str], list[Any]] | None = None
 
     def resolve(self, route_kind: str, namespace: str, ref: Any) -> Resolution:
         """Resolve the backendRef of a route of `namespace`. Equal references give the same object."""
@@ -84,9 +96,13 @@ class Backends:
             self._resolved[key] = found
         return found
 
-    def cluster(self, key: str) -> tuple[Cluster, tuple[Endpoint, ...], tuple[Endpoint, ...]]:
-        """Return a cluster that `resolve` named, its endpoints by address and those by DNS name, each sorted."""
+    def cluster(self, key: str) -> ResolvedCluster:
+        """Return a cluster that `resolve` named, and its endpoints."""
         return self._clusters[key]
+
+    def speaks_tls(self, key: str) -> bool:
+        """Say whether TLS is spoken to the endpoints of a cluster that `resolve` named."""
+        return self._clusters[key][0].tls is not None
 
     def _resolve(self, source: tuple[str, str, str], target: tuple[str, str, str, str], port: int | None) -> Resolution:
         group, kind, namespace, name = target
@@ -115,17 +131,19 @@ class Backends:
             return Resolution(None, "BackendNotFound", f"Service {name} has no {transport} port {number}")
         if route_kind in LAYER4:
             return self._layer4_cluster(f"Service/{name}/{number}", route_kind, lambda: self._endpoints(service, port))
-        protocol = _PROTOCOLS.get((port.app_protocol or "").lower())
-        if protocol not in _SERVED:
-            message = f"appProtocol {port.app_protocol} of Service {name} is not supported"
+        app_protocol = (port.app_protocol or "").lower()
+        protocol = _PROTOCOLS.get(app_protocol)
+        terms = self._terms_of((service.metadata.namespace, "", "Service", service.metadata.name), port.name or "")
+        if isinstance(terms, Barred):
+            return Resolution(None, terms.reason, terms.message)
+        if protocol not in _SERVED or (app_protocol in _SECURE and terms is None):
+            without = " without a BackendTLSPolicy" if app_protocol in _SECURE else ""
+            message = f"appProtocol {port.app_protocol} of Service {name} is not supported{without}"
             return Resolution(None, "UnsupportedProtocol", message, unserved=True)
-        refusal = self._tls_policy("", "Service", service, port.name or "")
-        if refusal is not None:
-            return refusal
         key = f"Service/{name}/{number}"
         if key not in self._clusters:
-            self._clusters[key] = (Cluster(key, protocol), *self._endpoints(service, port))
-        return Resolution(key)
+            self._clusters[key] = (Cluster(key, protocol, tls=_for_http(terms)), *self._endpoints(service, port))
+        return Resolution(key, tls=terms is not None)
 
     def _endpoints(self, service: Any, port: Any) -> _Addresses:
         """Return the ready endpoints of a Service's port by address and by name: one for every endpoint of its slices.
@@ -161,16 +179,14 @@ class Backends:
         if protocol not in _SERVED:
             message = f"protocol {spec.protocol} of Backend {name} is not supported"
             return Resolution(None, "UnsupportedProtocol", message, unserved=True)
-        if spec.tls is not None:
-            return Resolution(None, "UnsupportedProtocol", f"TLS to Backend {name} is not supported", unserved=True)
-        refusal = self._tls_policy(BACKEND_GROUP, "Backend", backend, "")
-        if refusal is not None:
-            return refusal
+        terms = self._terms_of((backend.metadata.namespace, BACKEND_GROUP, "Backend", backend.metadata.name), "")
+        if isinstance(terms, Barred):
+            return Resolution(None, terms.reason, terms.message)
         key = f"Backend/{name}"
         if key not in self._clusters:
-            cluster = Cluster(key, protocol, _health_check(spec.health_check))
+            cluster = Cluster(key, protocol, _health_check(spec.health_check), _for_http(terms))
             self._clusters[key] = (cluster, *_endpoints_of(backend))
-        return Resolution(key)
+        return Resolution(key, tls=terms is not None)
 
     def _layer4_backend(self, backend: Any, route_kind: str) -> Resolution:
         """Its protocol and its health check are those of HTTP, and no matter here."""
@@ -184,19 +200,14 @@ class Backends:
             self._clusters[key] = (Cluster(key, protocol), *endpoints())
         return Resolution(key)
 
-    def _tls_policy(self, group: str, kind: str, backend: Any, port_name: str) -> Resolution | None:
-        """Refuse a backend that a BackendTLSPolicy targets: it would be reached in plaintext."""
-        if self._policies is None:
-            self._policies = defaultdict(list)
-            for policy in self._store.list("BackendTLSPolicy"):
-                for ref in policy.spec.target_refs:
-                    self._policies[policy.metadata.namespace, ref.group, ref.kind, ref.name].append(ref)
-        metadata = backend.metadata
-        for ref in self._policies.get((metadata.namespace, group, kind, metadata.name), ()):
-            if ref.section_name in (None, port_name):
-                message = f"{kind} {metadata.namespace}/{metadata.name} has a BackendTLSPolicy, which is not supported"
-                return Resolution(None, "UnsupportedProtocol", message, unserved=True)
-        return None
+    def _terms_of(self, target: Target, port_name: str) -> Terms | None:
+        """Return how TLS is spoken to a port of a target; None: it is not."""
+        terms = self._terms.get((target, port_name)) if port_name else None
+        return self._terms.get((target, "")) if terms is None else terms
+
+
+def _for_http(terms: UpstreamTls | None) -> UpstreamTls | None:
+    return replace(terms, alpn=_ALPN) if terms is not None else None
 
 
 def _endpoints_of(backend: Any) -> _Addresses:

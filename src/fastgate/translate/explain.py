@@ -17,10 +17,11 @@ from fastgate.translate.http_route import normalized_path
 from fastgate.translate.shadows import unreachable_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from fastgate.ir import Ir, Listener, Plugin, Socket
+    from fastgate.ir import Ir, Listener, Plugin, Socket, UpstreamTls
 
+_DIGITS = 12  # of a digest, which tell it from others
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -190,7 +191,12 @@ def describe_match(match: Match) -> str:
     return ", ".join(words)
 
 
-def describe_action(match: Match, endpoints: Endpoints) -> list[str]:
+def upstream_tls(ir: Ir) -> dict[str, UpstreamTls]:
+    """Return the TLS that is spoken to clusters, by their keys."""
+    return {cluster.key: cluster.tls for cluster in ir.clusters if cluster.tls is not None}
+
+
+def describe_action(match: Match, endpoints: Endpoints, tls: Mapping[str, UpstreamTls]) -> list[str]:
     """Return what the rule of a candidate does with a request, a line for each backend."""
     action = match.rule.action
     match action:
@@ -208,9 +214,10 @@ def describe_action(match: Match, endpoints: Endpoints) -> list[str]:
                     lines.append(f"{share}: answers {respond.status} ({respond.reason})")
                 else:
                     places = describe_endpoints(backend.cluster, endpoints, otherwise="no ready endpoint: 503")
+                    spoken = describe_tls(tls[backend.cluster]) if backend.cluster in tls else ""
                     through = ", ".join(_plugins(backend.filters.plugins))
                     passes = f", through {through}" if through else ""
-                    lines.append(f"{share}: {backend.cluster} ({places}){passes}")
+                    lines.append(f"{share}: {backend.cluster} ({places}){spoken}{passes}")
             return lines
 
 
@@ -223,6 +230,14 @@ def describe_endpoints(cluster: str, endpoints: Endpoints, otherwise: str = "no 
     return ", ".join(places) or otherwise
 
 
+def describe_tls(tls: UpstreamTls) -> str:
+    """Return how TLS is spoken to a cluster, to follow its endpoints."""
+    trusted = [*(digest[:_DIGITS] for digest in tls.authorities), *(["of the system"] if tls.system_trust else [])]
+    verified = f" for {' or '.join(tls.names)}" if tls.names else ""
+    shown = f", showing certificate {tls.certificate[:_DIGITS]}" if tls.certificate else ""
+    return f", TLS as {tls.server_name}, verified{verified} by authorities {', '.join(trusted)}{shown}"
+
+
 def _plugins(plugins: Iterable[Plugin]) -> list[str]:
     """Return the filters in Python that a request meets, in their order."""
     return [
@@ -232,7 +247,7 @@ def _plugins(plugins: Iterable[Plugin]) -> list[str]:
     ]
 
 
-def describe(explanation: Explanation, endpoints: Endpoints) -> str:
+def describe(explanation: Explanation, endpoints: Endpoints, tls: Mapping[str, UpstreamTls]) -> str:
     """Return an explanation as text for people."""
     lines = [f"socket    {explanation.socket}"]
     listener = explanation.listener
@@ -257,12 +272,12 @@ def describe(explanation: Explanation, endpoints: Endpoints) -> str:
     lines.append(f"match     {describe_match(match)}")
     for position, line in enumerate(_plugins(match.rule.filters.plugins)):
         lines.append(f"{'filters   ' if position == 0 else '          '}{line}")
-    for position, line in enumerate(describe_action(match, endpoints)):
+    for position, line in enumerate(describe_action(match, endpoints, tls)):
         lines.append(f"{'backend   ' if position == 0 else '          '}{line}")
     return "\n".join(lines)
 
 
-def to_json(explanation: Explanation, endpoints: Endpoints) -> dict[str, Any]:
+def to_json(explanation: Explanation, endpoints: Endpoints, tls: Mapping[str, UpstreamTls]) -> dict[str, Any]:
     """Return an explanation for programs; what did not come to be is null."""
     listener, match = explanation.listener, explanation.match
     return {
@@ -280,7 +295,7 @@ def to_json(explanation: Explanation, endpoints: Endpoints) -> dict[str, Any]:
         "match": describe_match(match) if match is not None else None,
         "filtersBeforeRouting": _plugins(listener.plugins) if listener is not None else [],
         "filters": _plugins(match.rule.filters.plugins) if match is not None else [],
-        "action": describe_action(match, endpoints) if match is not None else ["answers 404 (no_route)"],
+        "action": describe_action(match, endpoints, tls) if match is not None else ["answers 404 (no_route)"],
     }
 
 

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 # Features of pkg/features (Gateway API v1.7.0) that are served, in alphabetical order as the API asks for.
 SUPPORTED_FEATURES = (
+    "BackendTLSPolicy",
+    "BackendTLSPolicySANValidation",
+    "ClusterTrustBundle",
     "Gateway",
     "GatewayAddressEmpty",
+    "GatewayBackendClientCertificate",
     "GatewayFrontendClientCertificateValidation",
     "GatewayFrontendClientCertificateValidationInsecureFallback",
     "GatewayHTTPListenerIsolation",

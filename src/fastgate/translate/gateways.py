@@ -176,17 +176,12 @@ def _gateway(store: Store, source: Any, gateway_class: ManagedClass) -> ManagedG
 def _collect_listeners(gateway: ManagedGateway, sets: list[Any]) -> None:
     """Give a Gateway its listeners, and its ListenerSets (sorted by age) theirs."""
     source = gateway.source
-    refusal = None
-    if source.spec.tls is not None and source.spec.tls.backend is not None:
-        refusal = "spec.tls.backend is not supported"
-    gateway.listeners = [
-        attachable(source, "Gateway", spec, gateway.name, refusal) for spec in source.spec.listeners or ()
-    ]
+    gateway.listeners = [attachable(source, "Gateway", spec, gateway.name) for spec in source.spec.listeners or ()]
     gateway.sets = [
         ManagedSet(
             child,
             gateway.name,
-            [attachable(child, "ListenerSet", spec, gateway.name, refusal) for spec in child.spec.listeners],
+            [attachable(child, "ListenerSet", spec, gateway.name) for spec in child.spec.listeners],
         )
         for child in sets
     ]

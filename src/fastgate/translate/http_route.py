@@ -195,7 +195,8 @@ class _Compiler:
             self._references.append((ref, resolution))
             extensions = self._resolved_extensions(ref.filters)
             if resolution.cluster is None:
-                self._refusals.setdefault(resolution.message, resolution.reason)
+                if resolution.reason:
+                    self._refusals.setdefault(resolution.message, resolution.reason)
                 respond = _UNSUPPORTED if resolution.unserved else _INVALID_BACKEND
                 backends.append(WeightedBackend(weight, None, respond=respond))
                 continue

@@ -91,11 +91,8 @@ class Attachable:
         return self.accepted and self.withheld is None
 
 
-def attachable(owner: Any, kind: str, spec: Any, gateway: tuple[str, str], refusal: str | None) -> Attachable:
-    """Return the listener `spec` of a Gateway or ListenerSet (`owner`, of `kind`).
-
-    `refusal` says which setting of the Gateway keeps every one of its listeners from being served.
-    """
+def attachable(owner: Any, kind: str, spec: Any, gateway: tuple[str, str]) -> Attachable:
+    """Return the listener `spec` of a Gateway or ListenerSet (`owner`, of `kind`)."""
     kinds, invalid = _kinds(spec)
     listener = Attachable(
         owner=kind,
@@ -112,8 +109,6 @@ def attachable(owner: Any, kind: str, spec: Any, gateway: tuple[str, str], refus
     )
     if spec.protocol not in SERVED_PROTOCOLS:
         listener.unsupported = ("UnsupportedProtocol", f"protocol {spec.protocol} is not supported")
-    elif refusal is not None:
-        listener.unsupported = ("UnsupportedValue", refusal)
     elif terminates(listener):
         _set_options(listener)
     return listener

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from fastgate.ir import Endpoint, Endpoints, Ir
+from fastgate.ir import Endpoints, Ir
 from fastgate.plugins.discovery import Catalog
 from fastgate.translate.assembly import Assembly
 from fastgate.translate.attachment import Surroundings
 from fastgate.translate.authorities import TrustAnchors
 from fastgate.translate.backend_tls import KIND as BACKEND_TLS_POLICY
-from fastgate.translate.backend_tls import BackendTLSPolicies
+from fastgate.translate.backend_tls import BackendTLS
 from fastgate.translate.backends import Backends
 from fastgate.translate.certificates import Certificates
+from fastgate.translate.client_identity import own_cluster, own_key
 from fastgate.translate.conditions import Statuses
 from fastgate.translate.filter_status import Targets, filter_status
 from fastgate.translate.gateway_status import class_status, gateway_status, listener_set_status
@@ -29,17 +30,20 @@ from fastgate.translate.secrets import secrets_of
 from fastgate.translate.selectors import Namespaces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from fastgate.ir import Cluster, Socket
+    from fastgate.ir import Cluster, KeyPair, Socket
     from fastgate.store import Key, Store
     from fastgate.translate.attachment import ParentKey, Rejection
+    from fastgate.translate.backends import ResolvedCluster, Section
+    from fastgate.translate.conditions import Name
     from fastgate.translate.listeners import Attachable
+    from fastgate.translate.upstream_tls import Terms
 
 # What decides the listeners and their certificates, where a backendRef leads, and what an ExtensionRef stands for.
 _LISTENER_KINDS = ("GatewayClass", "Gateway", "ListenerSet", "Namespace", "GatewayParameters")
 _CERTIFICATE_KINDS = ("Secret", "ConfigMap", "ClusterTrustBundle", "ReferenceGrant")
-_BACKEND_KINDS = ("Service", "EndpointSlice", "Backend", "ReferenceGrant", "BackendTLSPolicy")
+_BACKEND_KINDS = ("Service", "EndpointSlice", "Backend", "ReferenceGrant")
 _FILTER_KINDS = ("Filter", "Secret", "ConfigMap", "ReferenceGrant")
 
 
@@ -87,6 +91,7 @@ class Translator:
         self._certificates = Certificates()
         self._anchors = TrustAnchors()
         self._backends: Backends
+        self._terms: Mapping[Section, Terms] = {}  # that the backends were resolved by
         self._plugins = Plugins(Catalog(installed=False) if catalog is None else catalog)
         self._warnings: list[tuple[str, str]] = []
         self._routes: dict[int, PlacedRoute] = {}  # by id of the source, which the value keeps alive
@@ -101,9 +106,12 @@ class Translator:
         if self._certificate_objects.changed(store) or moved:
             self._certificates.resolve(self._gateways, store, Grants(store))
             moved |= self._decide()
-        retargeted = self._backend_objects.changed(store)
+        self._anchors.update(store)
+        backend_tls = BackendTLS(store, self._anchors)
+        retargeted = self._backend_objects.changed(store) or backend_tls.terms != self._terms
         if retargeted:
-            self._backends = Backends(store, Grants(store))
+            self._terms = backend_tls.terms
+            self._backends = Backends(store, Grants(store), self._terms)
         refiltered = self._filter_objects.changed(store)
         if refiltered:
             self._plugins.update(store, Grants(store))
@@ -113,18 +121,15 @@ class Translator:
         self._layer4 = {id(route.source): route for route in layer4}
         placed: list[PlacedRoute | PlacedLayer4Route] = [*routes, *layer4]
         self._count(placed)
-        served = (route for route in placed if any(listener.served for listener, _ in route.reached))
-        keys = sorted({key for route in served for key in route.clusters})
-        sockets = self._assembly.sockets(self._gateways, routes, layer4, self._plugins)
-        ir = self._with_secrets(sockets, tuple(self._backends.cluster(key)[0] for key in keys))
-        self._anchors.update(store)
-        policies = BackendTLSPolicies(store, self._anchors)
+        clusters = self._clusters(placed)
+        sockets = self._assembly.sockets(self._gateways, routes, layer4, self._plugins, self._backends.speaks_tls)
+        ir = self._with_secrets(sockets, tuple(cluster for cluster, _, _ in clusters), backend_tls)
         warnings = sorted(
             [*self._warnings, *self._foreign_options(), *(warning for route in placed for warning in route.warnings)]
         )
-        statuses = self._statuses(store, placed, policies)
-        faults = (*self._faults(), *_missing_targets(policies))
-        return Translation(ir, self._endpoints(keys), statuses, tuple(warnings), faults)
+        statuses = self._statuses(store, placed, backend_tls)
+        faults = (*self._faults(), *_policy_faults(backend_tls))
+        return Translation(ir, _endpoints(clusters), statuses, tuple(warnings), faults)
 
     def _collect(self, store: Store) -> None:
         self._classes, self._gateways = collect(store)
@@ -185,20 +190,32 @@ class Translator:
             for listener, _ in route.reached:
                 listener.attached += route.counted
 
-    def _endpoints(self, keys: list[str]) -> Endpoints:
-        clusters: dict[str, tuple[Endpoint, ...]] = {}
-        names: dict[str, tuple[Endpoint, ...]] = {}
-        for key in keys:
-            _, clusters[key], unresolved = self._backends.cluster(key)
-            if unresolved:
-                names[key] = unresolved
-        return Endpoints(clusters, names)
+    def _clusters(self, routes: Iterable[PlacedRoute | PlacedLayer4Route]) -> list[ResolvedCluster]:
+        """Return the clusters that are in use, by their keys."""
+        identities = {gateway.name: gateway.client_certificate for gateway in self._gateways}
+        shared: set[str] = set()
+        own: dict[str, tuple[Name, str, KeyPair]] = {}
+        for route in routes:
+            gateways = {listener.gateway for listener, _ in route.reached if listener.served}
+            for key in route.clusters:
+                for gateway in gateways:
+                    certificate = identities[gateway]
+                    if certificate is not None and self._backends.speaks_tls(key):
+                        own[own_key(gateway, key)] = (gateway, key, certificate)
+                    else:
+                        shared.add(key)
+        found = [self._backends.cluster(key) for key in shared]
+        for gateway, key, certificate in own.values():
+            cluster, addresses, names = self._backends.cluster(key)
+            found.append((own_cluster(gateway, cluster, certificate), addresses, names))
+        return sorted(found, key=lambda entry: entry[0].key)
 
-    def _with_secrets(self, sockets: tuple[Socket, ...], clusters: tuple[Cluster, ...]) -> Ir:
+    def _with_secrets(self, sockets: tuple[Socket, ...], clusters: tuple[Cluster, ...], backend_tls: BackendTLS) -> Ir:
         listeners = [listener for gateway in self._gateways for listener in gateway.all_listeners]
         pairs = [pair for listener in listeners for pair in listener.certificates]
+        pairs += [gateway.client_certificate for gateway in self._gateways if gateway.client_certificate is not None]
         authorities = [authority for listener in listeners for authority in listener.authorities]
-        return Ir(sockets, clusters, *secrets_of(sockets, clusters, pairs, authorities))
+        return Ir(sockets, clusters, *secrets_of(sockets, clusters, pairs, [*authorities, *backend_tls.authorities]))
 
     def _faults(self) -> tuple[Fault, ...]:
         return (*self._listener_faults(), *self._filter_faults())
@@ -223,7 +240,7 @@ class Translator:
         )
 
     def _statuses(
-        self, store: Store, routes: list[PlacedRoute | PlacedLayer4Route], policies: BackendTLSPolicies
+        self, store: Store, routes: list[PlacedRoute | PlacedLayer4Route], backend_tls: BackendTLS
     ) -> Statuses:
         gateways = sorted(self._gateways, key=lambda gateway: gateway.name)
         sets = sorted((child for gateway in gateways for child in gateway.sets), key=lambda child: child.name)
@@ -238,15 +255,19 @@ class Translator:
             gateways={gateway.name: gateway_status(gateway) for gateway in gateways},
             listener_sets={child.name: listener_set_status(child) for child in sets},
             routes=dict(named),
-            backend_tls_policies=policies.statuses(routes),
+            backend_tls_policies=backend_tls.statuses(routes),
             filters={name: filter_status(found, targets) for name, found in sorted(self._plugins.filters.items())},
         )
 
 
-def _missing_targets(policies: BackendTLSPolicies) -> Iterator[Fault]:
-    for policy, index, message in policies.missing():
-        key = (BACKEND_TLS_POLICY, policy.metadata.namespace, policy.metadata.name)
-        yield Fault(key, ("spec", "targetRefs", index), "TargetNotFound", message)
+def _endpoints(found: list[ResolvedCluster]) -> Endpoints:
+    clusters = {cluster.key: addresses for cluster, addresses, _ in found}
+    return Endpoints(clusters, {cluster.key: names for cluster, _, names in found if names})
+
+
+def _policy_faults(backend_tls: BackendTLS) -> Iterator[Fault]:
+    for policy, path, reason, message in backend_tls.faults():
+        yield Fault((BACKEND_TLS_POLICY, policy.metadata.namespace, policy.metadata.name), path, reason, message)
 
 
 class _Inputs:

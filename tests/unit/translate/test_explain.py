@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fastgate.ir import (
@@ -15,12 +17,13 @@ from fastgate.ir import (
     Respond,
     Rule,
     Socket,
+    UpstreamTls,
     ValueKind,
     ValueMatch,
     VirtualHost,
     WeightedBackend,
 )
-from fastgate.translate.explain import describe, describe_unreachable, explain, request_of
+from fastgate.translate.explain import describe, describe_unreachable, explain, request_of, upstream_tls
 from fastgate.translate.shadows import shadows, unreachable_rules
 
 CLUSTER = "Service/default/web/80"
@@ -152,7 +155,7 @@ class TestMatching:
         match = Match(PathMatch(PathKind.PREFIX, ""), "", (), (), rule("web", forward))
         configuration = ir(listener("http", "", host("", prefix("/a", "other"), match)))
         (explanation,) = explain(configuration, request_of("GET", "http://h/"))
-        text = describe(explanation, Endpoints({CLUSTER: (Endpoint("10.0.0.1", 80), Endpoint("2001:db8::1", 80))}))
+        text = describe(explanation, Endpoints({CLUSTER: (Endpoint("10.0.0.1", 80), Endpoint("2001:db8::1", 80))}), {})
         assert text.splitlines() == [
             "socket    :80",
             "listener  Gateway/default/gw/http (any hostname)",
@@ -167,9 +170,32 @@ class TestMatching:
             "          1 of 4: answers 500 (invalid_backend)",
         ]
 
+    @pytest.mark.parametrize(
+        ("tls", "said"),
+        [
+            (
+                UpstreamTls("a.example.com", authorities=("0123456789abcdef", "fedcba9876543210")),
+                "TLS as a.example.com, verified by authorities 0123456789ab, fedcba987654",
+            ),
+            (
+                UpstreamTls(
+                    "a.example.com", ("DNS:b", "URI:s://c"), system_trust=True, certificate="00112233445566778899"
+                ),
+                "TLS as a.example.com, verified for DNS:b or URI:s://c by authorities of the system, "
+                "showing certificate 001122334455",
+            ),
+        ],
+    )
+    def test_the_text_says_how_tls_is_spoken(self, tls, said):
+        match = Match(PathMatch(PathKind.PREFIX, ""), "", (), (), rule("web", Forward((WeightedBackend(1, CLUSTER),))))
+        configuration = replace(ir(listener("http", "", host("", match))), clusters=(Cluster(CLUSTER, tls=tls),))
+        (explanation,) = explain(configuration, request_of("GET", "http://h/"))
+        text = describe(explanation, Endpoints({CLUSTER: (Endpoint("10.0.0.1", 80),)}), upstream_tls(configuration))
+        assert text.splitlines()[-1] == f"backend   1 of 1: {CLUSTER} (10.0.0.1:80), {said}"
+
     def test_the_text_of_a_miss_says_404(self):
         (explanation,) = explain(ir(listener("http", "a.example.com")), request_of("GET", "http://h/"))
-        assert describe(explanation, Endpoints()).endswith("none has this hostname: answers 404 (no_route)")
+        assert describe(explanation, Endpoints(), {}).endswith("none has this hostname: answers 404 (no_route)")
 
 
 class TestShadows:
