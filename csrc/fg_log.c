@@ -307,6 +307,7 @@ COLUMN(upstream) {
     if (l->of.upstream)
         put_endpoint(o, l->of.upstream);
 }
+COLUMN(upstream_error) { put_text(o, l->of.upstream_error ? l->of.upstream_error : ""); }
 COLUMN(response_us) {
     if (l->r->responded_ns)
         fg_put_uint(o, (l->r->responded_ns - l->r->began_ns) / 1000);
@@ -471,7 +472,7 @@ void fg_log_exchange(struct fg_req *r, uint64_t took_us) {
     const struct line l = {d->e->log, r, {.client = &d->peer, .local = &d->listen->bound, .identity = d->identity,
         .upstream = r->last_endpoint ? &r->last_endpoint->address : NULL, .listener = r->series ? r->series->listener : "",
         .route = r->series ? r->series->route : "", .received = r->request.bytes, .sent = r->sent, .took_us = took_us,
-        .reason = r->reason, .tries = r->tries}};
+        .reason = r->reason, .tries = r->tries, .upstream_error = r->upstream_error}};
     put_line(d->e, r->log, fg_down_socket(d), &l);
 }
 

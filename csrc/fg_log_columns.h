@@ -29,6 +29,7 @@
     X(route, 0, 0, 1)               \
     X(rule, 1, 0, 0)                \
     X(upstream, 0, 0, 1)            \
+    X(upstream_error, 0, 0, 1)      \
     X(tries, 1, 0, 1)               \
     X(request_id, 0, 0, 0)          \
     X(user_agent, 0, 0, 0)          \

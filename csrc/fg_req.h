@@ -56,6 +56,7 @@ struct fg_req {
     struct fg_match_result match;
     const struct fg_img_backend *backend;
     struct fg_endpoint *last_endpoint;
+    const char *upstream_error;     /* static: in what a TLS handshake for it ended, the last that failed; NULL: none did */
     struct fg_series *series;
     struct fg_filtering *filtering; /* NULL: no filter plugin was called; see fg_filter.h */
     struct fg_timer timer;          /* a filter's verdict; response head, backend and request timeouts: the next one due */

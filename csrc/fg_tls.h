@@ -86,7 +86,7 @@ struct fg_tls_result {
     bool verified;             /* the peer showed a certificate that was verified */
     struct fg_bytes alpn;      /* len 0: none was agreed upon */
     const char *cipher;
-    const char *error;         /* a few words for the log; "" when nothing went wrong */
+    const char *error;         /* a few words for the log, static; "" when nothing went wrong */
 };
 void fg_tls_result(const struct fg_io *io, struct fg_tls_result *out);
 

@@ -55,6 +55,7 @@ static void handshake(struct fg_up *u) {
         return;
     default:
         fg_tls_result(&u->io, &result);
+        u->req->upstream_error = result.error;
         failed(u, result.reason);
     }
 }

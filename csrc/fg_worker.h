@@ -400,6 +400,7 @@ struct fg_relayed {
     const struct fg_identity *identity;   /* NULL: no TLS */
     const struct fg_img_socket *socket;   /* of the image that is served now; NULL: it has it no more */
     const char *listener, *route;
+    const char *upstream_error;          /* static: in what the last handshake with an endpoint that failed ended; NULL: none did */
     uint64_t received, sent, took_us;
     int reason;
     uint32_t tries;

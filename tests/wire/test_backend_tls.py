@@ -76,6 +76,14 @@ def test_a_verified_backend_is_spoken_to_by_the_name_of_the_policy(proxies, tls_
     assert backend.server_names == [NAME]
 
 
+def test_authorities_of_the_system_verify(proxies, tls_backends, authority, tmp_path, monkeypatch):
+    system = tmp_path / "authorities.pem"
+    system.write_bytes(authority.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(system))
+    backend = tls_backends(authority.issue(NAME))
+    ask(proxies(speaking(authority, authorities=(), system_trust=True), {"c": (backend.endpoint,)}), backend)
+
+
 @pytest.mark.parametrize(
     ("names", "terms"),
     [
@@ -92,21 +100,27 @@ def test_names_that_verify(proxies, tls_backends, authority, names, terms):
     assert backend.server_names == [NAME]
 
 
+UNKNOWN, MISMATCH = "unable to get local issuer certificate", "hostname mismatch"
 UNVERIFIED = {  # what is shown, and what other than the name is asked for; `other` is an authority that nobody trusts
-    "another authority": (("other", NAME), END, {}),
-    "another name": (("own", "another.example.com"), END, {}),
-    "expired": (("own", NAME), EXPIRED, {}),
-    "the server name is not among the names": (("own", NAME), END, {"names": ("DNS:a.example.com",)}),
-    "a name is of the other type": (("own", "a.example.com"), END, {"names": ("URI:spiffe://a.example.com",)}),
-    "another URI": (("own", f"{URI}/b"), END, {"names": (f"URI:{URI}",)}),
-    "no authority of the system": (("own", NAME), END, {"authorities": (), "system_trust": True}),
+    "another authority": (("other", NAME), END, {}, UNKNOWN),
+    "another name": (("own", "another.example.com"), END, {}, MISMATCH),
+    "expired": (("own", NAME), EXPIRED, {}, "certificate has expired"),
+    "the server name is not among the names": (("own", NAME), END, {"names": ("DNS:a.example.com",)}, MISMATCH),
+    "a name is of the other type": (
+        ("own", "a.example.com"),
+        END,
+        {"names": ("URI:spiffe://a.example.com",)},
+        MISMATCH,
+    ),
+    "another URI": (("own", f"{URI}/b"), END, {"names": (f"URI:{URI}",)}, MISMATCH),
+    "no authority of the system": (("own", NAME), END, {"authorities": (), "system_trust": True}, UNKNOWN),
 }
 
 
-@pytest.mark.parametrize(("shown", "end", "terms"), UNVERIFIED.values(), ids=UNVERIFIED)
+@pytest.mark.parametrize(("shown", "end", "terms", "said"), UNVERIFIED.values(), ids=UNVERIFIED)
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 def test_a_backend_that_is_not_verified_sees_nothing_of_the_request(
-    proxies, tls_backends, authority, other, shown, end, terms, version
+    proxies, tls_backends, authority, other, shown, end, terms, said, version
 ):
     who, *names = shown
     backend = tls_backends({"own": authority, "other": other}[who].issue(*names, end=end))
@@ -117,6 +131,7 @@ def test_a_backend_that_is_not_verified_sees_nothing_of_the_request(
     backend.refused()
     assert client.head().startswith(b"HTTP/1.1 502")
     assert (entry := proxy.log())["reason"] == "upstream_unverified", entry
+    assert entry["upstream_error"] == said
     assert (entry["tries"], proxy.counter("upstream_connects")) == (1, 1)
     assert proxy.upstream_errors() == {"upstream_unverified": 1}
 

@@ -212,6 +212,7 @@ LOG_COLUMNS = frozenset(
         "route",
         "rule",
         "upstream",
+        "upstream_error",
         "tries",
         "request_id",
         "user_agent",
