@@ -359,7 +359,7 @@ def test_plaintext_connections_and_those_of_tls_are_not_mixed(proxies, tls_backe
     proxy.apply(speaking(authority), {"c": (backend.endpoint,)})
     assert plain.rest() == b""
     _, up = ask(proxy, backend)
-    proxy.endpoints({"c": (backend.endpoint,)})  # a new table knows nothing of TLS: the image does
+    proxy.endpoints({"c": (replace(backend.endpoint, weight=2),)})  # a new table knows nothing of TLS: the image does
     client = proxy.connect()
     client.send(GET)
     up.head()

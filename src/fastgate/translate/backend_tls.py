@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastgate.translate.backends import BACKEND_GROUP, KINDS
 from fastgate.translate.conditions import GROUP, Condition, Name, ParentRef, ParentStatus, PolicyStatus, fails, holds
 from fastgate.translate.precedence import age
+from fastgate.translate.tls_options import foreign
 from fastgate.translate.upstream_tls import Barred, of_backend, of_policy
 
 if TYPE_CHECKING:
@@ -74,6 +75,13 @@ class BackendTLS:
                 yield policy, ("spec", "targetRefs", index), "TargetNotFound", message
             for path, message in judged.faults:
                 yield policy, path, "Invalid", message
+
+    def warnings(self) -> Iterator[tuple[str, str]]:
+        """Say what has no effect, as `Translation.warnings` do."""
+        for policy in self._policies:
+            for name in foreign(policy.spec.options or {}):
+                place = f"{KIND}/{policy.metadata.namespace}/{policy.metadata.name}"
+                yield place, f"option {name} has no effect here"
 
     def _missing(self, policy: Any) -> Iterator[tuple[int, str]]:
         """Say which targets of a policy are no backends: (index of the targetRef, message)."""

@@ -53,11 +53,6 @@ def options_of(protocol: str, options: Mapping[str, str]) -> Tls:
     )
 
 
-def foreign(options: Mapping[str, str]) -> list[str]:
-    """Return the options, sorted, that are other implementations' and mean nothing here."""
-    return sorted(key for key in options if "/" in key and not key.startswith(PREFIX))
-
-
 def _alpn(protocol: str, options: Mapping[str, str]) -> tuple[str, ...]:
     if protocol == "HTTPS":
         return _list(options, ALPN, HTTP_ALPN) or HTTP_ALPN

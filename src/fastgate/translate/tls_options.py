@@ -35,6 +35,11 @@ def unknown(options: Mapping[str, str], known: Collection[str]) -> list[str]:
     return sorted(key for key in options if key not in known and (key.startswith(PREFIX) or "/" not in key))
 
 
+def foreign(options: Mapping[str, str]) -> list[str]:
+    """Return the options, sorted, that are other implementations' and mean nothing here."""
+    return sorted(key for key in options if "/" in key and not key.startswith(PREFIX))
+
+
 def versions(options: Mapping[str, str]) -> tuple[int, int]:
     """Return the first and the last version of TLS that is spoken.
 

@@ -23,11 +23,11 @@ from fastgate.translate.gateways import ManagedClass, ManagedGateway, collect, d
 from fastgate.translate.grants import Grants
 from fastgate.translate.http_route import KIND, compile_route, still_resolved
 from fastgate.translate.layer4 import KINDS, PlacedLayer4Route, place_layer4, still_placed
-from fastgate.translate.listener_options import foreign
 from fastgate.translate.placement import PlacedRoute, place
 from fastgate.translate.plugins import Plugins
 from fastgate.translate.secrets import secrets_of
 from fastgate.translate.selectors import Namespaces
+from fastgate.translate.tls_options import foreign
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -124,9 +124,8 @@ class Translator:
         clusters = self._clusters(placed)
         sockets = self._assembly.sockets(self._gateways, routes, layer4, self._plugins, self._backends.speaks_tls)
         ir = self._with_secrets(sockets, tuple(cluster for cluster, _, _ in clusters), backend_tls)
-        warnings = sorted(
-            [*self._warnings, *self._foreign_options(), *(warning for route in placed for warning in route.warnings)]
-        )
+        of_routes = (warning for route in placed for warning in route.warnings)
+        warnings = sorted([*self._warnings, *self._foreign_options(), *backend_tls.warnings(), *of_routes])
         statuses = self._statuses(store, placed, backend_tls)
         faults = (*self._faults(), *_policy_faults(backend_tls))
         return Translation(ir, _endpoints(clusters), statuses, tuple(warnings), faults)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fastgate.ir import TLS12, TLS13, Tls
-from fastgate.translate.listener_options import GROUPS, NAMES, TLS12_CIPHERS, TLS13_SUITES, foreign, options_of
-from fastgate.translate.tls_options import OptionError
+from fastgate.translate.listener_options import GROUPS, NAMES, TLS12_CIPHERS, TLS13_SUITES, options_of
+from fastgate.translate.tls_options import OptionError, foreign
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "tls.md").read_text()
 
