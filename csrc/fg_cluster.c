@@ -118,9 +118,11 @@ struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const str
     return (uint64_t)a->endpoint->active * b->weight <= (uint64_t)b->endpoint->active * a->weight ? a->endpoint : b->endpoint;
 }
 
-bool fg_cluster_has_other(struct fg_engine *e, uint64_t key, const struct fg_endpoint *than) {
+bool fg_cluster_may_retry(struct fg_engine *e, uint64_t key, const struct fg_endpoint *last, int reason) {
+    if (reason != FG_R_UPSTREAM_HANDSHAKE && reason != FG_R_UPSTREAM_UNVERIFIED)
+        return true;
     const struct fg_cluster *c = listed(e, key);
-    return c && any_but(e, c, than) != than;
+    return c && any_but(e, c, last) != last;
 }
 
 /* --- both choices for a source: rendezvous hashing, by weight ------------------------------------------------------------ */

@@ -87,14 +87,9 @@ static bool may_replay(const struct fg_req *r) { /* RFC 9110 section 9.2.2 */
     }
 }
 
-/* Whom a handshake failed with will not be another by trying again. */
-static bool is_of_handshake(int reason) {
-    return reason == FG_R_UPSTREAM_HANDSHAKE || reason == FG_R_UPSTREAM_UNVERIFIED;
-}
-
-static bool has_other_endpoint(const struct fg_req *r) {
+static bool may_end_otherwise(const struct fg_req *r, int reason) {
     uint64_t key = r->gen->image.clusters[r->backend->cluster - 1].key;
-    return fg_cluster_has_other(r->down->e, key, r->last_endpoint);
+    return fg_cluster_may_retry(r->down->e, key, r->last_endpoint, reason);
 }
 
 void fg_exchange_up_failed(struct fg_req *r, int reason) {
@@ -108,7 +103,7 @@ void fg_exchange_up_failed(struct fg_req *r, int reason) {
         reason = FG_R_UPSTREAM_STALE;
     drop_up(r, false);
     bool again = fg_reasons[reason].retryable && r->tries < FG_REQ_MAX_TRIES && (never_sent || may_replay(r));
-    again = again && (!is_of_handshake(reason) || has_other_endpoint(r));
+    again = again && may_end_otherwise(r, reason);
     e->stats->c.upstream_not_retried += reason == FG_R_UPSTREAM_STALE && !again;
     if (again) {
         e->stats->c.upstream_retries++;

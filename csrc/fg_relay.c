@@ -2,6 +2,7 @@
 
 #include "fg_head.h"
 #include "fg_proxy.h"
+#include "fg_tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -130,6 +131,7 @@ static void hang_up(struct fg_relay *r) {
     struct fg_engine *e = r->down->e;
     if (r->io.fd < 0)
         return;
+    r->shaking = false;
     fg_timer_clear(&r->timer);
     fg_loop_close(&e->loop, &e->pool, &r->io);
     r->endpoint->connections--;
@@ -164,7 +166,7 @@ void fg_relay_end(struct fg_relay *r, int reason) {
     }
     const struct fg_relayed line = {.protocol = r->protocol, .client = &d->peer, .local = &d->listen->bound,
         .upstream = r->endpoint ? &r->endpoint->address : NULL, .identity = d->identity, .listener = d->series->name,
-        .route = r->route, .reason = reason, .tries = r->tries, .received = r->up.bytes, .sent = r->back.bytes,
+        .route = r->route, .reason = reason, .tries = r->tries, .upstream_error = r->upstream_error, .received = r->up.bytes, .sent = r->back.bytes,
         .took_us = (e->loop.now_ns - r->began_ns) / 1000, .form = r->log, .socket = fg_down_socket(d)};
     fg_log_relay(e, &line);
     fg_down_close(d);
@@ -215,7 +217,7 @@ static void connect_failed(struct fg_relay *r, int reason) {
     fg_endpoint_failed(r->down->e, r->endpoint);
     r->down->e->stats->upstream_errors[reason]++;
     hang_up(r);
-    if (r->tries < MAX_TRIES)
+    if (r->tries < MAX_TRIES && fg_cluster_may_retry(r->down->e, r->cluster, r->endpoint, reason))
         try_endpoint(r);
     else
         fg_relay_end(r, reason);
@@ -228,22 +230,53 @@ static bool introduce(struct fg_relay *r) {
     return fg_io_owe(&r->io, &d->e->pool, header, n) == 0;
 }
 
-static void connected(struct fg_relay *r) {
+static void usable(struct fg_relay *r) {
     struct fg_engine *e = r->down->e;
     fg_endpoint_works(e, r->endpoint);
     fg_timer_clear(&r->timer);
+    r->shaking = false;
     r->connected = true;
     r->moved_ms = fg_now_ms(&e->loop);
-    if (r->send_proxy && !introduce(r))
+    r->up.plain = r->back.plain = r->down->io.tls == NULL && r->io.tls == NULL;
+    relay_bytes(r);
+}
+
+/* Nothing of the client's goes to the endpoint before that was verified. */
+static void handshake(struct fg_relay *r) {
+    struct fg_tls_result result;
+    switch (fg_tls_handshake(&r->io)) {
+    case FG_TLS_WAIT:
+        break;
+    case FG_TLS_DONE:
+        usable(r);
+        break;
+    default:
+        fg_tls_result(&r->io, &result);
+        r->upstream_error = result.error;
+        connect_failed(r, result.reason);
+    }
+}
+
+/* The PROXY protocol header precedes TLS, in plaintext. */
+static void connected(struct fg_relay *r) {
+    const struct fg_endpoint *ep = r->endpoint;
+    if ((r->send_proxy && !introduce(r)) || (ep->tls_key && fg_tls_client(&r->io, ep->tls, ep->sessions) < 0)) {
         fg_relay_end(r, FG_R_OVERLOADED);
+        return;
+    }
+    r->shaking = ep->tls_key != 0;
+    if (r->shaking)
+        handshake(r);
     else
-        relay_bytes(r);
+        usable(r);
 }
 
 static void up_run(struct fg_io *io) {
     struct fg_relay *r = fg_container_of(io, struct fg_relay, io);
     if (r->connected) {
         relay_bytes(r);
+    } else if (r->shaking) {
+        handshake(r);
     } else if (io->writable) {
         int error = 0;
         socklen_t len = sizeof error;
@@ -331,7 +364,6 @@ void fg_relay_begin(struct fg_down *d, const struct fg_img_listener *l, const st
         d->series->connections++;
     }
     d->series->active++;
-    bool plain = d->io.tls == NULL;
     r->down = d;
     r->io.fd = -1;
     r->timer.fire = connect_expired;
@@ -339,8 +371,8 @@ void fg_relay_begin(struct fg_down *d, const struct fg_img_listener *l, const st
     r->protocol = (uint8_t)l->protocol;
     r->log = fg_down_socket(d) ? fg_down_socket(d)->access_log : 0;
     r->began_ns = e->loop.now_ns;
-    r->up = (struct fg_way){.from = &d->io, .to = &r->io, .buf = &d->in, .plain = plain};
-    r->back = (struct fg_way){.from = &r->io, .to = &d->io, .buf = &r->in, .plain = plain};
+    r->up = (struct fg_way){.from = &d->io, .to = &r->io, .buf = &d->in};
+    r->back = (struct fg_way){.from = &r->io, .to = &d->io, .buf = &r->in};
     r->idle_ms = fg_down_limits(d)->tunnel_idle_timeout;
     fg_down_deadline(d, r->idle_ms);
     int reason = choose(r, route);

@@ -2,7 +2,7 @@
  *
  * A relay is of one client connection, as a request is, and has one connection to an endpoint. It keeps what it needs of the
  * image, so that reloads do not concern it. Bytes pass through buffers at first; a direction that has moved much is spliced
- * through a pipe, unless the client's end is TLS that is ended here. A side that ends is ended on the other side when
+ * through a pipe, unless one of the ends speaks TLS here. A side that ends is ended on the other side when
  * everything before it was delivered; a reset is passed on as one.
  */
 #ifndef FG_RELAY_H
@@ -35,10 +35,12 @@ struct fg_relay {
     uint64_t moved_ms;            /* when something moved last */
     uint32_t idle_ms;             /* 0: for ever */
     uint32_t tries;
+    bool shaking;                 /* the handshake with the endpoint is on */
     bool connected;
     uint8_t send_proxy;           /* version of the PROXY protocol header that comes first; 0: none */
     uint8_t protocol;             /* enum fg_listener_protocol */
     uint8_t log;                  /* enum fg_log_form */
+    const char *upstream_error;   /* static: in what the last handshake that failed ended; NULL: none did */
     char route[180];              /* NUL-terminated, cut */
 };
 

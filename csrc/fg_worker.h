@@ -325,7 +325,8 @@ void fg_endpoints_bind(struct fg_engine *e);
 /* fg_cluster.c: choice of an endpoint, choice of a weighted backend */
 struct fg_cluster *fg_cluster_find(const struct fg_endpoints *t, uint64_t key);
 struct fg_endpoint *fg_cluster_pick(struct fg_engine *e, uint64_t key, const struct fg_endpoint *not_this);
-bool fg_cluster_has_other(struct fg_engine *e, uint64_t key, const struct fg_endpoint *than); /* that may be picked */
+/* Can another try at the cluster end otherwise than the last? Whom a handshake failed with will not be another. */
+bool fg_cluster_may_retry(struct fg_engine *e, uint64_t key, const struct fg_endpoint *last, int reason);
 /* The endpoint of a cluster that may be picked at this position; false behind the last one. */
 bool fg_cluster_list(struct fg_engine *e, uint64_t key, uint32_t at, struct fg_ep_endpoint *out);
 /* The endpoint with this address, if it may be picked. */

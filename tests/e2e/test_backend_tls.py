@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tls_backend import Authority, TlsBackend, server_context
+from secure import Authority
+from tls_backend import TlsBackend, server_context
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "backend-tls.yaml"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -27,7 +28,7 @@ def secure(authority):
 def documents(backend, trusted, identity=None):
     found = {(each["kind"]): each for each in yaml.safe_load_all(EXAMPLE.read_text())}
     found["Backend"]["spec"]["endpoints"][0]["port"] = backend.endpoint.port
-    found["ConfigMap"]["data"]["ca.crt"] = trusted.pem.decode()
+    found["ConfigMap"]["data"]["ca.crt"] = trusted.pem
     if identity is not None:
         data = {"tls.crt": identity.chain.decode(), "tls.key": identity.key.decode()}
         metadata = {"name": "identity"}

@@ -7,13 +7,15 @@ import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from certificates import issued, pem
+from certificates import END, issued, pem
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from fastgate import certificates, ir
 from wire import TIMEOUT, Conn, forward, match
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from cryptography import x509
 
     from wire import Proxy
@@ -34,10 +36,10 @@ class Authority:
     def bundle(self) -> ir.Authorities:
         return certificates.authorities(self.pem.encode())
 
-    def issue(self, *names: str, bits: int = 0, staple: bytes = b"") -> ir.KeyPair:
+    def issue(self, *names: str, bits: int = 0, staple: bytes = b"", end: datetime = END) -> ir.KeyPair:
         """A pair of ECDSA P-256, or of RSA with so many bits."""
         key: Any = rsa.generate_private_key(65537, bits) if bits else ec.generate_private_key(ec.SECP256R1())
-        leaf = issued(names, key, (self.certificate.subject, self.key))
+        leaf = issued(names, key, (self.certificate.subject, self.key), end)
         return certificates.key_pair(pem(leaf), pem(key), staple)
 
 

@@ -1,4 +1,4 @@
-"""Backends that speak TLS by Python's ssl, and authorities that issue what they show."""
+"""Backends that speak TLS by Python's ssl."""
 
 from __future__ import annotations
 
@@ -9,34 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certificates import END, issued, pem
-from cryptography.hazmat.primitives.asymmetric import ec
-
-from fastgate.certificates import authorities, key_pair
 from wire import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from secure import Authority
+
     from fastgate import ir
     from wire import Conn
 
 EXPIRED = datetime(2020, 2, 1, tzinfo=UTC)
-
-
-class Authority:
-    """A self-signed authority."""
-
-    def __init__(self, name: str = "ca") -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._certificate = issued((name,), self._key)
-        self.pem = pem(self._certificate)
-        self.bundle: ir.Authorities = authorities(self.pem)
-
-    def issue(self, *names: str, end: datetime = END) -> ir.KeyPair:
-        """A certificate for these names, with its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        return key_pair(pem(issued(names, key, (self._certificate.subject, self._key), end)), pem(key))
 
 
 def server_context(shown: ir.KeyPair, clients: Authority | None = None) -> ssl.SSLContext:
@@ -48,7 +31,7 @@ def server_context(shown: ir.KeyPair, clients: Authority | None = None) -> ssl.S
         context.load_cert_chain(path)
     if clients is not None:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=clients.pem.decode())
+        context.load_verify_locations(cadata=clients.pem)
     return context
 
 

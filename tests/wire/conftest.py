@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from filtered import INSTALLED
+from tls_backend import TlsBackend, server_context
 
 from wire import Backend, Proxy, config
 
@@ -29,6 +30,20 @@ def backends():
 
     def make(host="127.0.0.1"):
         made.append(Backend(host))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def tls_backends():
+    """Make backends that speak TLS and are closed when the test ends."""
+    made = []
+
+    def make(*args):
+        made.append(TlsBackend(server_context(*args)))
         return made[-1]
 
     yield make

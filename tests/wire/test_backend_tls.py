@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 from certificates import END
-from tls_backend import EXPIRED, Authority, TlsBackend, server_context
+from secure import Authority
+from tls_backend import EXPIRED, server_context
 
 from fastgate import ir
 from wire import config, fields
@@ -24,19 +25,6 @@ def authority():
 @pytest.fixture(scope="module")
 def other():
     return Authority("other")
-
-
-@pytest.fixture
-def tls_backends():
-    made = []
-
-    def make(*args):
-        made.append(TlsBackend(server_context(*args)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def speaking(authority, *, shown=None, limits=None, protocol=ir.Protocol.HTTP1, check=None, **terms):
@@ -78,7 +66,7 @@ def test_a_verified_backend_is_spoken_to_by_the_name_of_the_policy(proxies, tls_
 
 def test_authorities_of_the_system_verify(proxies, tls_backends, authority, tmp_path, monkeypatch):
     system = tmp_path / "authorities.pem"
-    system.write_bytes(authority.pem)
+    system.write_text(authority.pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(system))
     backend = tls_backends(authority.issue(NAME))
     ask(proxies(speaking(authority, authorities=(), system_trust=True), {"c": (backend.endpoint,)}), backend)
