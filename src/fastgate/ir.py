@@ -381,8 +381,8 @@ class HealthCheck:
 class Cluster:
     """A set of endpoints that requests are balanced over (least requests of two random choices)."""
 
-    # "Service/namespace/name/port" or "Backend/namespace/name"; of layer 4 with "/tcp" or "/udp"; where a Gateway has
-    # its own, "@namespace/gateway" follows.
+    # "Service/namespace/name/port" or "Backend/namespace/name"; of layer 4 with "/tcp", "/tls" or "/udp"; where a
+    # Gateway has its own, "@namespace/gateway" follows.
     key: str
     protocol: Protocol = Protocol.HTTP1
     health_check: HealthCheck | None = None

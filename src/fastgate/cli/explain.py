@@ -80,10 +80,12 @@ def _below_http(url: str, translation: Translation, *, as_json: bool) -> NoRetur
         print(f"fastgate explain: {e}", file=sys.stderr)
         raise typer.Exit(2) from None
     ways = explain_layer4.explain(translation.ir, target)
+    spoken = explanations.upstream_tls(translation.ir)
     if as_json:
-        print(json.dumps({"answers": [explain_layer4.to_json(way, translation.endpoints) for way in ways]}, indent=2))
+        answers = [explain_layer4.to_json(way, translation.endpoints, spoken) for way in ways]
+        print(json.dumps({"answers": answers}, indent=2))
     else:
-        parts = [explain_layer4.describe(way, translation.endpoints) for way in ways]
+        parts = [explain_layer4.describe(way, translation.endpoints, spoken) for way in ways]
         print("\n\n".join(parts) or f"no listener of {target.scheme} serves port {target.port}")
     raise typer.Exit(0 if any(way.taken is not None or way.is_http for way in ways) else 1)
 

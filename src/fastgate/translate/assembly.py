@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastgate.ir import Listener, Socket, VirtualHost
-from fastgate.translate.client_identity import with_own_clusters
+from fastgate.translate.client_identity import names_with_own_clusters, with_own_clusters
 from fastgate.translate.layer4 import server_names
 from fastgate.translate.plugins import guarded, split
 from fastgate.translate.precedence import hostname_key, ordered
@@ -88,6 +88,8 @@ class Assembly:
     ) -> _Assembled:
         """Assemble a listener; `identity` is None unless its Gateway shows a certificate to clusters that speak TLS."""
         identified = identity is not None
+        if identity is not None:
+            names = names_with_own_clusters(names, listener.gateway, identity)
         before = self._assembled.get(listener)
         if before is not None and (before.filters, before.identified) != (filters, identified):
             before = None

@@ -57,8 +57,9 @@ class Resolution:
 
     `unserved` marks a backend that exists and is permitted, and that needs something which is not served: its requests
     are answered with the log reason `unsupported`. A backend that nobody may speak to, because of a policy that says so
-    itself, has a message and no reason. `tls` says that TLS is spoken to the cluster. `target` (namespace, group, kind,
-    name) and `port` are what the reference names.
+    itself, has a message and no reason. `tls` says that TLS is spoken to the cluster. `opaque`, of layer 4, is the
+    cluster for bytes that pass as they are, whatever is said of TLS. `target` (namespace, group, kind, name) and `port`
+    are what the reference names.
     """
 
     cluster: str | None
@@ -66,6 +67,7 @@ class Resolution:
     message: str = ""
     unserved: bool = False
     tls: bool = False
+    opaque: str | None = None
     target: Target | None = None
     port: int | None = None
 
@@ -129,11 +131,12 @@ class Backends:
         port = next((entry for entry in ports if (entry.port, entry.protocol or "TCP") == wanted), None)
         if port is None:
             return Resolution(None, "BackendNotFound", f"Service {name} has no {transport} port {number}")
+        terms = self._terms_of((service.metadata.namespace, "", "Service", service.metadata.name), port.name or "")
         if route_kind in LAYER4:
-            return self._layer4_cluster(f"Service/{name}/{number}", route_kind, lambda: self._endpoints(service, port))
+            key = f"Service/{name}/{number}"
+            return self._layer4_cluster(key, route_kind, terms, lambda: self._endpoints(service, port))
         app_protocol = (port.app_protocol or "").lower()
         protocol = _PROTOCOLS.get(app_protocol)
-        terms = self._terms_of((service.metadata.namespace, "", "Service", service.metadata.name), port.name or "")
         if isinstance(terms, Barred):
             return Resolution(None, terms.reason, terms.message)
         if protocol not in _SERVED or (app_protocol in _SECURE and terms is None):
@@ -190,15 +193,26 @@ class Backends:
 
     def _layer4_backend(self, backend: Any, route_kind: str) -> Resolution:
         """Its protocol and its health check are those of HTTP, and no matter here."""
-        name = f"Backend/{backend.metadata.namespace}/{backend.metadata.name}"
-        return self._layer4_cluster(name, route_kind, lambda: _endpoints_of(backend))
+        namespace, name = backend.metadata.namespace, backend.metadata.name
+        terms = self._terms_of((namespace, BACKEND_GROUP, "Backend", name), "")
+        key = f"Backend/{namespace}/{name}"
+        return self._layer4_cluster(key, route_kind, terms, lambda: _endpoints_of(backend))
 
-    def _layer4_cluster(self, name: str, route_kind: str, endpoints: Callable[[], _Addresses]) -> Resolution:
+    def _layer4_cluster(
+        self, name: str, route_kind: str, terms: Terms | None, endpoints: Callable[[], _Addresses]
+    ) -> Resolution:
         protocol = LAYER4[route_kind]
-        key = f"{name}/{protocol.value}"
+        opaque = f"{name}/{protocol.value}"
+        if opaque not in self._clusters:
+            self._clusters[opaque] = (Cluster(opaque, protocol), *endpoints())
+        if terms is None or protocol is Protocol.UDP:
+            return Resolution(opaque, opaque=opaque)
+        if isinstance(terms, Barred):
+            return Resolution(None, terms.reason, terms.message, opaque=opaque)
+        key = f"{name}/tls"
         if key not in self._clusters:
-            self._clusters[key] = (Cluster(key, protocol), *endpoints())
-        return Resolution(key)
+            self._clusters[key] = (Cluster(key, protocol, tls=terms), *self._clusters[opaque][1:])
+        return Resolution(key, tls=True, opaque=opaque)
 
     def _terms_of(self, target: Target, port_name: str) -> Terms | None:
         """Return how TLS is spoken to a port of a target; None: it is not."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from fastgate.ir import Forward
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from fastgate.ir import Cluster, KeyPair, Rule
+    from fastgate.ir import Cluster, KeyPair, Rule, ServerName, WeightedBackend
 
 
 def own_key(gateway: tuple[str, str], cluster: str) -> str:
@@ -32,10 +32,26 @@ def with_own_clusters(rule: Rule, gateway: tuple[str, str], speaks_tls: Callable
     action = rule.action
     if not isinstance(action, Forward):
         return rule
-    backends = tuple(
+    backends = _own(action.backends, gateway, speaks_tls)
+    return rule if backends == action.backends else replace(rule, action=replace(action, backends=backends))
+
+
+def names_with_own_clusters(
+    names: Iterable[ServerName], gateway: tuple[str, str], speaks_tls: Callable[[str], bool]
+) -> tuple[ServerName, ...]:
+    """Return the server names of a listener as they are at the listeners of a Gateway that shows a certificate."""
+    return tuple(
+        replace(name, relay=replace(name.relay, backends=_own(name.relay.backends, gateway, speaks_tls)))
+        for name in names
+    )
+
+
+def _own(
+    backends: tuple[WeightedBackend, ...], gateway: tuple[str, str], speaks_tls: Callable[[str], bool]
+) -> tuple[WeightedBackend, ...]:
+    return tuple(
         replace(backend, cluster=own_key(gateway, backend.cluster))
         if backend.cluster is not None and speaks_tls(backend.cluster)
         else backend
-        for backend in action.backends
+        for backend in backends
     )
-    return rule if backends == action.backends else replace(rule, action=replace(action, backends=backends))

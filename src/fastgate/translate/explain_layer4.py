@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from fastgate.translate.explain import describe_endpoints
+from fastgate.translate.explain import describe_endpoints, describe_tls
 from fastgate.translate.hostnames import covers
 
 if TYPE_CHECKING:
-    from fastgate.ir import Endpoints, Ir, Listener, ServerName, Socket
+    from collections.abc import Mapping
+
+    from fastgate.ir import Endpoints, Ir, Listener, ServerName, Socket, UpstreamTls
 
 _PROTOCOLS = {"tls": ("HTTPS", "TLS"), "tcp": ("TCP",), "udp": ("UDP",)}  # of listeners, by scheme
 _TLS_PORT = 443
@@ -79,21 +81,26 @@ def _tls(way: Way) -> str:
     return "passes through" if way.taken is not None and way.taken.relay.passthrough else "ends here"
 
 
-def _backends(way: Way, endpoints: Endpoints) -> list[str]:
+def _backends(way: Way, endpoints: Endpoints, tls: Mapping[str, UpstreamTls]) -> list[str]:
     relay = way.taken.relay if way.taken is not None else None
     if relay is None:
         return []
     total = sum(backend.weight for backend in relay.backends)
     nowhere = "dropped" if way.scheme == "udp" else "closed"
     return [
-        f"{backend.weight} of {total}: {backend.cluster} ({describe_endpoints(backend.cluster, endpoints)})"
+        f"{backend.weight} of {total}: {_describe_cluster(backend.cluster, endpoints, tls)}"
         if backend.cluster is not None
         else f"{backend.weight} of {total}: {nowhere}"
         for backend in relay.backends
     ]
 
 
-def describe(way: Way, endpoints: Endpoints) -> str:
+def _describe_cluster(cluster: str, endpoints: Endpoints, tls: Mapping[str, UpstreamTls]) -> str:
+    spoken = describe_tls(tls[cluster]) if cluster in tls else ""
+    return f"{cluster} ({describe_endpoints(cluster, endpoints)}){spoken}"
+
+
+def describe(way: Way, endpoints: Endpoints, tls: Mapping[str, UpstreamTls]) -> str:
     """Return an explanation as text for people."""
     lines = [f"socket    {way.socket}"]
     listener, end = way.listener, "datagrams are dropped" if way.scheme == "udp" else "the connection is closed"
@@ -110,12 +117,12 @@ def describe(way: Way, endpoints: Endpoints) -> str:
     if way.scheme == "tls":
         lines.append(f"name      {way.taken.hostname or 'any'}")
     lines.append(f"route     {relay.route}{f' ({relay.name})' if relay.name else ''}")
-    for position, line in enumerate(_backends(way, endpoints)):
+    for position, line in enumerate(_backends(way, endpoints, tls)):
         lines.append(f"{'backend   ' if position == 0 else '          '}{line}")
     return "\n".join(lines)
 
 
-def to_json(way: Way, endpoints: Endpoints) -> dict[str, Any]:
+def to_json(way: Way, endpoints: Endpoints, tls: Mapping[str, UpstreamTls]) -> dict[str, Any]:
     """Return an explanation for programs; what did not come to be is null."""
     relay = way.taken.relay if way.taken is not None else None
     return {
@@ -127,5 +134,5 @@ def to_json(way: Way, endpoints: Endpoints) -> dict[str, Any]:
         "route": relay.route if relay is not None else None,
         "rule": relay.key if relay is not None else None,
         "ruleName": relay.name if relay is not None else None,
-        "action": _backends(way, endpoints),
+        "action": _backends(way, endpoints, tls),
     }

@@ -7,7 +7,7 @@ of them are accepted, and counted (TCPRouteMultipleRoutesAttachment).
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastgate.ir import Relay, ServerName, WeightedBackend
@@ -35,7 +35,8 @@ class PlacedLayer4Route:
     kind: str
     source: Any
     born: Age
-    relay: Relay
+    relay: Relay  # with the TLS of its backends
+    opaque: Relay  # of what passes as it is
     references: tuple[tuple[Any, Resolution], ...]
     reached: tuple[tuple[Attachable, tuple[str, ...]], ...]
     status: RouteStatus
@@ -44,7 +45,13 @@ class PlacedLayer4Route:
     @property
     def clusters(self) -> tuple[str, ...]:
         """The clusters that it leads to."""
-        return tuple(backend.cluster for backend in self.relay.backends if backend.cluster is not None)
+        relays = {self.relay_at(listener) for listener, _ in self.reached if listener.served}
+        found = {backend.cluster for relay in relays for backend in relay.backends}
+        return tuple(sorted(cluster for cluster in found if cluster is not None))
+
+    def relay_at(self, listener: Attachable) -> Relay:
+        """Return what becomes of the connections of a listener: TLS that is not ended there passes as it is."""
+        return self.opaque if self.kind == "TLSRoute" and not terminates(listener) else self.relay
 
     @property
     def counted(self) -> bool:
@@ -70,6 +77,7 @@ def place_layer4(kind: str, source: Any, backends: Backends, surroundings: Surro
         source=source,
         born=age(metadata.creation_timestamp, metadata.namespace, metadata.name),
         relay=_relay(kind, source, backends),
+        opaque=_relay(kind, source, backends, passthrough=True),
         references=references,
         reached=reached(found),
         status=RouteStatus(tuple(ParentStatus(each.ref, (_accepted(each, generation), resolved)) for each in found)),
@@ -77,13 +85,16 @@ def place_layer4(kind: str, source: Any, backends: Backends, surroundings: Surro
     )
 
 
-def _relay(kind: str, source: Any, backends: Backends) -> Relay:
+def _relay(kind: str, source: Any, backends: Backends, *, passthrough: bool = False) -> Relay:
     """Of several rules (v1alpha2) the first one serves: nothing could tell them apart."""
     metadata, rule = source.metadata, source.spec.rules[0]
     route = f"{kind}/{metadata.namespace}/{metadata.name}"
     resolved = [(ref, backends.resolve(kind, metadata.namespace, ref)) for ref in rule.backend_refs]
-    weighted = tuple(WeightedBackend(1 if ref.weight is None else ref.weight, found.cluster) for ref, found in resolved)
-    return Relay(f"{route}/0", route, rule.name or "", weighted)
+    weighted = tuple(
+        WeightedBackend(1 if ref.weight is None else ref.weight, found.opaque if passthrough else found.cluster)
+        for ref, found in resolved
+    )
+    return Relay(f"{route}/0", route, rule.name or "", weighted, passthrough)
 
 
 def server_names(routes: Iterable[PlacedLayer4Route]) -> dict[Attachable, tuple[ServerName, ...]]:
@@ -92,7 +103,7 @@ def server_names(routes: Iterable[PlacedLayer4Route]) -> dict[Attachable, tuple[
     for route in sorted(routes, key=lambda route: route.born):
         for listener, hostnames in route.reached:
             if listener.served:
-                relay = replace(route.relay, passthrough=route.kind == "TLSRoute" and not terminates(listener))
+                relay = route.relay_at(listener)
                 for hostname in hostnames:
                     found[listener].setdefault(hostname, relay)
     return {

@@ -119,6 +119,43 @@ def test_a_renewed_client_certificate_keeps_the_key_of_the_cluster(store):
     assert common_names(after.ir.key_pairs[0].chain) == ["two"]
 
 
+def test_relays_speak_it_where_tls_is_not_passed_through(store, monkeypatch):
+    for module in ("listeners", "layer4"):
+        monkeypatch.setattr(f"fastgate.translate.{module}.SERVED_PROTOCOLS", frozenset(("HTTP", "TLS", "TCP")))
+    shown = gateway(**SHOWING)
+    certificate = {"certificateRefs": [{"name": "identity"}]}
+    shown["spec"]["listeners"] = [
+        {"name": "ends", "port": 443, "protocol": "TLS", "hostname": "a.example.com", "tls": certificate},
+        {"name": "passes", "port": 443, "protocol": "TLS", "hostname": "b.example.com", "tls": {"mode": "Passthrough"}},
+        {"name": "tcp", "port": 5432, "protocol": "TCP"},
+    ]
+    routes = [
+        {
+            "kind": kind,
+            "metadata": metadata("r"),
+            "spec": {
+                "parentRefs": [{"name": "gw"}],
+                "rules": [{"backendRefs": [{"name": "secure", "port": 443}]}],
+            },
+        }
+        for kind in ("TLSRoute", "TCPRoute")
+    ]
+    changed = store.replaced(shown).replaced(routes[0]).replaced(routes[1])
+    own = "Service/default/secure/443/tls@default/gw"
+    assert ways(translate(changed)) == {"ends": own, "passes": "Service/default/secure/443/tcp", "tcp": own}
+    assert translate(changed).ir.clusters[-1].tls.alpn == ()
+    barred = changed.without("ConfigMap", "default", "ca")
+    assert ways(translate(barred)) == {"ends": None, "passes": "Service/default/secure/443/tcp", "tcp": None}
+    plain = barred.without("BackendTLSPolicy", "default", "policy")
+    assert set(ways(translate(plain)).values()) == {"Service/default/secure/443/tcp"}
+
+
+def ways(translation):
+    """Where the only backend of each listener leads."""
+    listeners = [listener for socket in translation.ir.sockets for listener in socket.listeners]
+    return {listener.name: listener.names[0].relay.backends[0].cluster for listener in listeners}
+
+
 def test_secrets_that_nothing_names_are_not_carried_along(store):
     plain = store.replaced(service("http")).without("BackendTLSPolicy", "default", "policy")
     ir = translate(plain).ir

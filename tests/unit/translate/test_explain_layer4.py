@@ -6,10 +6,23 @@ import pytest
 from typer.testing import CliRunner
 
 from fastgate.cli import app
-from fastgate.ir import Cluster, Endpoint, Endpoints, Ir, Listener, Relay, ServerName, Socket, WeightedBackend
+from fastgate.ir import (
+    Cluster,
+    Endpoint,
+    Endpoints,
+    Ir,
+    Listener,
+    Relay,
+    ServerName,
+    Socket,
+    UpstreamTls,
+    WeightedBackend,
+)
 from fastgate.translate.explain_layer4 import Target, describe, explain, target_of, to_json
 
 ENDPOINTS = Endpoints({"db": (Endpoint("10.0.0.1", 5432), Endpoint("::1", 5432)), "none": ()}, {})
+TLS = {"none": UpstreamTls("db.example.com", authorities=("0123456789abcdef",))}
+SPOKEN = "TLS as db.example.com, verified by authorities 0123456789ab"
 
 
 def name(hostname, route, *, passthrough=False):
@@ -42,7 +55,7 @@ IR = Ir(
 
 def told(url):
     (way,) = explain(IR, target_of(url))
-    return describe(way, ENDPOINTS).split("\n")
+    return describe(way, ENDPOINTS, TLS).split("\n")
 
 
 def test_the_most_specific_listener_and_name_take_a_connection():
@@ -53,7 +66,7 @@ def test_the_most_specific_listener_and_name_take_a_connection():
         "name      b.example.com",
         "route     TLSRoute/ns/b (rule)",
         "backend   3 of 5: db (10.0.0.1:5432, [::1]:5432)",
-        "          1 of 5: none (no ready endpoint)",
+        "          1 of 5: none (no ready endpoint), " + SPOKEN,
         "          1 of 5: closed",
     ]
     assert told("tls://A.example.com.")[1:5] == [
@@ -93,7 +106,7 @@ def test_udp_and_tcp_of_one_port_are_told_apart():
 
 def test_for_programs():
     (way,) = explain(IR, target_of("tls://b.example.com"))
-    assert to_json(way, ENDPOINTS) == {
+    assert to_json(way, ENDPOINTS, TLS) == {
         "socket": ":443",
         "listener": "Gateway/ns/gw/through",
         "otherListeners": [],
@@ -102,10 +115,14 @@ def test_for_programs():
         "route": "TLSRoute/ns/b",
         "rule": "TLSRoute/ns/b/0",
         "ruleName": "rule",
-        "action": ["3 of 5: db (10.0.0.1:5432, [::1]:5432)", "1 of 5: none (no ready endpoint)", "1 of 5: closed"],
+        "action": [
+            "3 of 5: db (10.0.0.1:5432, [::1]:5432)",
+            "1 of 5: none (no ready endpoint), " + SPOKEN,
+            "1 of 5: closed",
+        ],
     }
     (way,) = explain(IR, target_of("tls://example.org"))
-    assert to_json(way, ENDPOINTS) == {
+    assert to_json(way, ENDPOINTS, TLS) == {
         "socket": ":443", "listener": None, "otherListeners": [], "hostname": None, "tls": None, "route": None,
         "rule": None, "ruleName": None, "action": [],
     }  # fmt: skip
