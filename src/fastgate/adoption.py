@@ -113,7 +113,8 @@ async def _introduced(
     message, fds = await inbox.get()
     if message is None or message.type is not Type.HELLO or not fds:
         return None
-    stays = message.b == VERSION and message.text == build().decode()
+    understands = message.b == VERSION
+    stays = understands and message.text == build().decode()
     number, slab = message.slot, _taken(fds[0], map_slab)
     held: list[Held] = []
     kept = b""
@@ -129,7 +130,8 @@ async def _introduced(
             break
     worker = Worker(number, runner, channel, slab, gone=gone, health=health)
     worker.ready.set_result(None)
-    worker.listening = {(h.name, h.slot) for h in held}
+    if understands:  # else it leaves its sockets when it drains, and not when it is told
+        worker.listening = {(h.name, h.slot) for h in held}
     return Orphan(worker, message.key, message.a, stays and not message.b, kept, held)
 
 
