@@ -37,7 +37,7 @@ struct fg_session {
     struct fg_endpoint *endpoint;
     struct fg_source source;
     uint64_t hash;                  /* of the source, keyed */
-    uint64_t cluster;               /* key */
+    uint64_t cluster, route_key;    /* of where it led to when it began */
     uint64_t usability;             /* the engine's when the endpoint was last found to be one that may be picked */
     uint64_t began_ms, used_ms;
     uint64_t credit;                /* bytes that it may be sent while it is not proven */

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EXPIRE_AT_ONCE = 256, CLOSING_IDLE_MS = 5000 };
+enum { EXPIRE_AT_ONCE = 256, CLOSING_IDLE_MS = 5000, ROUTE_NAME = 180 /* of a line of the log, as elsewhere */ };
 
 /* --- the table ------------------------------------------------------------------------------------------------------------------ */
 
@@ -173,20 +173,25 @@ static bool find_room(struct fg_udp *udp) {
 
 /* --- life -------------------------------------------------------------------------------------------------------------------------- */
 
-/* The same whoever asks: a worker's successor, and another worker, send a source to the same endpoint. */
-static uint64_t affinity(const struct fg_source *source, bool v6) {
+static struct fg_address address_of(const uint8_t ip[16], uint16_t port, bool v6) {
     struct sockaddr_storage sa = {0};
     struct fg_address a;
     if (v6) {
         struct sockaddr_in6 *in6 = (void *)&sa;
-        *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = source->port};
-        memcpy(&in6->sin6_addr, source->ip, sizeof in6->sin6_addr);
+        *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
+        memcpy(&in6->sin6_addr, ip, sizeof in6->sin6_addr);
     } else {
         struct sockaddr_in *in = (void *)&sa;
-        *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = source->port};
-        memcpy(&in->sin_addr, source->ip, sizeof in->sin_addr);
+        *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
+        memcpy(&in->sin_addr, ip, sizeof in->sin_addr);
     }
     fg_address_read(&a, &sa);
+    return a;
+}
+
+/* The same whoever asks: a worker's successor, and another worker, send a source to the same endpoint. */
+static uint64_t affinity(const struct fg_source *source, bool v6) {
+    struct fg_address a = address_of(source->ip, ntohs(source->port), v6);
     return fg_address_key(&a);
 }
 
@@ -258,6 +263,7 @@ struct fg_session *fg_session_begin(struct fg_udp *udp, const struct fg_source *
     s->source = *source;
     s->hash = hash;
     s->cluster = cluster;
+    s->route_key = udp->relay->route_key;
     s->began_ms = s->used_ms = fg_now_ms(&e->loop);
     fg_list_push(&udp->sessions[false], &s->recent);
     put(e->datagrams, s);
@@ -297,6 +303,26 @@ static void drop_waiting(struct fg_session *s) {
     s->waiting = false;
 }
 
+static void log_session(const struct fg_session *s, int reason) {
+    const struct fg_udp *udp = s->udp;
+    const struct fg_image *image = &udp->listen->e->gen->image;
+    if (udp->listen->socket < 0)
+        return; /* nothing says how, any more */
+    const struct fg_img_socket *socket = &image->sockets[udp->listen->socket];
+    struct fg_address client = address_of(s->source.ip, ntohs(s->source.port), udp->v6), local = udp->listen->bound;
+    char route[ROUTE_NAME] = "";
+    if (udp->any)
+        local = address_of(s->source.local, local.port, udp->v6);
+    if (udp->relay && udp->relay->route_key == s->route_key) {
+        struct fg_bytes name = fg_str(image->sockets_seg, udp->relay->route);
+        memcpy(route, name.p, name.len < sizeof route ? name.len : sizeof route - 1);
+    }
+    const struct fg_relayed line = {.protocol = FG_LISTENER_UDP, .form = socket->access_log, .socket = socket, .client = &client,
+        .local = &local, .upstream = &s->endpoint->address, .listener = s->series->name, .route = route, .reason = reason,
+        .received = s->received, .sent = s->sent, .took_us = (s->used_ms - s->began_ms) * 1000, .tries = 1};
+    fg_log_relay(udp->listen->e, &line);
+}
+
 void fg_session_end(struct fg_session *s, int reason) {
     struct fg_udp *udp = s->udp;
     struct fg_engine *e = udp->listen->e;
@@ -304,6 +330,7 @@ void fg_session_end(struct fg_session *s, int reason) {
         drop_waiting(s);
     if (reason)
         e->stats->reasons[reason]++;
+    log_session(s, reason);
     s->series->active--;
     take_out(e->datagrams, s);
     fg_list_remove(&s->recent);

@@ -1,6 +1,7 @@
 """UDP from end to end: Python sockets on both sides of running workers. What a session is, is tested in tests/csrc/test_fg_udp.c."""
 
 import os
+import re
 import select
 import signal
 import socket
@@ -20,12 +21,12 @@ KEY = "udp:127.0.0.1:80"
 NAME = "Gateway/ns/g/dns"
 
 
-def udp(*backends, address="127.0.0.1", limits=None, relay=True):
+def udp(*backends, address="127.0.0.1", limits=None, relay=True, log=ir.AccessLog.JSON, template=""):
     """A UDP listener before backends, each a cluster or (weight, cluster); by default before "c"."""
     weighted = tuple(ir.WeightedBackend(*(b if isinstance(b, tuple) else (1, b))) for b in backends or ("c",))
     names = (ir.ServerName("", ir.Relay("UDPRoute/ns/r/0", "UDPRoute/ns/r", "", weighted)),) if relay else ()
     listener = ir.Listener(NAME, "ns/g", "dns", "", "UDP", names=names)
-    settings = ir.Settings(limits=replace(ir.Limits(), **limits or {}))
+    settings = ir.Settings(limits=replace(ir.Limits(), **limits or {}), access_log=log, access_log_format=template)
     clusters = tuple(ir.Cluster(b.cluster, ir.Protocol.UDP) for b in weighted if b.cluster)
     return ir.Ir((ir.Socket(address, 80, (listener,), settings, datagrams=True),), clusters)
 
@@ -278,6 +279,48 @@ def test_silence_ends_a_session(proxies, peers):
     proxy.wait_for(lambda: counted(proxy).active == 0)
     assert proxy.reason("relay_idle") == 1
     assert exchange(client, backend, proxy) != first
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", ""])
+def test_a_session_has_a_line_when_it_ends(proxies, peers, address):
+    backend, client = peers(), peers()
+    configuration = udp(address=address, limits={"idle_timeout": 50})
+    proxy = proxies(configuration, {"c": (backend.endpoint,)})
+    asked = where(proxy, address or "127.0.0.2", configuration.sockets[0].key)
+    client.send(b"hello", asked)
+    backend.answer()
+    line = proxy.log()
+    assert line.pop("time").endswith("Z")
+    assert 0 <= line.pop("duration_us") < TIMEOUT * 1e6
+    assert line == {
+        "client": f"127.0.0.1:{client.endpoint.port}",
+        "local": f"{asked[0]}:{asked[1]}",
+        "protocol": "UDP",
+        "reason": "relay_idle",
+        "bytes_received": 5,
+        "bytes_sent": 9,
+        "listener": NAME,
+        "route": "UDPRoute/ns/r",
+        "upstream": f"127.0.0.1:{backend.endpoint.port}",
+        "tries": 1,
+    }
+
+
+def test_lines_of_sessions_follow_templates(proxies, peers):
+    backend, client = peers(), peers()
+    for template, line in (
+        ("", '127.0.0.1 - - [T] "- - UDP" - 9 "-" "-"'),
+        ("{route} {upstream} {reason} {log.x}", "UDPRoute/ns/r U relay_idle -"),
+    ):
+        configuration = udp(limits={"idle_timeout": 50}, log=ir.AccessLog.TEXT, template=template)
+        proxy = proxies(configuration, {"c": (backend.endpoint,)})
+        exchange(client, backend, proxy)
+        found = re.sub(r"\[.*?\]", "[T]", proxy.log_line())
+        assert found.replace(f"127.0.0.1:{backend.endpoint.port}", "U") == line
+    proxy = proxies(udp(limits={"idle_timeout": 50}, log=ir.AccessLog.OFF), {"c": (backend.endpoint,)})
+    exchange(client, backend, proxy)
+    proxy.wait_for(lambda: counted(proxy).active == 0)
+    assert proxy.counter("log_lines") == 0
 
 
 def test_a_full_table_forgets_who_was_silent_for_the_longest(proxies, peers):
