@@ -120,7 +120,8 @@ def test_an_address_is_locked_as_long_as_somebody_serves_it(serve, tmp_path):
     server = serve()
 
     def other(*options):
-        line, environment = command("run", tmp_path, "--port-map", f"80={server.port}", "--admin", "off", *options)
+        ports = f"80={server.port},443={server.tls_port}"
+        line, environment = command("run", tmp_path, "--port-map", ports, "--admin", "off", *options)
         environment["XDG_RUNTIME_DIR"] = str(tmp_path / "run")
         run = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         assert run.returncode == 1

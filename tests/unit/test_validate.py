@@ -118,6 +118,7 @@ spec:
   listeners:
   - {name: http, port: 80, protocol: HTTP}
   - {name: tcp, port: 9000, protocol: TCP}
+  - {name: invalid, port: 9001, protocol: example.com/INVALID}
   - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: none}]}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
@@ -138,13 +139,12 @@ spec:
         (p["line"], p["field"], p["message"].partition(":")[0]) for p in map(json.loads, result.stdout.splitlines())
     ]
     assert found == [
-        (13, "spec.listeners[1]", "Accepted is False (UnsupportedProtocol)"),
-        (14, "spec.listeners[2].tls.certificateRefs[0]", "Secret default/none does not exist"),
-        (16, "", "Accepted is False (UnsupportedValue)"),
-        (16, "", "ResolvedRefs is False (BackendNotFound)"),
-        (21, "", "Accepted is False (NoValidCACertificate)"),
-        (21, "", "ResolvedRefs is False (InvalidCACertificateRef)"),
-        (25, "spec.targetRefs[0]", "Service default/b does not exist"),
+        (14, "spec.listeners[2]", "Accepted is False (UnsupportedProtocol)"),
+        (15, "spec.listeners[3].tls.certificateRefs[0]", "Secret default/none does not exist"),
+        (17, "", "ResolvedRefs is False (BackendNotFound)"),
+        (22, "", "Accepted is False (NoValidCACertificate)"),
+        (22, "", "ResolvedRefs is False (InvalidCACertificateRef)"),
+        (26, "spec.targetRefs[0]", "Service default/b does not exist"),
     ]
 
 

@@ -14,7 +14,7 @@ from fastgate.ir import Relay, ServerName, WeightedBackend
 from fastgate.translate.attachment import attachments, reached
 from fastgate.translate.backends import LAYER4
 from fastgate.translate.conditions import Condition, ParentStatus, RouteStatus, fails, holds
-from fastgate.translate.listeners import SERVED_PROTOCOLS, terminates
+from fastgate.translate.listeners import terminates
 from fastgate.translate.precedence import age, hostname_key
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class PlacedLayer4Route:
     reached: tuple[tuple[Attachable, tuple[str, ...]], ...]
     status: RouteStatus
     warnings: tuple[tuple[str, str], ...]
+    counted: bool = True  # by the listeners that it reached
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -52,11 +53,6 @@ class PlacedLayer4Route:
     def relay_at(self, listener: Attachable) -> Relay:
         """Return what becomes of the connections of a listener: TLS that is not ended there passes as it is."""
         return self.opaque if self.kind == "TLSRoute" and not terminates(listener) else self.relay
-
-    @property
-    def counted(self) -> bool:
-        """Whether the listeners that it reached count it: those that are served do."""
-        return any(listener.spec.protocol in SERVED_PROTOCOLS for listener, _ in self.reached)
 
 
 def place_layer4(kind: str, source: Any, backends: Backends, surroundings: Surroundings) -> PlacedLayer4Route:
@@ -121,10 +117,6 @@ def still_placed(route: PlacedLayer4Route, backends: Backends) -> bool:
 def _accepted(found: Attachment, generation: int) -> Condition:
     if found.rejection is not None:
         return fails("Accepted", generation, *found.rejection)
-    protocols = {listener.spec.protocol for listener, _ in found.listeners}
-    if protocols.isdisjoint(SERVED_PROTOCOLS):
-        message = f"listeners of protocol {', '.join(sorted(protocols))} are not served"
-        return fails("Accepted", generation, "UnsupportedValue", message)
     return holds("Accepted", generation, message="the route is attached")
 
 

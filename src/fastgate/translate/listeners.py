@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fastgate.ir import Authorities, KeyPair, Tls
 
-# Kinds of routes that a protocol carries. A protocol that is missing here carries none.
+# Kinds of routes that a protocol carries. A protocol that is missing here is not served.
 _ROUTE_KINDS: dict[str, tuple[str, ...]] = {
     "HTTP": ("HTTPRoute",),
     "HTTPS": ("HTTPRoute",),
@@ -23,7 +23,6 @@ _ROUTE_KINDS: dict[str, tuple[str, ...]] = {
     "TCP": ("TCPRoute",),
     "UDP": ("UDPRoute",),
 }
-SERVED_PROTOCOLS = frozenset(("HTTP", "HTTPS", "UDP"))
 # Protocols that can share a port, told apart by the hostname (HTTP by Host, HTTPS and TLS by SNI).
 _FAMILIES = {"HTTP": "HTTP", "HTTPS": "TLS", "TLS": "TLS"}
 
@@ -107,7 +106,7 @@ def attachable(owner: Any, kind: str, spec: Any, gateway: tuple[str, str]) -> At
         kinds=kinds,
         invalid_kinds=invalid,
     )
-    if spec.protocol not in SERVED_PROTOCOLS:
+    if spec.protocol not in _ROUTE_KINDS:
         listener.unsupported = ("UnsupportedProtocol", f"protocol {spec.protocol} is not supported")
     elif terminates(listener):
         _set_options(listener)
