@@ -4,6 +4,7 @@ import os
 import sys
 
 import pytest
+from datagrams import Peer
 from filtered import INSTALLED
 from tls_backend import TlsBackend, server_context
 
@@ -44,6 +45,20 @@ def tls_backends():
 
     def make(*args):
         made.append(TlsBackend(server_context(*args)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def peers():
+    """Make sockets for datagrams that are closed when the test ends."""
+    made = []
+
+    def make(*where):
+        made.append(Peer(*where))
         return made[-1]
 
     yield make

