@@ -315,7 +315,7 @@ void fg_down_accept(struct fg_listen *l, int fd, const struct sockaddr_storage *
     d->io.writable = true;
     d->timer.fire = down_expired;
     d->grave.free = down_free;
-    fg_list_init(&d->waiting);
+    fg_handshake_init(&d->shaking, &d->io, fg_secure_step);
     fg_address_read(&d->peer, peer);
     if (fg_loop_add(&e->loop, &d->io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0)
         goto fail;

@@ -161,7 +161,7 @@ int fg_engine_run(struct fg_engine *e) {
     struct fg_counters *c = &e->stats->c;
     while (!e->loop.stop) {
         fg_loop_turn(&e->loop, TURN_MS);
-        fg_secure_turn(e);
+        fg_handshakes_turn(e);
         c->heartbeat_ms = fg_now_ms(&e->loop);
         c->turns = e->loop.turns;
         c->slow_turns = e->loop.slow_turns;

@@ -41,6 +41,7 @@ struct fg_health {
     uint64_t next_at;        /* ms */
     struct fg_timer timer;
     struct fg_io io;
+    struct fg_shaking shaking;
     struct fg_buf in;
     struct fg_grave grave;
     uint32_t name_len;       /* "127.0.0.1:80 GET /path", for the log; the request follows it */
@@ -58,6 +59,7 @@ static void probe_close(struct fg_health *h) {
     if (h->state == PROBE_NONE)
         return;
     h->state = PROBE_NONE;
+    fg_handshake_leave(&h->shaking);
     fg_loop_close(&h->e->loop, &h->e->pool, &h->io);
     fg_buf_release(&h->e->pool, &h->in);
 }
@@ -138,52 +140,67 @@ static void probe_read(struct fg_health *h) {
     }
 }
 
-/* False: the connection is not there yet, or the probe is over. */
-static bool connected(struct fg_health *h) {
-    struct fg_endpoint *ep = h->endpoint;
-    int error = 0;
-    socklen_t len = sizeof error;
-    if (!h->io.writable)
-        return false;
-    getsockopt(h->io.fd, SOL_SOCKET, SO_ERROR, &error, &len);
-    if (error || (ep->tls_key && fg_tls_client(&h->io, ep->tls, ep->sessions) < 0)) {
-        finished(h, false, error ? strerror(error) : "no memory");
-        return false;
-    }
-    h->state = PROBE_HANDSHAKE;
-    return true;
+static void probe_ask(struct fg_health *h) {
+    struct fg_engine *e = h->e;
+    h->state = PROBE_READING;
+    if (fg_io_owe(&h->io, &e->pool, h->text + h->name_len, h->request_len) < 0)
+        finished(h, false, "no memory");
+    else if (fg_io_writev(&h->io, &e->pool, NULL, 0) == -2)
+        finished(h, false, strerror(errno));
+    else
+        probe_read(h);
 }
 
-static bool verified(struct fg_health *h) {
+static void probe_shake(struct fg_io *io) {
+    struct fg_health *h = fg_container_of(io, struct fg_health, io);
     struct fg_tls_result result;
-    enum fg_tls_step step = h->endpoint->tls_key ? fg_tls_handshake(&h->io) : FG_TLS_DONE;
-    if (step == FG_TLS_FAILED) {
-        char why[160];
-        fg_tls_result(&h->io, &result);
+    char why[160];
+    switch (fg_tls_handshake(io)) {
+    case FG_TLS_WAIT:
+        break;
+    case FG_TLS_DONE:
+        probe_ask(h);
+        break;
+    default:
+        fg_tls_result(io, &result);
         snprintf(why, sizeof why, "TLS: %s", result.error);
         finished(h, false, why);
     }
-    if (step != FG_TLS_DONE)
-        return false;
-    if (fg_io_owe(&h->io, &h->e->pool, h->text + h->name_len, h->request_len) < 0) {
+}
+
+static void probe_connected(struct fg_health *h) {
+    const struct fg_endpoint *ep = h->endpoint;
+    int error = 0;
+    socklen_t len = sizeof error;
+    getsockopt(h->io.fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error) {
+        finished(h, false, strerror(error));
+    } else if (ep->tls_key == 0) {
+        probe_ask(h);
+    } else if (fg_tls_client(&h->io, ep->tls, ep->sessions) < 0) {
         finished(h, false, "no memory");
-        return false;
+    } else {
+        h->state = PROBE_HANDSHAKE;
+        fg_handshake_wait(h->e, &h->shaking);
     }
-    h->state = PROBE_READING;
-    return true;
 }
 
 static void probe_run(struct fg_io *io) {
     struct fg_health *h = fg_container_of(io, struct fg_health, io);
-    struct fg_engine *e = h->e;
-    if (h->state == PROBE_CONNECTING && !connected(h))
-        return;
-    if (h->state == PROBE_HANDSHAKE && !verified(h))
-        return;
-    if (fg_io_writev(io, &e->pool, NULL, 0) == -2)
-        finished(h, false, strerror(errno));
-    else
-        probe_read(h);
+    switch (h->state) {
+    case PROBE_CONNECTING:
+        if (io->writable)
+            probe_connected(h);
+        break;
+    case PROBE_HANDSHAKE:
+        fg_handshake_wait(h->e, &h->shaking);
+        break;
+    default:
+        if (fg_io_writev(io, &h->e->pool, NULL, 0) == -2)
+            finished(h, false, strerror(errno));
+        else
+            probe_read(h);
+    }
 }
 
 static void probe_start(struct fg_health *h) {
@@ -254,6 +271,7 @@ static struct fg_health *health_new(struct fg_engine *e, const struct fg_img_clu
     h->endpoint = ep;
     ep->refs++;
     h->io.fd = -1;
+    fg_handshake_init(&h->shaking, &h->io, probe_shake);
     h->ours = e->o.workers == 0 || key % e->o.workers == e->o.worker;
     h->interval = c->health_interval;
     h->timeout = c->health_timeout;

@@ -131,7 +131,8 @@ static void hang_up(struct fg_relay *r) {
     struct fg_engine *e = r->down->e;
     if (r->io.fd < 0)
         return;
-    r->shaking = false;
+    r->secure = false;
+    fg_handshake_leave(&r->shaking);
     fg_timer_clear(&r->timer);
     fg_loop_close(&e->loop, &e->pool, &r->io);
     r->endpoint->connections--;
@@ -234,7 +235,6 @@ static void usable(struct fg_relay *r) {
     struct fg_engine *e = r->down->e;
     fg_endpoint_works(e, r->endpoint);
     fg_timer_clear(&r->timer);
-    r->shaking = false;
     r->connected = true;
     r->moved_ms = fg_now_ms(&e->loop);
     r->up.plain = r->back.plain = r->down->io.tls == NULL && r->io.tls == NULL;
@@ -242,16 +242,17 @@ static void usable(struct fg_relay *r) {
 }
 
 /* Nothing of the client's goes to the endpoint before that was verified. */
-static void handshake(struct fg_relay *r) {
+static void handshake(struct fg_io *io) {
+    struct fg_relay *r = fg_container_of(io, struct fg_relay, io);
     struct fg_tls_result result;
-    switch (fg_tls_handshake(&r->io)) {
+    switch (fg_tls_handshake(io)) {
     case FG_TLS_WAIT:
         break;
     case FG_TLS_DONE:
         usable(r);
         break;
     default:
-        fg_tls_result(&r->io, &result);
+        fg_tls_result(io, &result);
         r->upstream_error = result.error;
         connect_failed(r, result.reason);
     }
@@ -264,9 +265,9 @@ static void connected(struct fg_relay *r) {
         fg_relay_end(r, FG_R_OVERLOADED);
         return;
     }
-    r->shaking = ep->tls_key != 0;
-    if (r->shaking)
-        handshake(r);
+    r->secure = ep->tls_key != 0;
+    if (r->secure)
+        fg_handshake_wait(r->down->e, &r->shaking);
     else
         usable(r);
 }
@@ -275,8 +276,8 @@ static void up_run(struct fg_io *io) {
     struct fg_relay *r = fg_container_of(io, struct fg_relay, io);
     if (r->connected) {
         relay_bytes(r);
-    } else if (r->shaking) {
-        handshake(r);
+    } else if (r->secure) {
+        fg_handshake_wait(r->down->e, &r->shaking);
     } else if (io->writable) {
         int error = 0;
         socklen_t len = sizeof error;
@@ -366,6 +367,7 @@ void fg_relay_begin(struct fg_down *d, const struct fg_img_listener *l, const st
     d->series->active++;
     r->down = d;
     r->io.fd = -1;
+    fg_handshake_init(&r->shaking, &r->io, handshake);
     r->timer.fire = connect_expired;
     r->grave.free = relay_free;
     r->protocol = (uint8_t)l->protocol;

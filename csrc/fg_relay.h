@@ -35,7 +35,8 @@ struct fg_relay {
     uint64_t moved_ms;            /* when something moved last */
     uint32_t idle_ms;             /* 0: for ever */
     uint32_t tries;
-    bool shaking;                 /* the handshake with the endpoint is on */
+    struct fg_shaking shaking;
+    bool secure;                  /* the handshake with the endpoint is on, or over */
     bool connected;
     uint8_t send_proxy;           /* version of the PROXY protocol header that comes first; 0: none */
     uint8_t protocol;             /* enum fg_listener_protocol */

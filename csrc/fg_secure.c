@@ -1,21 +1,7 @@
-/* TLS of client connections: from the peeked ClientHello to a connection that speaks its listener's protocol.
- *
- * Handshakes wait in a queue that is served behind everything else of a turn, for so long and no longer: requests of others do
- * not wait for them, and none of them is passed over.
- */
+/* TLS of client connections: from the peeked ClientHello to a connection that speaks its listener's protocol. */
 #include "fg_hash.h"
 #include "fg_head.h"
 #include "fg_signer.h"
-
-#include <time.h>
-
-enum { TURN_NS = 2000000 };
-
-static uint64_t clock_ns(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static const struct fg_img_tls *tls_of(const struct fg_image *image, const struct fg_img_listener *l) {
     return (const void *)(image->sockets_seg + l->tls.off);
@@ -27,11 +13,6 @@ static struct fg_tls_context *context_for(const struct fg_engine *e, const struc
     const struct fg_img_choice *choices = (const void *)(image->sockets_seg + tls->choices.off);
     uint32_t at = e->f.find_host(image, tls->hosts_segment, hello->server_name, hello->server_name_len);
     return fg_tls_find(e->gen->tls, choices[at ? at - 1 : 0].key);
-}
-
-static void wait_for_turn(struct fg_down *d) {
-    if (fg_list_empty(&d->waiting))
-        fg_list_push(d->e->handshakes.prev, &d->waiting);
 }
 
 void fg_down_secure(struct fg_down *d, const struct fg_img_listener *l, const struct fg_client_hello *hello) {
@@ -49,12 +30,12 @@ void fg_down_secure(struct fg_down *d, const struct fg_img_listener *l, const st
     }
     d->state = FG_DOWN_HANDSHAKE;
     fg_down_deadline(d, fg_down_limits(d)->head_timeout);
-    wait_for_turn(d);
+    fg_handshake_wait(e, &d->shaking);
 }
 
 void fg_secure_run(struct fg_down *d) {
     if (d->signing == NULL && (d->io.readable || fg_buf_len(&d->io.out)))
-        wait_for_turn(d);
+        fg_handshake_wait(d->e, &d->shaking);
 }
 
 static void count(struct fg_down *d, const struct fg_tls_result *r, enum fg_handshake how) {
@@ -131,7 +112,7 @@ static void step_apart(struct fg_down *d) {
 }
 
 void fg_secure_close(struct fg_down *d) {
-    fg_list_remove(&d->waiting);
+    fg_handshake_leave(&d->shaking);
     if (d->signing)
         fg_signer_leave(d->signing, &d->io);
     else if (d->io.tls && !d->req && !d->relay && !d->io.hup && !d->io.fin) /* RFC 8446 section 6.1; what is cut must look like it */
@@ -147,20 +128,12 @@ void fg_secure_expired(struct fg_down *d) {
     fg_down_refuse(d, FG_R_HANDSHAKE_TIMEOUT);
 }
 
-void fg_secure_turn(struct fg_engine *e) {
-    if (fg_list_empty(&e->handshakes))
-        return;
-    uint64_t until = clock_ns() + TURN_NS;
-    do {
-        struct fg_down *d = fg_container_of(e->handshakes.next, struct fg_down, waiting);
-        fg_list_remove(&d->waiting);
-        if (fg_tls_slow(&d->io))
-            step_apart(d);
-        else
-            go_on(d, fg_tls_handshake(&d->io));
-    } while (!fg_list_empty(&e->handshakes) && clock_ns() < until);
-    if (!fg_list_empty(&e->handshakes)) /* the next turn does not wait for events */
-        fg_loop_again(&e->loop, &fg_container_of(e->handshakes.next, struct fg_down, waiting)->io);
+void fg_secure_step(struct fg_io *io) {
+    struct fg_down *d = fg_container_of(io, struct fg_down, io);
+    if (fg_tls_slow(io))
+        step_apart(d);
+    else
+        go_on(d, fg_tls_handshake(io));
 }
 
 bool fg_secure_is_elsewhere(const struct fg_req *r) {

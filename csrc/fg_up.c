@@ -24,6 +24,7 @@ void fg_up_close(struct fg_up *u) {
     u->state = FG_UP_CLOSED;
     u->req = NULL;
     fg_list_remove(&u->link);
+    fg_handshake_leave(&u->shaking);
     fg_timer_stop(&e->loop.wheel, &u->timer);
     fg_loop_close(&e->loop, &e->pool, &u->io);
     fg_buf_release(&e->pool, &u->in);
@@ -45,16 +46,17 @@ static void usable(struct fg_up *u) {
 }
 
 /* Nothing of a request is handed over before the endpoint was verified. */
-static void handshake(struct fg_up *u) {
+static void handshake(struct fg_io *io) {
+    struct fg_up *u = fg_container_of(io, struct fg_up, io);
     struct fg_tls_result result;
-    switch (fg_tls_handshake(&u->io)) {
+    switch (fg_tls_handshake(io)) {
     case FG_TLS_WAIT:
         return;
     case FG_TLS_DONE:
         usable(u);
         return;
     default:
-        fg_tls_result(&u->io, &result);
+        fg_tls_result(io, &result);
         u->req->upstream_error = result.error;
         failed(u, result.reason);
     }
@@ -73,7 +75,7 @@ static void connect_done(struct fg_up *u) {
         fg_exchange_up_failed(u->req, FG_R_OVERLOADED);
     } else {
         u->state = FG_UP_HANDSHAKE;
-        handshake(u);
+        fg_handshake_wait(u->e, &u->shaking);
     }
 }
 
@@ -85,7 +87,7 @@ static void up_run(struct fg_io *io) {
             connect_done(u);
         break;
     case FG_UP_HANDSHAKE:
-        handshake(u);
+        fg_handshake_wait(u->e, &u->shaking);
         break;
     case FG_UP_BUSY:
         fg_exchange_run(u->req);
@@ -176,6 +178,7 @@ static struct fg_up *up_connect(struct fg_engine *e, struct fg_endpoint *ep, uin
     u->endpoint = ep;
     u->io.fd = fd;
     u->io.run = up_run;
+    fg_handshake_init(&u->shaking, &u->io, handshake);
     u->timer.fire = up_expired;
     u->grave.free = up_free;
     u->state = FG_UP_CONNECTING;

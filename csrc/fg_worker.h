@@ -40,6 +40,12 @@ static inline void fg_list_remove(struct fg_list *n) {
     n->prev = n->next = n;
 }
 
+struct fg_shaking { /* who shakes hands, in TLS */
+    struct fg_list link;             /* engine->handshakes while it waits for its turn; or alone */
+    struct fg_io *io;
+    void (*step)(struct fg_io *io);  /* its turn */
+};
+
 struct fg_address { /* IPv4 is kept as IPv4, also when it came over a dual-stack socket */
     uint8_t ip[16];
     uint16_t port;
@@ -109,7 +115,7 @@ struct fg_down {
     uint64_t listener_key; /* of that listener */
     uint64_t policy;       /* what the client had to show: fg_img_tls */
     struct fg_listener_series *series;
-    struct fg_list waiting;/* for its turn to shake hands, or alone */
+    struct fg_shaking shaking;
     struct fg_signing *signing; /* its handshake is made apart; NULL: it is not */
     struct fg_address peer;
     struct fg_identity *identity; /* NULL: no TLS, or not yet */
@@ -126,6 +132,7 @@ struct fg_up {
     struct fg_timer timer; /* connecting and handshake, idle */
     struct fg_grave grave;
     struct fg_list link;   /* endpoint->idle, or alone */
+    struct fg_shaking shaking;
     struct fg_engine *e;
     struct fg_endpoint *endpoint;
     struct fg_req *req;
@@ -211,7 +218,7 @@ struct fg_engine {
     uint64_t usability;                /* grows when an endpoint is ejected, readmitted, found healthy or not, and with each
                                           image and endpoint table; never 0 */
     struct fg_list listens, downs, ups;
-    struct fg_list handshakes;         /* of fg_down.waiting: who is to be served first comes first */
+    struct fg_list handshakes;         /* of fg_shaking: who is to be served first comes first */
     struct fg_req *free_reqs;
     struct fg_control *control;
     struct fg_orphan *orphan;
@@ -284,11 +291,17 @@ bool fg_hello_wanted(const struct fg_down *d);
 void fg_hello_run(struct fg_down *d);
 void fg_hello_relay(struct fg_down *d, const struct fg_img_listener *l); /* by the server name, which is known by now */
 
+/* fg_handshakes.c: at most 2 ms of them a turn */
+void fg_handshake_init(struct fg_shaking *s, struct fg_io *io, void (*step)(struct fg_io *io));
+void fg_handshake_wait(struct fg_engine *e, struct fg_shaking *s); /* nothing, if it waits already */
+void fg_handshake_leave(struct fg_shaking *s);                     /* nothing, if it does not wait */
+void fg_handshakes_turn(struct fg_engine *e);                      /* once a turn of the loop, behind everything else */
+
 /* fg_secure.c: TLS of client connections */
 /* `hello` was peeked of d->in, whose bytes the handshake gets; the name led to `l`, which ends TLS. */
 void fg_down_secure(struct fg_down *d, const struct fg_img_listener *l, const struct fg_client_hello *hello);
 void fg_secure_run(struct fg_down *d);       /* something is ready: the handshake goes on when it is its turn */
-void fg_secure_turn(struct fg_engine *e);    /* once a turn of the loop, behind everything else */
+void fg_secure_step(struct fg_io *io);       /* of the client connection: its turn */
 void fg_secure_expired(struct fg_down *d);
 void fg_secure_close(struct fg_down *d);     /* says goodbye, if it can */
 bool fg_secure_is_elsewhere(const struct fg_req *r); /* for a connection with TLS: its listener or policy is another one */
