@@ -156,6 +156,20 @@ def ways(translation):
     return {listener.name: listener.names[0].relay.backends[0].cluster for listener in listeners}
 
 
+def test_conditions_carry_the_generation_of_the_policy(store):
+    """As BackendTLSPolicyObservedGenerationBump asks for."""
+    translator = Translator()
+    for generation in (1, 2):
+        changed = policy()
+        changed["metadata"]["generation"] = generation
+        statuses = translator.translate(store.replaced(changed)).statuses.backend_tls_policies
+        (ancestor,) = statuses["default", "policy"].ancestors
+        assert [(c.type, c.status, c.generation) for c in ancestor.conditions] == [
+            ("Accepted", "True", generation),
+            ("ResolvedRefs", "True", generation),
+        ]
+
+
 def test_secrets_that_nothing_names_are_not_carried_along(store):
     plain = store.replaced(service("http")).without("BackendTLSPolicy", "default", "policy")
     ir = translate(plain).ir
