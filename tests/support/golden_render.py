@@ -199,6 +199,7 @@ def _edits(side: str, edits: HeaderEdits) -> list[str]:
 def _cluster(key: str, translation: Translation) -> list[str]:
     cluster = next(cluster for cluster in translation.ir.clusters if cluster.key == key)
     lines = [] if cluster.protocol.value == "http" else [f"protocol {cluster.protocol.value}"]
+    lines += [f"PROXY protocol {cluster.send_proxy}"] if cluster.send_proxy else []
     check = cluster.health_check
     if check is not None:
         lines.append(

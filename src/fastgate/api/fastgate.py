@@ -131,6 +131,7 @@ class BackendSpec(Model):
     endpoints: Annotated[list[BackendEndpoint], Field(min_length=1, max_length=1000)]
     health_check: BackendHealthCheck | None = None
     tls: BackendTLS | None = None
+    proxy_protocol: Literal["V1", "V2"] | None = None
 
     @model_validator(mode="after")
     def _rules(self) -> Self:

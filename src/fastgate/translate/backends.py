@@ -40,6 +40,7 @@ _PROTOCOLS = {
 }
 _SECURE = ("https", "kubernetes.io/wss")  # those that mean nothing without terms of TLS
 _ALPN = ("http/1.1",)
+_PROXY_VERSIONS = {None: 0, "V1": 1, "V2": 2}
 _SERVED = (Protocol.HTTP1, Protocol.WEBSOCKET)
 # Kinds of routes of layer 4, and what they speak to their backends, which is what they need of a Service's port.
 LAYER4 = {"TLSRoute": Protocol.TCP, "TCPRoute": Protocol.TCP, "UDPRoute": Protocol.UDP}
@@ -117,6 +118,9 @@ class Backends:
         backend = self._store.get(kind, namespace, name)
         if backend is None:
             return Resolution(None, "BackendNotFound", f"{kind} {namespace}/{name} does not exist")
+        if kind == "Backend" and backend.spec.proxy_protocol and LAYER4.get(source[1]) is not Protocol.TCP:
+            message = f"proxyProtocol of Backend {namespace}/{name} is for TCPRoutes and TLSRoutes"
+            return Resolution(None, "UnsupportedProtocol", message, unserved=True)
         if kind == "Backend":
             return self._layer4_backend(backend, source[1]) if source[1] in LAYER4 else self._backend(backend)
         return self._service(backend, port, source[1])
@@ -196,22 +200,29 @@ class Backends:
         namespace, name = backend.metadata.namespace, backend.metadata.name
         terms = self._terms_of((namespace, BACKEND_GROUP, "Backend", name), "")
         key = f"Backend/{namespace}/{name}"
-        return self._layer4_cluster(key, route_kind, terms, lambda: _endpoints_of(backend))
+        send_proxy = _PROXY_VERSIONS[backend.spec.proxy_protocol]
+        return self._layer4_cluster(key, route_kind, terms, lambda: _endpoints_of(backend), send_proxy)
 
     def _layer4_cluster(
-        self, name: str, route_kind: str, terms: Terms | None, endpoints: Callable[[], _Addresses]
+        self,
+        name: str,
+        route_kind: str,
+        terms: Terms | None,
+        endpoints: Callable[[], _Addresses],
+        send_proxy: int = 0,
     ) -> Resolution:
         protocol = LAYER4[route_kind]
         opaque = f"{name}/{protocol.value}"
         if opaque not in self._clusters:
-            self._clusters[opaque] = (Cluster(opaque, protocol), *endpoints())
+            self._clusters[opaque] = (Cluster(opaque, protocol, send_proxy=send_proxy), *endpoints())
         if terms is None or protocol is Protocol.UDP:
             return Resolution(opaque, opaque=opaque)
         if isinstance(terms, Barred):
             return Resolution(None, terms.reason, terms.message, opaque=opaque)
         key = f"{name}/tls"
         if key not in self._clusters:
-            self._clusters[key] = (Cluster(key, protocol, tls=terms), *self._clusters[opaque][1:])
+            cluster = Cluster(key, protocol, tls=terms, send_proxy=send_proxy)
+            self._clusters[key] = (cluster, *self._clusters[opaque][1:])
         return Resolution(key, tls=True, opaque=opaque)
 
     def _terms_of(self, target: Target, port_name: str) -> Terms | None:
