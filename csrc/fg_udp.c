@@ -208,7 +208,7 @@ static void listener_run(struct fg_io *io) {
     struct fg_udp_in *in = &l->e->datagrams->in;
     struct fg_session *touched[FG_UDP_BATCH];
     unsigned ntouched = 0;
-    int n = fg_udp_receive(io->fd, in, 0, FG_UDP_BATCH);
+    int n = udp->left ? 0 : fg_udp_receive(io->fd, in, 0, FG_UDP_BATCH);
     for (unsigned i = 0; n > 0 && i < (unsigned)n; i++) {
         struct fg_source source;
         size_t bytes = in->iov[i].iov_len;
@@ -284,6 +284,7 @@ void fg_udp_resolve(struct fg_listen *l) {
 
 /* Nothing more is read from it; its sessions end with their answers. */
 static void stop_reading(struct fg_listen *l) {
+    l->udp->left = true; /* it may be ready in this very turn */
     if (l->socket >= 0)
         fg_loop_remove(&l->e->loop, &l->io);
 }

@@ -62,6 +62,7 @@ struct fg_udp {
     bool v6;                        /* the socket's family */
     bool any;                       /* bound to all addresses: each datagram says which one it came to */
     bool ceased;                    /* no session begins any more */
+    bool left;                      /* what comes is another worker's to read */
 };
 
 /* Messages for one sendmmsg. Datagrams of one size that follow one another to the same peer are one message (UDP_SEGMENT). */
