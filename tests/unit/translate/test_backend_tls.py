@@ -119,9 +119,7 @@ def test_a_renewed_client_certificate_keeps_the_key_of_the_cluster(store):
     assert common_names(after.ir.key_pairs[0].chain) == ["two"]
 
 
-def test_relays_speak_it_where_tls_is_not_passed_through(store, monkeypatch):
-    for module in ("listeners", "layer4"):
-        monkeypatch.setattr(f"fastgate.translate.{module}.SERVED_PROTOCOLS", frozenset(("HTTP", "TLS", "TCP")))
+def test_relays_speak_it_where_tls_is_not_passed_through(store):
     shown = gateway(**SHOWING)
     certificate = {"certificateRefs": [{"name": "identity"}]}
     shown["spec"]["listeners"] = [
