@@ -91,10 +91,16 @@ class Conn:
 
 
 class Backend:
-    """A listening socket whose connections a test answers itself."""
+    """A listening socket whose connections a test answers itself.
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
-        self.listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    One that does not listen refuses connections, and keeps its port from others.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", *, listens: bool = True) -> None:
+        self.listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.listener.bind((host, 0))
+        if listens:
+            self.listener.listen()
         self.listener.settimeout(TIMEOUT)
         self.endpoint = ir.Endpoint(host, self.listener.getsockname()[1])
         self.conns: list[Conn] = []

@@ -29,8 +29,8 @@ def backends():
     """Make backends that are closed when the test ends."""
     made = []
 
-    def make(host="127.0.0.1"):
-        made.append(Backend(host))
+    def make(host="127.0.0.1", **options):
+        made.append(Backend(host, **options))
         return made[-1]
 
     yield make

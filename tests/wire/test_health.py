@@ -111,8 +111,7 @@ def test_interim_responses_of_a_probe_are_passed_over(proxies, apps):
 
 
 def test_an_endpoint_that_refuses_connections_is_unhealthy(proxies, backends):
-    gone = backends()
-    gone.close()
+    gone = backends(listens=False)
     proxy = proxies(checked(), {"c": (gone.endpoint,)})
     wait_for_health(proxy, gone.endpoint, healthy=False)
     assert why(proxy, gone.endpoint).endswith(": Connection refused")
@@ -243,10 +242,7 @@ def test_who_replaces_a_dead_worker_knows(proxies, apps):
 
 
 def test_changes_are_logged_at_a_bounded_rate(proxies, backends, caplog):
-    gone = [backends() for _ in range(25)]
-    for one in gone:
-        one.close()
-    endpoints = tuple(one.endpoint for one in gone)
+    endpoints = tuple(backends(listens=False).endpoint for _ in range(25))
     with caplog.at_level("INFO", "fastgate.health"):
         proxy = proxies(checked(), {"c": endpoints})
         proxy.wait_for(lambda: not any(health(proxy).values()))

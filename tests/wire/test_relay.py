@@ -141,9 +141,8 @@ def test_who_does_not_read_holds_up_who_sends(relays, backend):
     assert got == sent
 
 
-def test_another_endpoint_is_tried_when_one_cannot_be_connected(proxies, backend):
-    gone = Backend()
-    gone.close()
+def test_another_endpoint_is_tried_when_one_cannot_be_connected(proxies, backend, backends):
+    gone = backends(listens=False)
     proxy = proxies(config(), {"c": (gone.endpoint, backend.endpoint)})
     for _ in range(8):
         client, server = both(proxy, backend)
@@ -164,11 +163,9 @@ def test_another_endpoint_is_tried_when_one_cannot_be_connected(proxies, backend
         (relay("c"), "gone", "connect_failed"),
     ],
 )
-def test_a_connection_that_leads_nowhere_is_reset(proxies, to, endpoints, reason):
+def test_a_connection_that_leads_nowhere_is_reset(proxies, backends, to, endpoints, reason):
     if endpoints == "gone":
-        gone = Backend()
-        gone.close()
-        endpoints = {"c": (gone.endpoint,)}
+        endpoints = {"c": (backends(listens=False).endpoint,)}
     proxy = proxies(config(listener("TCP", {"": to} if to else {})), endpoints)
     with contextlib.suppress(ConnectionResetError):  # so soon
         assert was_reset(proxy.connect())

@@ -125,12 +125,13 @@ def test_keys_of_certificates_are_not_shown():
     tickets = TicketKeys()
     tickets.refresh(1.0)
     image = build(translation.ir)
+    spoken = explanations.upstream_tls(translation.ir)
     texts = [
         json.dumps(shown),
         json.dumps(all_json(translation.statuses)),
         json.dumps(render(translation)),
-        json.dumps(explanations.to_json(explanation, translation.endpoints)),
-        explanations.describe(explanation, translation.endpoints),
+        json.dumps(explanations.to_json(explanation, translation.endpoints, spoken)),
+        explanations.describe(explanation, translation.endpoints, spoken),
         repr(translation),
         repr(loaded),
         repr(tickets),
