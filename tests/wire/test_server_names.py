@@ -196,7 +196,7 @@ def test_the_plaintext_of_tls_that_ends_here_is_relayed(proxies, backends, root)
     server.send(much)
     server.close()
     assert client.exactly(len(much)) == much
-    assert client.sock.recv(1) == b""  # a close_notify: Python raises without one
+    assert client.sock.recv(1) == b""
     client.close()
     line = proxy.log()
     assert (line["protocol"], line["tls_version"], line["server_name"]) == ("TLS", "TLSv1.3", "a.example")

@@ -424,6 +424,7 @@ def strict_end(proxy):
     """A connection that tells an end from a cut."""
     sock = socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT)
     context = trusting(ROOT)
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)  # which some Pythons set
     conn = Conn(context.wrap_socket(sock, server_hostname="a.example", suppress_ragged_eofs=False))
     proxy.conns.append(conn)
     return conn
