@@ -52,7 +52,7 @@ apiVersion: v1
 kind: Secret
 metadata: {{name: server}}
 type: kubernetes.io/tls
-data: {{tls.crt: {crt}, tls.key: {key}}}
+data: {{tls.crt: %(crt)s, tls.key: %(key)s}}
 """
 
 
@@ -100,7 +100,7 @@ def peers_of(directory: Path) -> list[Peer]:
             continue
         assert change[0] in peer.configuration, f"the configuration of {peer.name} is another by now"
         text = peer.configuration.replace(*change)
-        found.append(replace(peer, configuration=text + SECRET.format(**secret) if peer.name == "fastgate" else text))
+        found.append(replace(peer, configuration=text + SECRET % secret if peer.name == "fastgate" else text))
     return found
 
 
