@@ -3,6 +3,9 @@
 #include "fg_head.h"
 #include "fg_signer.h"
 
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 static const struct fg_img_tls *tls_of(const struct fg_image *image, const struct fg_img_listener *l) {
     return (const void *)(image->sockets_seg + l->tls.off);
 }
@@ -66,6 +69,9 @@ static void secured(struct fg_down *d) {
         return;
     }
     fg_tls_settle(&d->io);
+    /* The tickets wait for the first response, and nothing else is sent now: a client that waits for an acknowledgement before it
+     * sends its request (Nagle) would wait for as long as acknowledgements are delayed. */
+    setsockopt(d->io.fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
     if (d->protocol == FG_LISTENER_TLS)
         relay(d);
     else
