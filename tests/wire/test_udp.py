@@ -308,7 +308,8 @@ def test_a_flood_of_sources_has_bounds_and_harms_nobody(proxies, peers, backend)
     flood.join()
     assert flood.sent == FLOOD
     assert counted(proxy).connections > 1_000
-    assert (proxy.counter("turns") - turns) * BATCH >= counted(proxy).datagrams_received - 2
+    received = counted(proxy).datagrams_received  # before the turns: what is still queued is read between the two
+    assert (proxy.counter("turns") - turns) * BATCH >= received - 2
     assert pss(pid) - memory < 8 << 10
     seen = set()
 
