@@ -349,13 +349,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """One (address, port) that is bound, and whose listeners share it. `address` "" binds every address."""
+    """One (address, port) that is bound, and whose listeners share it. `address` "" binds every address.
+
+    `realm` says where: "" is this host. It is no part of the image.
+    """
 
     address: str
     port: int
     listeners: tuple[Listener, ...]  # most specific hostname first
     settings: Settings = Settings()
     datagrams: bool = False  # True: UDP
+    realm: str = ""
 
     @property
     def key(self) -> str:

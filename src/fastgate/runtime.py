@@ -19,16 +19,19 @@ from fastgate.sources.findings import problems_of
 from fastgate.sources.objects import Loaded, Objects
 from fastgate.translate import Translation, Translator
 from fastgate.translate.conditions import Statuses
+from fastgate.translate.mode import FILES, Mode
 from fastgate.translate.programmed import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from fastgate.ir import AccessLog
     from fastgate.listener_manager import ListenerManager
     from fastgate.publication import Table
     from fastgate.sources.objects import Source
     from fastgate.store import Store
+    from fastgate.translate.conditions import Name
+    from fastgate.translate.homes import Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Runtime:
         access_log: AccessLog | None = None,
         hooks: Hooks | None = None,
         catalog: Catalog | None = None,
+        mode: Mode = FILES,
     ) -> None:
         """Use this manager.
 
@@ -95,6 +99,7 @@ class Runtime:
             access_log: overrides what Gateways ask for.
             hooks: plugins of the process; none unless given.
             catalog: filters that Filters may name; by default those that are installed.
+            mode: how stores are read.
         """
         self.manager = manager
         self.strict = strict
@@ -108,7 +113,8 @@ class Runtime:
         self._before: tuple[Loaded | None, Translation | None, Report] | None = None
         self._objects = Objects(self.hooks.kinds)
         self._catalog = Catalog() if catalog is None else catalog
-        self._translator = Translator(self._catalog)
+        self._mode = mode
+        self._translator = Translator(self._catalog, mode)
         self._resolver = Resolver()
         self._lock = asyncio.Lock()
         manager.on_roll_back = self._rolled_back
@@ -131,19 +137,29 @@ class Runtime:
             found = [*problems, *loaded.problems, *self.hooks.problems]
             if (strict or self.strict) and any(p.severity is Severity.ERROR for p in found):
                 return Prepared(tuple(found))
-            try:
-                translation = self._overridden(await asyncio.to_thread(self._translated, loaded.store))
-            except AmendError as e:
-                return Prepared((*found, Problem(str(e))))
-            found += problems_of(loaded, translation)
-            await self._resolver.resolve(translation.endpoints.names)
-            return Prepared(tuple(found), loaded, translation)
+            return await self._prepared(loaded, found)
+
+    async def prepare_store(self, store: Store, homes: Mapping[Name, Home]) -> Prepared:
+        """Likewise for resources that an API server holds, and the homes of their Gateways."""
+        async with self._lock:
+            return await self._prepared(Loaded(store, ()), list(self.hooks.problems), homes)
+
+    async def _prepared(
+        self, loaded: Loaded, found: list[Problem], homes: Mapping[Name, Home] | None = None
+    ) -> Prepared:
+        try:
+            translation = self._overridden(await asyncio.to_thread(self._translated, loaded.store, homes))
+        except AmendError as e:
+            return Prepared((*found, Problem(str(e))))
+        found += problems_of(loaded, translation)
+        await self._resolver.resolve(translation.endpoints.names)
+        return Prepared(tuple(found), loaded, translation)
 
     async def reload_filters(self) -> None:
         """Translate with the filters as their sources are now. ReloadError: they cannot be used; it stays as it was."""
         async with self._lock:
             self._catalog = await asyncio.to_thread(reloaded, self._catalog)
-            self._translator = Translator(self._catalog)
+            self._translator = Translator(self._catalog, self._mode)
 
     async def publish(self, prepared: Prepared, *, renew: float | None = None) -> Report:
         """Serve what was prepared; with `renew` by new workers, while the others finish within so many seconds."""
@@ -205,8 +221,8 @@ class Runtime:
     def _failed(self) -> LastReload:
         return replace(self.last_reload, successful=False)
 
-    def _translated(self, store: Store) -> Translation:
-        translation = self._translator.translate(store)
+    def _translated(self, store: Store, homes: Mapping[Name, Home] | None) -> Translation:
+        translation = self._translator.translate(store, homes)
         if not self.hooks.has("fastgate_amend_ir"):
             return translation
         ir = self.hooks.amend(translation.ir, store)

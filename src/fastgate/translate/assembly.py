@@ -74,9 +74,9 @@ class Assembly:
                         groups[address, port, listener.datagrams].append(entry.listener)
             for (address, port, datagrams), listeners in groups.items():
                 listeners.sort(key=lambda listener: hostname_key(listener.hostname))
-                sockets.append(Socket(address, port, tuple(listeners), gateway.settings, datagrams))
+                sockets.append(Socket(address, port, tuple(listeners), gateway.settings, datagrams, gateway.home.realm))
         self._assembled = assembled
-        return tuple(sorted(sockets, key=lambda socket: (socket.address, socket.port, socket.datagrams)))
+        return tuple(sorted(sockets, key=lambda socket: (socket.realm, socket.address, socket.port, socket.datagrams)))
 
     def _assemble(
         self,

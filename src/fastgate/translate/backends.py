@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastgate.durations import milliseconds
 from fastgate.ir import Cluster, Endpoint, HealthCheck, Protocol, UpstreamTls
@@ -76,8 +76,12 @@ class Resolution:
 class Backends:
     """Resolves backendRefs against one store, each target once, and collects the clusters that are in use."""
 
-    def __init__(self, store: Store, grants: Grants, terms: Mapping[Section, Terms]) -> None:
-        """Resolve against a store; `terms` say how TLS is spoken to its backends, where it is."""
+    def __init__(self, store: Store, grants: Grants, terms: Mapping[Section, Terms], *, guarded: bool = False) -> None:
+        """Resolve against a store; `terms` say how TLS is spoken to its backends, where it is.
+
+        `guarded`: no endpoint of a Service may be on this host or its link, or nowhere.
+        """
+        self._guarded = guarded
         self._store = store
         self._grants = grants
         self._terms = terms
@@ -155,20 +159,28 @@ class Backends:
     def _endpoints(self, service: Any, port: Any) -> _Addresses:
         """Return the ready endpoints of a Service's port by address and by name: one for every endpoint of its slices.
 
-        The addresses of one endpoint are interchangeable (discovery/v1), so the first stands for it.
+        The addresses of one endpoint are interchangeable (discovery/v1), so the first stands for it. When none is
+        ready, those that end and still serve are better than none (KEP-1669).
         """
-        addresses: set[Endpoint] = set()
-        names: set[Endpoint] = set()
+        ready, ending = _Found(set(), set()), _Found(set(), set())
         for piece in self._slices_of(service.metadata.namespace, service.metadata.name):
             number = next((entry.port for entry in piece.ports or () if (entry.name or "") == (port.name or "")), None)
             if number is None:
                 continue
-            into = names if piece.address_type == "FQDN" else addresses
             for endpoint in piece.endpoints or ():
-                ready = endpoint.conditions.ready if endpoint.conditions is not None else None
-                if ready is not False:
-                    into.add(Endpoint(endpoint.addresses[0], number))
-        return tuple(sorted(addresses)), tuple(sorted(names))
+                conditions = endpoint.conditions
+                if conditions is None or conditions.ready is not False:
+                    into = ready
+                elif conditions.serving and conditions.terminating:
+                    into = ending
+                else:
+                    continue
+                if piece.address_type == "FQDN":
+                    into.names.add(Endpoint(endpoint.addresses[0], number))
+                elif not self._guarded or _is_elsewhere(endpoint.addresses[0]):
+                    into.addresses.add(Endpoint(endpoint.addresses[0], number))
+        found = ready if ready.addresses or ready.names else ending
+        return tuple(sorted(found.addresses)), tuple(sorted(found.names))
 
     def _slices_of(self, namespace: str, service: str) -> list[Any]:
         if self._slices is None:
@@ -231,6 +243,13 @@ class Backends:
         return self._terms.get((target, "")) if terms is None else terms
 
 
+class _Found(NamedTuple):
+    """Endpoints by address and by name."""
+
+    addresses: set[Endpoint]
+    names: set[Endpoint]
+
+
 def _for_http(terms: UpstreamTls | None) -> UpstreamTls | None:
     return replace(terms, alpn=_ALPN) if terms is not None else None
 
@@ -246,6 +265,14 @@ def _endpoints_of(backend: Any) -> _Addresses:
         tuple(sorted(endpoint for endpoint in endpoints if _is_ip(endpoint.address))),
         tuple(sorted(endpoint for endpoint in endpoints if not _is_ip(endpoint.address))),
     )
+
+
+def _is_elsewhere(address: str) -> bool:
+    """Say whether an IP literal can be another host's: those of this one and its link reach what nobody published."""
+    ip = ip_address(address)
+    mapped = getattr(ip, "ipv4_mapped", None)
+    ip = mapped if mapped is not None else ip
+    return not (ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast)
 
 
 def _is_ip(address: str) -> bool:

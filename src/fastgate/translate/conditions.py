@@ -64,12 +64,17 @@ class ListenerStatus:
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
-    """Status of a Gateway. `addresses` (type, value) are known once its sockets are bound."""
+    """Status of a Gateway. `addresses` (type, value) are known once its sockets are bound.
+
+    `realm` is where the sockets are, `shown` the addresses that its home says, if it does (see `homes.Home`).
+    """
 
     conditions: tuple[Condition, ...]
     listeners: tuple[ListenerStatus, ...]
     attached_listener_sets: int = 0
     addresses: tuple[tuple[str, str], ...] = ()
+    realm: str = ""
+    shown: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,8 @@ SUPPORTED_FEATURES = (
 )
 
 
-def class_status(managed: ManagedClass) -> GatewayClassStatus:
-    """Return the status of a GatewayClass.
+def class_status(managed: ManagedClass, features: tuple[str, ...]) -> GatewayClassStatus:
+    """Return the status of a GatewayClass, which says that these features are supported.
 
     SupportedVersion holds: resources come validated against v1.7.0; a source with CRDs of its own refuses them itself.
     """
@@ -79,7 +79,7 @@ def class_status(managed: ManagedClass) -> GatewayClassStatus:
     else:
         accepted = fails("Accepted", generation, *managed.rejection)
     supported = holds("SupportedVersion", generation, message="Gateway API v1.7.0")
-    return GatewayClassStatus((accepted, supported), SUPPORTED_FEATURES)
+    return GatewayClassStatus((accepted, supported), features)
 
 
 def gateway_status(gateway: ManagedGateway) -> GatewayStatus:
@@ -99,6 +99,8 @@ def gateway_status(gateway: ManagedGateway) -> GatewayStatus:
         ),
         listeners=_listener_statuses(gateway.listeners),
         attached_listener_sets=sum(_set_serves(child) for child in gateway.sets),
+        realm=gateway.home.realm,
+        shown=gateway.home.shown,
     )
 
 
@@ -141,6 +143,8 @@ def _accepted(generation: int, invalid: list[str], message: str) -> Condition:
 def _gateway_programmed(gateway: ManagedGateway, generation: int) -> Condition:
     if gateway.rejection is not None:
         return fails("Programmed", generation, "Invalid", gateway.rejection[1])
+    if gateway.home.unusable is not None:
+        return fails("Programmed", generation, *gateway.home.unusable)
     if gateway.unusable:
         return fails("Programmed", generation, "AddressNotUsable", "; ".join(dict.fromkeys(gateway.unusable)))
     if not any(listener.sockets for listener in gateway.all_listeners):

@@ -8,17 +8,19 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from fastgate.ir import Settings
-from fastgate.translate.conditions import CONTROLLER_NAME, GROUP
+from fastgate.translate.conditions import GROUP
+from fastgate.translate.homes import Home
 from fastgate.translate.listener_tls import mark_overlaps
 from fastgate.translate.listeners import Attachable, attachable, mark_conflicts
 from fastgate.translate.parameters import InvalidParameters, settings_of
 from fastgate.translate.precedence import age
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from fastgate.ir import KeyPair
     from fastgate.store import Store
+    from fastgate.translate.conditions import Name
     from fastgate.translate.selectors import Namespaces
 
 Rejection = tuple[str, str]  # reason of a condition that is False, message
@@ -56,11 +58,11 @@ class ManagedSet:
 
 @dataclass(slots=True, eq=False)
 class ManagedGateway:
-    """A Gateway of ours. `addresses` are IP literals, "" for every address; `refusal` is what it says of itself."""
+    """A Gateway of ours. `refusal` is what it says of itself, or its home of it."""
 
     source: Any
     settings: Settings
-    addresses: tuple[str, ...]
+    home: Home
     refusal: Rejection | None
     rejection: Rejection | None = None
     listeners: list[Attachable] = field(default_factory=list)
@@ -105,15 +107,17 @@ class ManagedGateway:
             yield from listener_set.candidates
 
 
-def collect(store: Store) -> tuple[dict[str, ManagedClass], list[ManagedGateway]]:
+def collect(
+    store: Store, controller: str, homes: Mapping[Name, Home]
+) -> tuple[dict[str, ManagedClass], list[ManagedGateway]]:
     """Return the GatewayClasses of this controller by name, and their Gateways by age; `decide` has yet to follow."""
     classes = {
         source.metadata.name: _class(store, source)
         for source in store.list("GatewayClass")
-        if source.spec.controller_name == CONTROLLER_NAME
+        if source.spec.controller_name == controller
     }
     gateways = [
-        _gateway(store, source, classes[source.spec.gateway_class_name])
+        _gateway(store, source, classes[source.spec.gateway_class_name], homes)
         for source in sorted(store.list("Gateway"), key=_age)
         if source.spec.gateway_class_name in classes
     ]
@@ -152,7 +156,7 @@ def _class(store: Store, source: Any) -> ManagedClass:
         return ManagedClass(source, Settings(), ("InvalidParameters", str(reason)))
 
 
-def _gateway(store: Store, source: Any, gateway_class: ManagedClass) -> ManagedGateway:
+def _gateway(store: Store, source: Any, gateway_class: ManagedClass, homes: Mapping[Name, Home]) -> ManagedGateway:
     settings = gateway_class.settings
     rejection = None
     if gateway_class.rejection is not None:
@@ -164,13 +168,20 @@ def _gateway(store: Store, source: Any, gateway_class: ManagedClass) -> ManagedG
             settings = settings_of(store, infrastructure.parameters_ref, source.metadata.namespace, settings)
         except InvalidParameters as reason:
             rejection = rejection or ("InvalidParameters", str(reason))
+    home = homes.get((source.metadata.namespace, source.metadata.name)) or _own_home(source)
+    return ManagedGateway(source, settings, home, rejection or home.refusal)
+
+
+def _own_home(source: Any) -> Home:
+    """Return the home of a Gateway that nobody else assigns one to: the addresses that it asks for, else all."""
     addresses: dict[str, None] = {}
+    refusal = None
     for entry in source.spec.addresses or ():
         if (entry.type or "IPAddress") != "IPAddress":
-            rejection = rejection or ("UnsupportedAddress", f"addresses of type {entry.type} are not supported")
+            refusal = refusal or ("UnsupportedAddress", f"addresses of type {entry.type} are not supported")
         else:
             addresses[str(ip_address(entry.value)) if entry.value else ""] = None
-    return ManagedGateway(source, settings, tuple(addresses) or ("",), rejection)
+    return Home(bind=tuple(addresses) or ("",), refusal=refusal)
 
 
 def _collect_listeners(gateway: ManagedGateway, sets: list[Any]) -> None:
@@ -212,7 +223,7 @@ def _decide(gateway: ManagedGateway, namespaces: Namespaces) -> None:
 
 def _assign_sockets(gateways: list[ManagedGateway]) -> None:
     """Give every served listener its sockets. An address and port belongs to the first Gateway (by age) that asks."""
-    owners: dict[tuple[bool, int], dict[str, ManagedGateway]] = defaultdict(dict)
+    owners: dict[tuple[str, bool, int], dict[str, ManagedGateway]] = defaultdict(dict)
     for gateway in gateways:
         gateway.unusable = []
         for listener in gateway.all_listeners:
@@ -220,9 +231,9 @@ def _assign_sockets(gateways: list[ManagedGateway]) -> None:
             if not listener.served:
                 continue
             port = listener.port
-            of_port = owners[listener.datagrams, port]
+            of_port = owners[gateway.home.realm, listener.datagrams, port]
             sockets = []
-            for address in gateway.addresses:
+            for address in gateway.home.bind:
                 other = next(
                     (owner for taken, owner in of_port.items() if owner is not gateway and _overlap(taken, address)),
                     None,
@@ -234,8 +245,10 @@ def _assign_sockets(gateways: list[ManagedGateway]) -> None:
                     place = f"{address or 'every address'}, port {port}"
                     gateway.unusable.append(f"{place} belongs to Gateway {'/'.join(other.name)}")
             listener.sockets = tuple(sockets)
-            if not sockets:
+            if not sockets and gateway.home.bind:
                 listener.withheld = ("PortUnavailable", gateway.unusable[-1])
+            elif not sockets:
+                listener.withheld = gateway.home.unusable or ("Pending", "the Gateway has no address yet")
 
 
 def _overlap(first: str, second: str) -> bool:

@@ -31,16 +31,23 @@ class Bound:
     error: str | None = None
 
 
-def resolve(statuses: Statuses, sockets: Mapping[str, Bound]) -> Statuses:
+def resolve(statuses: Statuses, sockets: Mapping[str, Bound], realm: str = "") -> Statuses:
     """Return statuses whose Programmed conditions are decided, as far as the sockets' fates are known.
 
     Args:
         statuses: as `translate` returned them.
         sockets: by `Socket.key`. One that is missing leaves its listeners' Programmed at Unknown.
+        realm: where they are; Gateways that live elsewhere stay as they are.
     """
-    gateways = {name: _gateway(status, sockets) for name, status in statuses.gateways.items()}
+    gateways = {
+        name: _gateway(status, sockets) if status.realm == realm else status
+        for name, status in statuses.gateways.items()
+    }
     listener_sets: dict[Name, ListenerSetStatus] = {}
     for name, status in statuses.listener_sets.items():
+        if gateways[status.gateway].realm != realm:
+            listener_sets[name] = status
+            continue
         listeners = tuple(_listener(listener, sockets) for listener in status.listeners)
         conditions = _summary(status.conditions, listeners, "ListenersNotValid")
         listener_sets[name] = replace(status, conditions=conditions, listeners=listeners)
@@ -65,9 +72,8 @@ def _listener(listener: ListenerStatus, sockets: Mapping[str, Bound]) -> Listene
 def _gateway(status: GatewayStatus, sockets: Mapping[str, Bound]) -> GatewayStatus:
     listeners = tuple(_listener(listener, sockets) for listener in status.listeners)
     keys = dict.fromkeys(key for listener in status.listeners for key in listener.sockets)
-    addresses = dict.fromkeys(
-        ("IPAddress", address) for key in keys if key in sockets for address in sockets[key].addresses
-    )
+    bound = (("IPAddress", address) for key in keys if key in sockets for address in sockets[key].addresses)
+    addresses = dict.fromkeys(bound if status.shown is None else status.shown)
     conditions = _summary(status.conditions, listeners, "AddressNotUsable")
     return replace(status, conditions=conditions, listeners=listeners, addresses=tuple(addresses))
 

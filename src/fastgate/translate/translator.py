@@ -23,6 +23,7 @@ from fastgate.translate.gateways import ManagedClass, ManagedGateway, collect, d
 from fastgate.translate.grants import Grants
 from fastgate.translate.http_route import KIND, compile_route, still_resolved
 from fastgate.translate.layer4 import KINDS, PlacedLayer4Route, place_layer4, still_placed
+from fastgate.translate.mode import FILES, Mode
 from fastgate.translate.placement import PlacedRoute, place
 from fastgate.translate.plugins import Plugins
 from fastgate.translate.secrets import secrets_of
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from fastgate.translate.attachment import ParentKey, Rejection
     from fastgate.translate.backends import ResolvedCluster, Section
     from fastgate.translate.conditions import Name
+    from fastgate.translate.homes import Home
     from fastgate.translate.listeners import Attachable
     from fastgate.translate.upstream_tls import Terms
 
@@ -79,8 +81,10 @@ class Translator:
     is a function of the store and the catalog alone, equal to that of a new translator. Not thread-safe.
     """
 
-    def __init__(self, catalog: Catalog | None = None) -> None:
+    def __init__(self, catalog: Catalog | None = None, mode: Mode = FILES) -> None:
         """Use the filters of this catalog; without one there are none."""
+        self._mode = mode
+        self._homes: Mapping[Name, Home] = {}
         self._listener_objects = _Inputs(_LISTENER_KINDS)
         self._certificate_objects = _Inputs(_CERTIFICATE_KINDS)
         self._backend_objects = _Inputs(_BACKEND_KINDS)
@@ -98,10 +102,14 @@ class Translator:
         self._layer4: dict[int, PlacedLayer4Route] = {}  # the same
         self._assembly = Assembly()
 
-    def translate(self, store: Store) -> Translation:
-        """Translate a store. Faults in it become statuses; nothing is raised for them."""
-        moved = self._listener_objects.changed(store)
+    def translate(self, store: Store, homes: Mapping[Name, Home] | None = None) -> Translation:
+        """Translate a store. Faults in it become statuses; nothing is raised for them.
+
+        `homes` are those of the Gateways that somebody assigns one to.
+        """
+        moved = self._listener_objects.changed(store) or self._homes != (homes or {})
         if moved:
+            self._homes = dict(homes or {})
             self._collect(store)
         if self._certificate_objects.changed(store) or moved:
             self._certificates.resolve(self._gateways, store, Grants(store))
@@ -111,7 +119,7 @@ class Translator:
         retargeted = self._backend_objects.changed(store) or backend_tls.terms != self._terms
         if retargeted:
             self._terms = backend_tls.terms
-            self._backends = Backends(store, Grants(store), self._terms)
+            self._backends = Backends(store, Grants(store), self._terms, guarded=self._mode.guarded)
         refiltered = self._filter_objects.changed(store)
         if refiltered:
             self._plugins.update(store, Grants(store))
@@ -131,7 +139,7 @@ class Translator:
         return Translation(ir, _endpoints(clusters), statuses, tuple(warnings), faults)
 
     def _collect(self, store: Store) -> None:
-        self._classes, self._gateways = collect(store)
+        self._classes, self._gateways = collect(store, self._mode.controller, self._homes)
         existing = frozenset(
             (kind, source.metadata.namespace, source.metadata.name)
             for kind in ("Gateway", "ListenerSet")
@@ -250,7 +258,9 @@ class Translator:
         )
         targets = Targets(store, self._surroundings, self._routes)
         return Statuses(
-            gateway_classes={name: class_status(managed) for name, managed in sorted(self._classes.items())},
+            gateway_classes={
+                name: class_status(managed, self._mode.features) for name, managed in sorted(self._classes.items())
+            },
             gateways={gateway.name: gateway_status(gateway) for gateway in gateways},
             listener_sets={child.name: listener_set_status(child) for child in sets},
             routes=dict(named),
