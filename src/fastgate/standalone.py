@@ -1,396 +1,107 @@
-"""The standalone server: files in, signals and systemd around it, the manager and its workers below."""
+"""The front end of files: what they say is served, and what changes in them."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fastgate import systemd
-from fastgate.admin import views
-from fastgate.admin.server import AdminServer
-from fastgate.handover import HandOverError, Predecessor, Successor
-from fastgate.instance import Instance, InstanceError, InUseError, derived_name
-from fastgate.listener_manager import ListenerManager
-from fastgate.output import print_problems, print_table
-from fastgate.plugins.manager import Hooks
+from fastgate.instance import derived_name
+from fastgate.output import print_problems
 from fastgate.plugins.reload import ReloadError, sources
-from fastgate.runtime import Runtime
-from fastgate.sinks import Sinks
 from fastgate.sources.files import GRACE, Files
 from fastgate.sources.plugged import Plugged
 from fastgate.sources.watch import changes, code
+from fastgate.translate.mode import FILES
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Coroutine, Mapping
     from pathlib import Path
 
-    from fastgate.ir import AccessLog
-    from fastgate.runtime import Prepared
+    from fastgate.plugins.manager import Hooks
+    from fastgate.runtime import Prepared, Report
+    from fastgate.server import Server
 
 log = logging.getLogger("fastgate")
 
 
 class Standalone:
-    """`fastgate run`."""
+    """A `Front` over files, directories and the configuration sources of plugins."""
 
-    def __init__(
-        self,
-        paths: list[Path],
-        *,
-        workers: int,
-        ports: Mapping[int, int],
-        access_log: AccessLog | None,
-        access_log_file: Path | None,
-        admin: tuple[str, int] | None,
-        strict: bool,
-        keep_going: bool,
-        drain_delay: float,
-        drain_timeout: float,
-        orphan_timeout: int,
-        memory_limit: int,
-        plugin_memory_limit: int,
-        instance: str,
-        dev: bool,
-    ) -> None:
-        """Keep the options; see `fastgate run --help` for what they mean."""
-        self._files = Files(paths)
+    mode = FILES
+    is_patient = False
+    nothing = "the files have no Gateway of class fastgate with a valid listener"
+
+    def __init__(self, paths: list[Path], *, ports: Mapping[int, int], instance: str, dev: bool, hooks: Hooks) -> None:
+        """Read these paths.
+
+        Args:
+            paths: files and directories.
+            ports: where listeners' ports are bound in their places; tells instances apart that read the same.
+            instance: name of the instance; "" derives one.
+            dev: serve by new workers when sources of filters change.
+            hooks: plugins of the process.
+        """
+        self.name = instance or derived_name(paths, ports)
         self._paths = paths
-        self._workers = workers
-        self._ports = ports
-        self._access_log = access_log
-        self._log_file = access_log_file
-        self._admin_address = admin
-        self._strict = strict
-        self._keep_going = keep_going
-        self._drain = (drain_delay, drain_timeout)
-        self._options: dict[str, Any] = {
-            "orphan_timeout": orphan_timeout,
-            "memory_limit": memory_limit,
-            "plugin_memory_limit": plugin_memory_limit,
-        }
-        self._name = instance or derived_name(paths, ports)
-        self._dev = dev
-        self._wanted = asyncio.Event()  # a reload
-        self._upgrade = asyncio.Event()
-        self._ending = asyncio.Event()
-        self._at_once = asyncio.Event()
-        self._changing = asyncio.Lock()  # one reload or hand-over at a time
-        self._log_fd = -1
-        self._predecessor: Predecessor | None = None
-        self._instance: Instance | None = None
-        self._hooks = Hooks()
+        self._files = Files(paths)
+        self._hooks = hooks
         self._plugged = Plugged()
-        self._loop: asyncio.AbstractEventLoop
-        self._manager: ListenerManager
-        self._runtime: Runtime
-        self._admin: AdminServer | None = None
-        self._shown: list[dict[str, object]] = []
-
-    async def run(self) -> int:
-        """Serve until a signal ends it. Returns the exit status."""
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
-        logging.getLogger("watchfiles").setLevel(logging.WARNING)
-        if self._dev:  # byte code is told from older one by the second and the size of its source
+        self._dev = dev
+        self._server: Server
+        self._watch: AsyncIterator[None]
+        if dev:  # byte code is told from older one by the second and the size of its source
             sys.dont_write_bytecode = True
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        self._handle_signals()
-        self._predecessor = Predecessor.find()
-        try:
-            self._log_fd = self._open_log()
-            self._instance = self._claimed()
-        except OSError as e:
-            print(f"fastgate: {self._log_file}: {e.strerror}", file=sys.stderr)
-            return 1
-        except InUseError as e:
-            print(f"fastgate: {e}", file=sys.stderr)
-            return 1
-        self._manager = ListenerManager(
-            workers=self._workers, ports=self._ports, log_fd=self._log_fd,
-            instance=self._instance, renew=self._predecessor is not None, **self._options,
-        )  # fmt: skip
-        self._runtime = Runtime(self._manager, strict=self._strict, access_log=self._access_log, hooks=self._hooks)
-        try:
-            await self._hooks.call_and_wait("fastgate_startup")
-            self._manager.sinks = Sinks.of(self._hooks)
-            self._plugged = Plugged(self._hooks, self._changed)
-            return await self._begin()
-        finally:
-            if self._manager.sinks is not None:
-                await asyncio.to_thread(self._manager.sinks.close)
-            await self._hooks.call_and_wait("fastgate_shutdown")
-            if self._instance is not None and self._predecessor is None:
-                self._instance.release()
 
-    async def _begin(self) -> int:
-        """Load, take over what there is to take over, and serve."""
-        watch = changes(self._paths)
-        await anext(watch)  # before anything is read, so that no change falls between
-        prepared = await self._prepare(strict=not self._keep_going)
-        if prepared.translation is None and not self._keep_going:
-            print_problems(prepared.problems)
-            return _not_started()
-        try:
-            inherited = await asyncio.to_thread(self._predecessor.take_over) if self._predecessor is not None else None
-        except (OSError, HandOverError) as e:
-            log.error("nothing was handed over: %s", e)  # noqa: TRY400 - no fault of ours
-            return 1
-        adopted = await self._manager.start()
-        if adopted:
-            log.info("adopted %d workers", adopted)
-        try:
-            if not await self._start(prepared, inherited):
-                if adopted or self._predecessor is not None:
-                    self._manager.leave()  # ours too: they have accepted connections by now
-                return 1
-            return await self._serve(watch)
-        finally:
-            await self._manager.stop()
+    async def open(self, server: Server) -> None:
+        """Watch the files before anything is read, so that no change falls between."""
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)
+        self._server = server
+        self._plugged = Plugged(self._hooks, server.reload)
+        self._watch = changes(self._paths)
+        await anext(self._watch)
 
-    async def _start(self, prepared: Prepared, inherited: socket.socket | None) -> bool:
-        """Serve for the first time. Returns whether that is what was asked for."""
-        report = await self._runtime.publish(prepared)
+    async def prepare(self, *, strict: bool = False) -> Prepared:
+        """Read, validate and translate."""
+        documents, problems = await asyncio.to_thread(self._files.read)
+        more, wrong = await asyncio.to_thread(self._plugged.read)
+        return await self._server.runtime.prepare([*documents, *more], [*problems, *wrong], strict=strict)
+
+    def tasks(self) -> list[Coroutine[Any, Any, None]]:
+        """Follow the files, and the code of filters with --dev."""
+        return [self._follow(), *([self._follow_code()] if self._dev else [])]
+
+    def served(self, report: Report, before: int) -> None:
+        """Print what is wrong, and say what is served."""
         print_problems(report.problems)
-        failed = bool(report.errors) or not report.applied or any(f.error for f in self._manager.fates.values())
-        if failed and not self._keep_going:
-            for fate in self._manager.fates.values():
-                if fate.error is not None:
-                    print(f"fastgate: {fate.error}", file=sys.stderr)
-            _not_started()
-            return False
-        if not await self._start_admin(inherited):
-            return False
-        self._show()
-        if self._predecessor is not None:
-            self._predecessor.serving()
-            self._predecessor = None
-            if self._instance is not None:
-                self._instance.sign()
-        systemd.notify("READY=1")
-        self._manager.retire(self._drain[1])
-        return True
+        if before and not report.applied:
+            log.error("configuration refused; generation %d is still served", before)
+        elif before and report.generation != before:
+            log.info("generation %d is served", report.generation)
+        if self._files.pending():
+            asyncio.get_running_loop().call_later(GRACE, self._server.reload)
 
-    async def _serve(self, watch: AsyncIterator[None]) -> int:
-        handed_over = asyncio.ensure_future(self._hand_over_when_asked())
-        tasks = [
-            handed_over,
-            *map(
-                asyncio.ensure_future,
-                (self._reload(), self._follow(watch), self._runtime.keep_resolving(), systemd.keep_alive()),
-            ),
-        ]
-        if self._dev:
-            tasks.append(asyncio.ensure_future(self._follow_code()))
-        ended = asyncio.ensure_future(self._ending.wait())
-        done, _ = await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for task in tasks:
-            if task in done:
-                task.result()  # a fault of our own ends the server rather than leaving it deaf
-        return 0 if handed_over in done else await self._finish()
+    async def close(self) -> None:
+        """Nothing is open."""
 
-    async def _finish(self) -> int:
-        systemd.notify("STOPPING=1")
-        if self._admin is not None:
-            self._admin.draining = True
-        delay, timeout = self._drain
-        log.info("draining for at most %g s", delay + timeout)
-        drained = asyncio.ensure_future(self._manager.drain(delay, timeout))
-        at_once = asyncio.ensure_future(self._at_once.wait())
-        await asyncio.wait([drained, at_once], return_when=asyncio.FIRST_COMPLETED)
-        clean = drained.done() and drained.result()
-        for task in (drained, at_once):
-            task.cancel()
-        await self._stop_admin()
-        log.info("stopped" if clean else "stopped with requests open")
-        return 0
-
-    # --- succession --------------------------------------------------------------------------------------------------
-
-    def _claimed(self) -> Instance | None:
-        """The instance, so that a successor finds our workers; without one they end with this process."""
-        try:
-            if self._predecessor is not None:
-                return Instance.inherit(self._name, self._predecessor.lock)
-            return Instance.claim(self._name)
-        except InUseError:
-            raise
-        except InstanceError as e:
-            log.warning("nobody will adopt the workers of this process: %s", e)
-            return None
-
-    async def _hand_over_when_asked(self) -> None:
-        """Return when a successor serves."""
-        while True:
-            await self._upgrade.wait()
-            self._upgrade.clear()
-            if os.getpid() == 1 or self._instance is None:
-                log.error("no hand-over: process 1 has to stay, and a successor needs the runtime directory")
-            elif await self._hand_over(self._instance):
-                return
-
-    async def _hand_over(self, instance: Instance) -> bool:
-        try:
-            successor = Successor.start(instance.lock)
-        except OSError as e:
-            log.error("the new version cannot be started: %s", e)  # noqa: TRY400 - no fault of ours
-            return False
-        log.info("handing over to process %d", successor.pid)
-        listening, left = None, False
-        try:
-            await successor.ready()
-            async with self._changing:
-                listening, left = await self._stop_admin(), True
-                self._manager.leave()
-                await successor.take_over(listening)
-        except (HandOverError, OSError, asyncio.CancelledError) as e:
-            log.error("the new version did not come up, and this one serves on: %s", e)  # noqa: TRY400 - it has said why
-            await successor.give_up()
-            if left:
-                await self._manager.resume(self._drain[1])
-                await self._start_admin(listening)
-            if isinstance(e, asyncio.CancelledError):
-                raise
-            return False
-        systemd.notify(f"MAINPID={successor.pid}")
-        log.info("process %d serves", successor.pid)
-        self._predecessor = None
-        return True
-
-    # --- configuration -----------------------------------------------------------------------------------------------
-
-    async def _prepare(self, *, strict: bool = False) -> Prepared:
-        gc.disable()  # resources have no cycles, and collections would take most of the time of a reload
-        try:
-            sources, problems = await asyncio.to_thread(self._files.read)
-            more, wrong = await asyncio.to_thread(self._plugged.read)
-            return await self._runtime.prepare([*sources, *more], [*problems, *wrong], strict=strict)
-        finally:
-            gc.enable()
-            gc.freeze()  # what is served is not looked at again; references are counted all the same
-
-    async def _reload(self) -> None:
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            async with self._changing:
-                before = self._manager.generation
-                systemd.notify_reloading()
-                report = await self._runtime.publish(await self._prepare())
-                systemd.notify("READY=1")
-            print_problems(report.problems)
-            if not report.applied:
-                log.error("configuration refused; generation %d is still served", before)
-            elif report.generation != before:
-                log.info("generation %d is served", report.generation)
-                self._show()
-            if self._files.pending():
-                asyncio.get_running_loop().call_later(GRACE, self._wanted.set)
-
-    async def _follow(self, watch: AsyncIterator[None]) -> None:
-        async for _ in watch:
-            self._wanted.set()
+    async def _follow(self) -> None:
+        async for _ in self._watch:
+            self._server.reload()
 
     async def _follow_code(self) -> None:
-        """Serve by new workers, with new plugin processes, when filters were changed where their sources are."""
+        """Serve by new workers when filters were changed where their sources are."""
         paths = sources()
         log.info("filters are reloaded when these change: %s", ", ".join(map(str, paths)) or "there are none")
         if not paths:
             await asyncio.Event().wait()  # for ever
         async for _ in code(paths):
-            async with self._changing:
-                try:
-                    await self._runtime.reload_filters()
-                except ReloadError as e:
-                    log.error("filters stay as they were: %s", e)  # noqa: TRY400 - it says where
-                    continue
-                report = await self._runtime.publish(await self._prepare(), renew=self._drain[1])
+            try:
+                report = await self._server.renew()
+            except ReloadError as e:
+                log.error("filters stay as they were: %s", e)  # noqa: TRY400 - it says where
+                continue
             print_problems(report.problems)
             log.info("filters are reloaded" if report.applied else "filters stay as they were")
-
-    def _changed(self) -> None:
-        """Reload soon; from any thread."""
-        self._loop.call_soon_threadsafe(self._wanted.set)
-
-    def _show(self) -> None:
-        """Print what is served, when it is not what was printed last."""
-        served = views.sockets(self._runtime)
-        if served == self._shown:
-            return
-        self._shown = served
-        rows = [
-            [
-                s["gateway"],
-                s["listener"],
-                s["protocol"],
-                s["hostname"] or "*",
-                s["error"] or s["address"],
-                str(s["routes"]),
-            ]
-            for s in served
-        ]
-        print_table(["GATEWAY", "LISTENER", "PROTOCOL", "HOSTNAME", "ADDRESS", "ROUTES"], rows, sys.stderr)
-        if not rows:
-            print(
-                "no listener is served: the files have no Gateway of class fastgate with a valid listener",
-                file=sys.stderr,
-            )
-
-    # --- around it ---------------------------------------------------------------------------------------------------
-
-    async def _start_admin(self, inherited: socket.socket | None) -> bool:
-        if self._admin_address is None:
-            return True
-        self._admin = AdminServer(self._runtime)
-        try:
-            host, port = await self._admin.start(*self._admin_address, inherited)
-        except OSError as e:
-            print(f"fastgate: admin listener: {e.strerror}; --admin chooses another address, or off", file=sys.stderr)
-            return False
-        log.info("admin listener on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-        return True
-
-    async def _stop_admin(self) -> socket.socket | None:
-        return await self._admin.stop() if self._admin is not None else None
-
-    def _open_log(self) -> int:
-        if self._log_file is None:
-            return sys.stdout.fileno()
-        return os.open(self._log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-
-    def _reopen_log(self) -> None:
-        if self._log_file is None:
-            return
-        try:
-            fd = self._open_log()
-        except OSError as e:
-            log.error("%s cannot be opened again: %s", self._log_file, e.strerror)  # noqa: TRY400 - no fault of ours
-            return
-        self._manager.reopen_log(fd)
-        os.close(self._log_fd)
-        self._log_fd = fd
-
-    def _handle_signals(self) -> None:
-        loop = self._loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end)
-        loop.add_signal_handler(signal.SIGHUP, self._wanted.set)
-        loop.add_signal_handler(signal.SIGUSR1, self._reopen_log)
-        loop.add_signal_handler(signal.SIGUSR2, self._upgrade.set)
-
-    def _end(self) -> None:
-        if self._ending.is_set():
-            self._at_once.set()
-        self._ending.set()
-
-
-def _not_started() -> int:
-    print("fastgate: not started; --keep-going serves what is valid", file=sys.stderr)
-    return 1

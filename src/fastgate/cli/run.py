@@ -127,12 +127,16 @@ def run(
 
     Example: fastgate run gateway.yaml routes/ --port-map 80=8080
     """
-    from fastgate.standalone import Standalone  # noqa: PLC0415 - only this command needs the engine
+    from fastgate.plugins.manager import Hooks  # noqa: PLC0415 - only this command needs the engine
+    from fastgate.server import Server  # noqa: PLC0415
+    from fastgate.standalone import Standalone  # noqa: PLC0415
 
-    server = Standalone(
-        paths,
+    hooks = Hooks()
+    bound = _ports(port_map)
+    server = Server(
+        Standalone(paths, ports=bound, instance=instance, dev=dev, hooks=hooks),
         workers=workers or settings.default_workers(),
-        ports=_ports(port_map),
+        ports=bound,
         access_log=access_log,
         access_log_file=access_log_file,
         admin=settings.host_port(admin),
@@ -143,7 +147,6 @@ def run(
         orphan_timeout=int(orphan_timeout * 1000),
         memory_limit=memory_limit << 20,
         plugin_memory_limit=plugin_memory_limit << 20,
-        instance=instance,
-        dev=dev,
+        hooks=hooks,
     )
     sys.exit(asyncio.run(server.run()))
