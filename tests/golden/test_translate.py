@@ -13,8 +13,9 @@ import yaml
 from certificates import filled
 from filter_types import CATALOG
 from golden_render import render
-from resources import store_of
+from resources import resources_of, store_of
 
+from fastgate.store import Store
 from fastgate.translate import Translator, translate
 
 MARK = "---\n# expected\n"
@@ -62,3 +63,18 @@ def test_a_translator_that_saw_something_else_before_gives_the_same(case):
     for missing in range(len(documents)):
         translator.translate(store_of(documents[:missing] + documents[missing + 1 :]))
     assert translator.translate(store_of(documents)) == expected
+
+
+def test_a_translator_that_is_told_what_changed_gives_what_a_new_one_gives(case):
+    resources = resources_of(BASE + documents_of(case.read_text().partition(MARK)[0]))
+    store = Store(resources)
+    translator = Translator(CATALOG)
+    expected = translator.translate(store)
+    keys = list(resources)
+    for first, second in zip(keys, [*keys[1:], keys[0]], strict=True):
+        store = store.amended({first: None})
+        assert translator.translate(store) == translate(store, CATALOG)
+        store = store.amended({first: resources[first], second: None})
+        assert translator.translate(store) == translate(store, CATALOG)
+        store = store.amended({second: resources[second]})
+        assert translator.translate(store) == expected

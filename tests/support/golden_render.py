@@ -60,7 +60,7 @@ def render(translation: Translation) -> dict[str, Any]:
     }
     document["routes"] = {
         _route(key): {_parent(entry.parent): _route_conditions(entry.conditions) for entry in status.parents}
-        for key, status in statuses.routes.items()
+        for key, status in sorted(statuses.routes.items())
     }
     document["filters"] = {"/".join(name): _filter(status) for name, status in statuses.filters.items()}
     document["backendTLSPolicies"] = {

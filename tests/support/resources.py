@@ -41,6 +41,9 @@ class Documents:
     def __init__(self, resources: dict[tuple[str, str, str], Resource]) -> None:
         self._resources = resources
 
+    def changes_since(self, other: object) -> None:
+        """Not known: every object is compared."""
+
     def get(self, kind: str, namespace: str, name: str) -> Resource | None:
         return self._resources.get((kind, namespace, name))
 
@@ -61,5 +64,9 @@ def _key(document: dict[str, Any]) -> tuple[str, str, str]:
     return (document["kind"], namespace, metadata["name"])
 
 
+def resources_of(documents: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str], Resource]:
+    return {_key(document): Resource(document) for document in documents}
+
+
 def store_of(documents: Iterable[dict[str, Any]]) -> Documents:
-    return Documents({_key(document): Resource(document) for document in documents})
+    return Documents(resources_of(documents))

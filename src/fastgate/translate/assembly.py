@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,27 +16,28 @@ from fastgate.translate.precedence import hostname_key, ordered
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from fastgate.ir import Rule, ServerName
+    from fastgate.ir import Plugin, Rule, ServerName
     from fastgate.translate.gateways import ManagedGateway
-    from fastgate.translate.layer4 import PlacedLayer4Route
     from fastgate.translate.listeners import Attachable
     from fastgate.translate.placement import PlacedRoute
+    from fastgate.translate.placements import Hosts, Placements
     from fastgate.translate.plugins import FilterResolution, Plugins
 
-_Hosts = dict[str, list["PlacedRoute"]]
+_MANY = 64  # hostnames: more of them are sorted in at once
 
 
 @dataclass(slots=True)
 class _Assembled:
     """A listener, and what it was assembled from: its routes, the filters that all of its requests pass.
 
-    `identified` says that its Gateway shows a certificate to backends.
+    `identified` says that its Gateway shows a certificate to backends. `order` has the keys of `hosts`, sorted.
     """
 
-    parts: _Hosts
     filters: tuple[FilterResolution, ...]
     identified: bool
-    hosts: dict[str, VirtualHost]
+    parts: dict[str, tuple[PlacedRoute, ...]]
+    order: list[tuple[int, int, str]]
+    hosts: list[VirtualHost]
     listener: Listener
 
 
@@ -44,12 +46,12 @@ class Assembly:
 
     def __init__(self) -> None:
         self._assembled: dict[Attachable, _Assembled] = {}
+        self._names: dict[Attachable, tuple[ServerName, ...]] = {}
 
     def sockets(
         self,
         gateways: Iterable[ManagedGateway],
-        routes: Iterable[PlacedRoute],
-        layer4: Iterable[PlacedLayer4Route],
+        placements: Placements,
         plugins: Plugins,
         speaks_tls: Callable[[str], bool],
     ) -> tuple[Socket, ...]:
@@ -57,7 +59,8 @@ class Assembly:
 
         `speaks_tls` says it of a cluster; a route is another object when its answer for one of its clusters changes.
         """
-        parts, names = _parts(routes), server_names(layer4)
+        if placements.layer4_touched or placements.touched is None:
+            self._names = server_names(placements.layer4.values())
         sockets: list[Socket] = []
         assembled: dict[Attachable, _Assembled] = {}
         for gateway in gateways:
@@ -66,9 +69,7 @@ class Assembly:
                 if listener.sockets:
                     filters = plugins.of_listener(listener) if listener.speaks_http else ()
                     identity = None if gateway.client_certificate is None else speaks_tls
-                    entry = self._assemble(
-                        listener, parts.get(listener, {}), names.get(listener, ()), filters, identity
-                    )
+                    entry = self._assemble(listener, placements, filters, identity)
                     assembled[listener] = entry
                     for address, port in listener.sockets:
                         groups[address, port, listener.datagrams].append(entry.listener)
@@ -81,65 +82,84 @@ class Assembly:
     def _assemble(
         self,
         listener: Attachable,
-        parts: _Hosts,
-        names: tuple[ServerName, ...],
+        placements: Placements,
         filters: tuple[FilterResolution, ...],
         identity: Callable[[str], bool] | None,
     ) -> _Assembled:
         """Assemble a listener; `identity` is None unless its Gateway shows a certificate to clusters that speak TLS."""
         identified = identity is not None
+        names = self._names.get(listener, ())
         if identity is not None:
             names = names_with_own_clusters(names, listener.gateway, identity)
-        before = self._assembled.get(listener)
-        if before is not None and (before.filters, before.identified) != (filters, identified):
-            before = None
-        if before is not None and before.parts == parts:
-            if (before.listener.tls, before.listener.names) != (listener.tls, names):
-                before.listener = replace(before.listener, tls=listener.tls, names=names)
-            return before
-        known = before.hosts if before is not None else {}
-        old = before.parts if before is not None else {}
         plugins, behind = split(filters)
+        entry = self._assembled.get(listener)
+        hosts: Hosts = placements.hosts.get(listener, {})
+        if entry is None or (entry.filters, entry.identified) != (filters, identified):
+            entry = _Assembled(filters, identified, {}, [], [], _nothing(listener, plugins))
+            touched: Iterable[str] = hosts
+        elif placements.touched is None:
+            touched = {*entry.parts, *hosts}
+        else:
+            touched = placements.touched.get(listener, ())
 
         def at_listener(rule: Rule) -> Rule:
             rule = guarded(rule, behind)
             return rule if identity is None else with_own_clusters(rule, listener.gateway, identity)
 
         change = at_listener if behind or identified else None
-        hosts = {
-            hostname: known[hostname] if old.get(hostname) == routes else _virtual_host(hostname, routes, change)
-            for hostname, routes in parts.items()
-        }
-        compiled = Listener(
-            key=listener.key,
-            gateway="/".join(listener.gateway),
-            name=listener.name,
-            hostname=listener.hostname,
-            protocol=listener.spec.protocol,
-            hosts=tuple(hosts[hostname] for hostname in sorted(hosts, key=hostname_key)),
-            plugins=plugins,
-            tls=listener.tls,
-            names=names,
-        )
-        return _Assembled(parts, filters, identified, hosts, compiled)
+        found = ((hostname, tuple(hosts.get(hostname, {}).values())) for hostname in touched)
+        news = {hostname: routes for hostname, routes in found if entry.parts.get(hostname, ()) != routes}
+        if news:
+            _settle(entry, {name: (routes, _virtual_host(name, routes, change)) for name, routes in news.items()})
+            entry.listener = replace(entry.listener, hosts=tuple(entry.hosts))
+        if (entry.listener.tls, entry.listener.names) != (listener.tls, names):
+            entry.listener = replace(entry.listener, tls=listener.tls, names=names)
+        return entry
 
 
-def _parts(routes: Iterable[PlacedRoute]) -> dict[Attachable, _Hosts]:
-    parts: dict[Attachable, _Hosts] = defaultdict(dict)
-    for route in routes:
-        for listener, hostnames in route.reached:
-            if not listener.served:
-                continue
-            hosts = parts[listener]
-            for hostname in hostnames:
-                if hostname in hosts:
-                    hosts[hostname].append(route)
-                else:
-                    hosts[hostname] = [route]
-    return parts
+def _nothing(listener: Attachable, plugins: tuple[Plugin, ...]) -> Listener:
+    """A listener before it has routes."""
+    return Listener(
+        key=listener.key,
+        gateway="/".join(listener.gateway),
+        name=listener.name,
+        hostname=listener.hostname,
+        protocol=listener.spec.protocol,
+        hosts=(),
+        plugins=plugins,
+        tls=listener.tls,
+    )
 
 
-def _virtual_host(hostname: str, routes: list[PlacedRoute], change: Callable[[Rule], Rule] | None) -> VirtualHost:
+def _settle(entry: _Assembled, news: dict[str, tuple[tuple[PlacedRoute, ...], VirtualHost]]) -> None:
+    """Let hostnames have these routes, and virtual hosts of them; without routes it is gone."""
+    if len(news) > _MANY:
+        hosts = dict(zip(entry.order, entry.hosts, strict=True))
+        hosts |= {hostname_key(hostname): host for hostname, (_, host) in news.items()}
+        entry.parts |= {hostname: routes for hostname, (routes, _) in news.items()}
+        for hostname in [hostname for hostname, (routes, _) in news.items() if not routes]:
+            del entry.parts[hostname], hosts[hostname_key(hostname)]
+        entry.order = sorted(hosts)
+        entry.hosts = [hosts[key] for key in entry.order]
+        return
+    for hostname, (routes, host) in news.items():
+        key = hostname_key(hostname)
+        at = bisect_left(entry.order, key)
+        is_known = hostname in entry.parts
+        if is_known and routes:
+            entry.hosts[at] = host
+        elif is_known:
+            del entry.order[at], entry.hosts[at]
+        else:
+            entry.order.insert(at, key)
+            entry.hosts.insert(at, host)
+        if routes:
+            entry.parts[hostname] = routes
+        else:
+            del entry.parts[hostname]
+
+
+def _virtual_host(hostname: str, routes: Iterable[PlacedRoute], change: Callable[[Rule], Rule] | None) -> VirtualHost:
     matches = ordered(candidate for route in routes for candidate in route.candidates)
     if change is not None:
         rules = {match.rule.key: match.rule for match in matches}

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from fastgate.store import Store
     from fastgate.translate.authorities import TrustAnchors
     from fastgate.translate.backends import Section, Target
-    from fastgate.translate.layer4 import PlacedLayer4Route
-    from fastgate.translate.placement import PlacedRoute
+    from fastgate.translate.placements import Placements
     from fastgate.translate.upstream_tls import Judgement, Terms
 
 KIND = "BackendTLSPolicy"
@@ -54,9 +53,9 @@ class BackendTLS:
                 target = (backend.metadata.namespace, BACKEND_GROUP, "Backend", backend.metadata.name)
                 self.terms.setdefault((target, ""), _terms_of_backend(backend, own))
 
-    def statuses(self, routes: Iterable[PlacedRoute | PlacedLayer4Route]) -> dict[Name, PolicyStatus]:
+    def statuses(self, placements: Placements) -> dict[Name, PolicyStatus]:
         """Return the status of every policy that some Gateway has to do with."""
-        gateways = self._gateways(routes) if self._policies else {}
+        gateways = self._gateways(placements)
         found: dict[Name, PolicyStatus] = {}
         for policy, judged in self._judged:
             sections: dict[Name, list[Section]] = defaultdict(list)
@@ -111,11 +110,12 @@ class BackendTLS:
             ancestors.append(ParentStatus(ref, (accepted, resolved)))
         return PolicyStatus(tuple(ancestors))
 
-    def _gateways(self, routes: Iterable[PlacedRoute | PlacedLayer4Route]) -> dict[Section, dict[Name, None]]:
+    def _gateways(self, placements: Placements) -> dict[Section, dict[Name, None]]:
         """Return the Gateways from which some route leads to a backend, by the backend and by its port."""
         found: dict[Section, dict[Name, None]] = defaultdict(dict)
         wanted = {target for target, _ in self._owners}
-        for route in routes:
+        for key in placements.leading_to(wanted):
+            route = placements.routes[key]
             for _, resolution in route.references:
                 target = resolution.target
                 if target not in wanted or resolution.reason == "RefNotPermitted":

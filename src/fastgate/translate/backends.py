@@ -18,9 +18,10 @@ from fastgate.translate.conditions import GROUP
 from fastgate.translate.upstream_tls import Barred
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from fastgate.store import Store
+    from fastgate.store import Key, Store
+    from fastgate.translate.conditions import Name
     from fastgate.translate.grants import Grants
     from fastgate.translate.upstream_tls import Terms
 
@@ -49,6 +50,7 @@ LAYER4 = {"TLSRoute": Protocol.TCP, "TCPRoute": Protocol.TCP, "UDPRoute": Protoc
 Target = tuple[str, str, str, str]  # namespace, group, kind, name
 _Addresses = tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]  # those with an address, those with a DNS name
 ResolvedCluster = tuple[Cluster, tuple[Endpoint, ...], tuple[Endpoint, ...]]  # and its endpoints as _Addresses
+_Reference = tuple[str, str, str, str, str, str, int | None]  # kind, namespace of the route; group, ..., port
 Section = tuple[Target, str]  # a target and the name of its port, "" for all of them
 
 
@@ -85,9 +87,10 @@ class Backends:
         self._store = store
         self._grants = grants
         self._terms = terms
-        self._resolved: dict[tuple[str, str, str, str, str, str, int | None], Resolution] = {}
+        self._resolved: dict[_Reference, Resolution] = {}
+        self._by_target: dict[Target, dict[_Reference, None]] = defaultdict(dict)
         self._clusters: dict[str, ResolvedCluster] = {}
-        self._slices: dict[tuple[str, str], list[Any]] | None = None
+        self._slices = Slices(store)
 
     def resolve(self, route_kind: str, namespace: str, ref: Any) -> Resolution:
         """Resolve the backendRef of a route of `namespace`. Equal references give the same object."""
@@ -99,9 +102,35 @@ class Backends:
         if found is None:
             source = (GROUP, route_kind, namespace)
             resolution = self._resolve(source, (group, kind, target, ref.name), ref.port)
-            found = replace(resolution, target=(target, group, kind, ref.name), port=ref.port)
-            self._resolved[key] = found
+            named = (target, group, kind, ref.name)
+            found = self._resolved[key] = replace(resolution, target=named, port=ref.port)
+            self._by_target[named][key] = None
         return found
+
+    def follow(self, store: Store, changes: Iterable[Key]) -> dict[Target, None]:
+        """Resolve against a store that differs at these keys, of Services, EndpointSlices and Backends.
+
+        Returns the targets whose references, resolved again, may stand for something else.
+        """
+        self._store = store
+        targets: dict[Target, None] = {}
+        for kind, namespace, name in changes:
+            if kind == "EndpointSlice":
+                owners = self._slices.put(namespace, name, store.get(kind, namespace, name))
+                targets.update(dict.fromkeys((namespace, "", "Service", owner) for owner in owners))
+            else:
+                targets[namespace, BACKEND_GROUP if kind == "Backend" else "", kind, name] = None
+        for target in targets:
+            for reference in self._by_target.pop(target, ()):
+                found = self._resolved.pop(reference)
+                for cluster in (found.cluster, found.opaque):
+                    self._clusters.pop(cluster or "", None)
+        return targets
+
+    def clusters_of(self, targets: Iterable[Target]) -> set[str]:
+        """Return the clusters that resolved references to these targets lead to."""
+        found = (self._resolved[reference] for target in targets for reference in self._by_target.get(target, ()))
+        return {cluster for each in found for cluster in (each.cluster, each.opaque) if cluster is not None}
 
     def cluster(self, key: str) -> ResolvedCluster:
         """Return a cluster that `resolve` named, and its endpoints."""
@@ -163,7 +192,7 @@ class Backends:
         ready, those that end and still serve are better than none (KEP-1669).
         """
         ready, ending = _Found(set(), set()), _Found(set(), set())
-        for piece in self._slices_of(service.metadata.namespace, service.metadata.name):
+        for piece in self._slices.of(service.metadata.namespace, service.metadata.name):
             number = next((entry.port for entry in piece.ports or () if (entry.name or "") == (port.name or "")), None)
             if number is None:
                 continue
@@ -181,15 +210,6 @@ class Backends:
                     into.addresses.add(Endpoint(endpoint.addresses[0], number))
         found = ready if ready.addresses or ready.names else ending
         return tuple(sorted(found.addresses)), tuple(sorted(found.names))
-
-    def _slices_of(self, namespace: str, service: str) -> list[Any]:
-        if self._slices is None:
-            self._slices = defaultdict(list)
-            for piece in self._store.list("EndpointSlice"):
-                owner = (piece.metadata.labels or {}).get(_SERVICE_NAME)
-                if owner:
-                    self._slices[piece.metadata.namespace, owner].append(piece)
-        return self._slices.get((namespace, service), [])
 
     def _backend(self, backend: Any) -> Resolution:
         name = f"{backend.metadata.namespace}/{backend.metadata.name}"
@@ -241,6 +261,32 @@ class Backends:
         """Return how TLS is spoken to a port of a target; None: it is not."""
         terms = self._terms.get((target, port_name)) if port_name else None
         return self._terms.get((target, "")) if terms is None else terms
+
+
+class Slices:
+    """EndpointSlices by the Service that they belong to."""
+
+    def __init__(self, store: Store) -> None:
+        """Index those of a store."""
+        self._owners: dict[Name, str] = {}  # of each slice
+        self._of: dict[Name, dict[str, Any]] = defaultdict(dict)  # by Service
+        for piece in store.list("EndpointSlice"):
+            self.put(piece.metadata.namespace, piece.metadata.name, piece)
+
+    def put(self, namespace: str, name: str, piece: Any) -> set[str]:
+        """Have another slice in a place; None: none. Returns the names of the Services concerned."""
+        before = self._owners.pop((namespace, name), "")
+        if before:
+            del self._of[namespace, before][name]
+        owner = (piece.metadata.labels or {}).get(_SERVICE_NAME) if piece is not None else None
+        if owner:
+            self._owners[namespace, name] = owner
+            self._of[namespace, owner][name] = piece
+        return {each for each in (before, owner) if each}
+
+    def of(self, namespace: str, service: str) -> Iterable[Any]:
+        """Return the slices of a Service."""
+        return self._of.get((namespace, service), {}).values()
 
 
 class _Found(NamedTuple):

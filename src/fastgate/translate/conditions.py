@@ -134,7 +134,7 @@ Key = tuple[str, str, str]  # (kind, namespace, name)
 
 @dataclass(frozen=True, slots=True)
 class Statuses:
-    """Statuses of all objects that this controller answers for, by name, and of routes of every kind by key."""
+    """Statuses of all objects that this controller answers for: by name, routes of every kind by key, in no order."""
 
     gateway_classes: dict[str, GatewayClassStatus] = field(default_factory=dict)
     gateways: dict[Name, GatewayStatus] = field(default_factory=dict)
@@ -231,7 +231,7 @@ def to_json(
 def all_json(statuses: Statuses) -> dict[str, dict[str, Any]]:
     """Return every status as `to_json` does, by `Kind/namespace/name`."""
     out = {f"GatewayClass/{name}": to_json(status) for name, status in statuses.gateway_classes.items()}
-    out |= {"/".join(key): to_json(status) for key, status in statuses.routes.items()}
+    out |= {"/".join(key): to_json(status) for key, status in sorted(statuses.routes.items())}
     for kind, found in (
         ("Gateway", statuses.gateways),
         ("ListenerSet", statuses.listener_sets),

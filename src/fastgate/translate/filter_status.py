@@ -10,9 +10,9 @@ from fastgate.translate.conditions import Condition, FilterStatus, ParentRef, Pa
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fastgate.store import Store
+    from fastgate.store import Key, Store
     from fastgate.translate.attachment import Surroundings
-    from fastgate.translate.placement import PlacedRoute
+    from fastgate.translate.placements import Placed
     from fastgate.translate.plugins import FoundFilter
 
 _ROUTES = ("HTTPRoute",)
@@ -20,11 +20,11 @@ _ROUTES = ("HTTPRoute",)
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Where the targets of Filters are looked for. `routes` are by id of their source."""
+    """Where the targets of Filters are looked for. `routes` are by key."""
 
     store: Store
     surroundings: Surroundings
-    routes: Mapping[int, PlacedRoute]
+    routes: Mapping[Key, Placed]
 
     def missing(self, namespace: str, ref: Any) -> str | None:
         """Return why a target of a Filter of `namespace` is not there, or None."""
@@ -33,7 +33,7 @@ class Targets:
         if source is None:
             return f"{place} does not exist"
         if ref.kind in _ROUTES:
-            if not self.routes[id(source)].status.parents:
+            if not self.routes[ref.kind, namespace, ref.name].status.parents:
                 return f"{place} has no parent of this controller"
             names = [rule.name for rule in source.spec.rules or ()]
             return _without(place, "rule", ref.section_name, names)

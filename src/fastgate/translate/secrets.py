@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fastgate.ir import Authorities, Cluster, KeyPair, Socket
+    from fastgate.ir import Authorities, KeyPair, Socket, UpstreamTls
 
 
 def secrets_of(
     sockets: Iterable[Socket],
-    clusters: Iterable[Cluster],
+    upstreams: Iterable[UpstreamTls],
     pairs: Iterable[KeyPair],
     authorities: Iterable[Authorities],
 ) -> tuple[tuple[KeyPair, ...], tuple[Authorities, ...]]:
-    """Return those of the pairs and authorities that sockets and clusters name, each once, by digest."""
+    """Return those of the pairs and authorities that sockets and clusters' `upstreams` name, each once, by digest."""
     listeners = [listener.tls for socket in sockets for listener in socket.listeners if listener.tls is not None]
-    upstreams = [cluster.tls for cluster in clusters if cluster.tls is not None]
     shown = {digest for tls in listeners for choice in tls.choices for digest in choice.certificates}
     shown.update(tls.certificate for tls in upstreams)
     trusted = {digest for tls in upstreams for digest in tls.authorities}

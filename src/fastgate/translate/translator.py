@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from fastgate.ir import Endpoints, Ir
+from fastgate.ir import Ir
 from fastgate.plugins.discovery import Catalog
 from fastgate.translate.assembly import Assembly
 from fastgate.translate.attachment import Surroundings
@@ -15,7 +15,7 @@ from fastgate.translate.backend_tls import KIND as BACKEND_TLS_POLICY
 from fastgate.translate.backend_tls import BackendTLS
 from fastgate.translate.backends import Backends
 from fastgate.translate.certificates import Certificates
-from fastgate.translate.client_identity import own_cluster, own_key
+from fastgate.translate.clusters import Clusters
 from fastgate.translate.conditions import Statuses
 from fastgate.translate.filter_status import Targets, filter_status
 from fastgate.translate.gateway_status import class_status, gateway_status, listener_set_status
@@ -24,7 +24,8 @@ from fastgate.translate.grants import Grants
 from fastgate.translate.http_route import KIND, compile_route, still_resolved
 from fastgate.translate.layer4 import KINDS, PlacedLayer4Route, place_layer4, still_placed
 from fastgate.translate.mode import FILES, Mode
-from fastgate.translate.placement import PlacedRoute, place
+from fastgate.translate.placement import place
+from fastgate.translate.placements import Placements
 from fastgate.translate.plugins import Plugins
 from fastgate.translate.secrets import secrets_of
 from fastgate.translate.selectors import Namespaces
@@ -33,20 +34,24 @@ from fastgate.translate.tls_options import foreign
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from fastgate.ir import Cluster, KeyPair, Socket
+    from fastgate.ir import Endpoints, Socket
     from fastgate.store import Key, Store
     from fastgate.translate.attachment import ParentKey, Rejection
-    from fastgate.translate.backends import ResolvedCluster, Section
+    from fastgate.translate.backends import Section, Target
     from fastgate.translate.conditions import Name
     from fastgate.translate.homes import Home
     from fastgate.translate.listeners import Attachable
+    from fastgate.translate.placements import Placed
     from fastgate.translate.upstream_tls import Terms
 
-# What decides the listeners and their certificates, where a backendRef leads, and what an ExtensionRef stands for.
+# What decides the listeners and their certificates, where a backendRef leads, how TLS is spoken there, and what an
+# ExtensionRef stands for.
 _LISTENER_KINDS = ("GatewayClass", "Gateway", "ListenerSet", "Namespace", "GatewayParameters")
 _CERTIFICATE_KINDS = ("Secret", "ConfigMap", "ClusterTrustBundle", "ReferenceGrant")
-_BACKEND_KINDS = ("Service", "EndpointSlice", "Backend", "ReferenceGrant")
+_BACKEND_KINDS = ("Service", "EndpointSlice", "Backend")
+_BACKEND_TLS_KINDS = (BACKEND_TLS_POLICY, "Service", "Backend", *_CERTIFICATE_KINDS)
 _FILTER_KINDS = ("Filter", "Secret", "ConfigMap", "ReferenceGrant")
+_ROUTE_KINDS = (KIND, *KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +83,20 @@ class Translator:
     """Translates stores, one after the other, and does again only what a change can reach.
 
     Stores share the objects that did not change, and objects are immutable: identity tells what changed. The result
-    is a function of the store and the catalog alone, equal to that of a new translator. Not thread-safe.
+    is a function of the store, the homes and the catalog alone, equal to that of a new translator. A store that was
+    amended costs what the amendment reaches; of another one every object is looked at. Not thread-safe.
     """
 
     def __init__(self, catalog: Catalog | None = None, mode: Mode = FILES) -> None:
         """Use the filters of this catalog; without one there are none."""
         self._mode = mode
         self._homes: Mapping[Name, Home] = {}
+        self._store: Store | None = None
         self._listener_objects = _Inputs(_LISTENER_KINDS)
         self._certificate_objects = _Inputs(_CERTIFICATE_KINDS)
+        self._grant_objects = _Inputs(("ReferenceGrant",))
         self._backend_objects = _Inputs(_BACKEND_KINDS)
+        self._backend_tls_objects = _Inputs(_BACKEND_TLS_KINDS)
         self._filter_objects = _Inputs(_FILTER_KINDS)
         self._classes: dict[str, ManagedClass] = {}
         self._gateways: list[ManagedGateway] = []
@@ -95,11 +104,12 @@ class Translator:
         self._certificates = Certificates()
         self._anchors = TrustAnchors()
         self._backends: Backends
+        self._backend_tls: BackendTLS
         self._terms: Mapping[Section, Terms] = {}  # that the backends were resolved by
         self._plugins = Plugins(Catalog(installed=False) if catalog is None else catalog)
         self._warnings: list[tuple[str, str]] = []
-        self._routes: dict[int, PlacedRoute] = {}  # by id of the source, which the value keeps alive
-        self._layer4: dict[int, PlacedLayer4Route] = {}  # the same
+        self._placements = Placements()
+        self._clusters = Clusters()
         self._assembly = Assembly()
 
     def translate(self, store: Store, homes: Mapping[Name, Home] | None = None) -> Translation:
@@ -107,36 +117,38 @@ class Translator:
 
         `homes` are those of the Gateways that somebody assigns one to.
         """
-        moved = self._listener_objects.changed(store) or self._homes != (homes or {})
+        changes = store.changes_since(self._store)
+        self._store = store
+        moved = self._listener_objects.changed(store, changes) or self._homes != (homes or {})
         if moved:
             self._homes = dict(homes or {})
             self._collect(store)
-        if self._certificate_objects.changed(store) or moved:
+        decided = self._certificate_objects.changed(store, changes) or moved
+        if decided:
             self._certificates.resolve(self._gateways, store, Grants(store))
             moved |= self._decide()
-        self._anchors.update(store)
-        backend_tls = BackendTLS(store, self._anchors)
-        retargeted = self._backend_objects.changed(store) or backend_tls.terms != self._terms
-        if retargeted:
-            self._terms = backend_tls.terms
-            self._backends = Backends(store, Grants(store), self._terms, guarded=self._mode.guarded)
-        refiltered = self._filter_objects.changed(store)
+        targets = self._follow_backends(store, changes)
+        refiltered = self._filter_objects.changed(store, changes)
         if refiltered:
             self._plugins.update(store, Grants(store))
-        routes = [self._placed(source, moved, retargeted or refiltered) for source in store.list(KIND)]
-        self._routes = {id(route.source): route for route in routes}
-        layer4 = [self._placed_layer4(kind, source, moved, retargeted) for kind in KINDS for source in store.list(kind)]
-        self._layer4 = {id(route.source): route for route in layer4}
-        placed: list[PlacedRoute | PlacedLayer4Route] = [*routes, *layer4]
-        self._count(placed)
-        clusters = self._clusters(placed)
-        sockets = self._assembly.sockets(self._gateways, routes, layer4, self._plugins, self._backends.speaks_tls)
-        ir = self._with_secrets(sockets, tuple(cluster for cluster, _, _ in clusters), backend_tls)
-        of_routes = (warning for route in placed for warning in route.warnings)
-        warnings = sorted([*self._warnings, *self._foreign_options(), *backend_tls.warnings(), *of_routes])
-        statuses = self._statuses(store, placed, backend_tls)
-        faults = (*self._faults(), *_policy_faults(backend_tls))
-        return Translation(ir, _endpoints(clusters), statuses, tuple(warnings), faults)
+        if changes is None or moved or decided or refiltered or targets is None:
+            self._place_all(store, moved, refiltered or targets is None or bool(targets))
+        else:
+            self._place(store, changes, targets)
+        identities = {gateway.name: gateway.client_certificate for gateway in self._gateways}
+        at = None if targets is None else self._backends.clusters_of(targets)
+        self._clusters.update(self._placements, self._backends, identities, at)
+        sockets = self._assembly.sockets(self._gateways, self._placements, self._plugins, self._backends.speaks_tls)
+        self._placements.settle()
+        ir = self._with_secrets(sockets)
+        warnings = [
+            *self._warnings,
+            *self._foreign_options(),
+            *self._backend_tls.warnings(),
+            *self._placements.warnings,
+        ]
+        faults = (*self._faults(), *_policy_faults(self._backend_tls))
+        return Translation(ir, self._clusters.endpoints, self._statuses(store), tuple(sorted(warnings)), faults)
 
     def _collect(self, store: Store) -> None:
         self._classes, self._gateways = collect(store, self._mode.controller, self._homes)
@@ -172,57 +184,75 @@ class Translator:
                         owner = f"{listener.owner}/{listener.namespace}/{listener.owner_name}"
                         yield owner, f"listener {listener.name}: option {name} has no effect here"
 
-    def _placed(self, source: Any, moved: bool, retargeted: bool) -> PlacedRoute:
-        before = self._routes.get(id(source))
-        if before is None:
-            return place(source, compile_route(source, self._backends, self._plugins), self._surroundings)
-        compiled = before.compiled
-        if retargeted and not still_resolved(source, compiled, self._backends, self._plugins):
-            compiled = compile_route(source, self._backends, self._plugins)
-        if compiled is before.compiled and not moved:
-            return before
-        return place(source, compiled, self._surroundings)
+    def _follow_backends(self, store: Store, changes: frozenset[Key] | None) -> Iterable[Target] | None:
+        """Resolve references by this store. Returns the targets that may be others now; None: all of them."""
+        if self._backend_tls_objects.changed(store, changes):
+            self._anchors.update(store)
+            self._backend_tls = BackendTLS(store, self._anchors)
+        granted = self._grant_objects.changed(store, changes)
+        moved = self._backend_objects.changed(store, changes)
+        if granted or self._backend_tls.terms != self._terms or (moved and changes is None):
+            self._terms = self._backend_tls.terms
+            self._backends = Backends(store, Grants(store), self._terms, guarded=self._mode.guarded)
+            return None
+        return self._backends.follow(store, (key for key in changes or () if key[0] in _BACKEND_KINDS))
 
-    def _placed_layer4(self, kind: str, source: Any, moved: bool, retargeted: bool) -> PlacedLayer4Route:
-        before = self._layer4.get(id(source))
-        if before is None or moved or (retargeted and not still_placed(before, self._backends)):
-            return place_layer4(kind, source, self._backends, self._surroundings)
-        return before
-
-    def _count(self, routes: Iterable[PlacedRoute | PlacedLayer4Route]) -> None:
+    def _place_all(self, store: Store, moved: bool, resolved_anew: bool) -> None:
+        """Place every route that is not what and where it was."""
+        known = self._placements.routes
+        placed: dict[Key, Placed] = {}
+        for kind in _ROUTE_KINDS:
+            for source in store.list(kind):
+                key = (kind, source.metadata.namespace, source.metadata.name)
+                before = known.get(key)
+                if before is not None and before.source is source:
+                    placed[key] = self._placed_again(before, moved, resolved_anew)
+                else:
+                    placed[key] = self._placed(kind, source)
         for gateway in self._gateways:
             for listener in gateway.all_listeners:
                 listener.attached = 0
-        for route in routes:
-            for listener, _ in route.reached:
-                listener.attached += route.counted
+        self._placements.reset(placed)
 
-    def _clusters(self, routes: Iterable[PlacedRoute | PlacedLayer4Route]) -> list[ResolvedCluster]:
-        """Return the clusters that are in use, by their keys."""
-        identities = {gateway.name: gateway.client_certificate for gateway in self._gateways}
-        shared: set[str] = set()
-        own: dict[str, tuple[Name, str, KeyPair]] = {}
-        for route in routes:
-            gateways = {listener.gateway for listener, _ in route.reached if listener.served}
-            for key in route.clusters:
-                for gateway in gateways:
-                    certificate = identities[gateway]
-                    if certificate is not None and self._backends.speaks_tls(key):
-                        own[own_key(gateway, key)] = (gateway, key, certificate)
-                    else:
-                        shared.add(key)
-        found = [self._backends.cluster(key) for key in shared]
-        for gateway, key, certificate in own.values():
-            cluster, addresses, names = self._backends.cluster(key)
-            found.append((own_cluster(gateway, cluster, certificate), addresses, names))
-        return sorted(found, key=lambda entry: entry[0].key)
+    def _place(self, store: Store, changes: Iterable[Key], targets: Iterable[Target]) -> None:
+        """Place the routes that changed, and those whose references may stand for something else."""
+        for key in changes:
+            if key[0] in _ROUTE_KINDS:
+                source = store.get(*key)
+                self._placements.put(key, None if source is None else self._placed(key[0], source))
+        for key in self._placements.leading_to(targets):
+            before = self._placements.routes[key]
+            after = self._placed_again(before, False, True)
+            if after is not before:
+                self._placements.put(key, after)
 
-    def _with_secrets(self, sockets: tuple[Socket, ...], clusters: tuple[Cluster, ...], backend_tls: BackendTLS) -> Ir:
+    def _placed(self, kind: str, source: Any) -> Placed:
+        if kind != KIND:
+            return place_layer4(kind, source, self._backends, self._surroundings)
+        return place(source, compile_route(source, self._backends, self._plugins), self._surroundings)
+
+    def _placed_again(self, before: Placed, moved: bool, resolved_anew: bool) -> Placed:
+        """Return a route whose object did not change: the same, where nothing around it did."""
+        if isinstance(before, PlacedLayer4Route):
+            if moved or (resolved_anew and not still_placed(before, self._backends)):
+                return self._placed(before.kind, before.source)
+            return before
+        compiled = before.compiled
+        if resolved_anew and not still_resolved(before.source, compiled, self._backends, self._plugins):
+            compiled = compile_route(before.source, self._backends, self._plugins)
+        if compiled is before.compiled and not moved:
+            return before
+        return place(before.source, compiled, self._surroundings)
+
+    def _with_secrets(self, sockets: tuple[Socket, ...]) -> Ir:
         listeners = [listener for gateway in self._gateways for listener in gateway.all_listeners]
         pairs = [pair for listener in listeners for pair in listener.certificates]
         pairs += [gateway.client_certificate for gateway in self._gateways if gateway.client_certificate is not None]
         authorities = [authority for listener in listeners for authority in listener.authorities]
-        return Ir(sockets, clusters, *secrets_of(sockets, clusters, pairs, [*authorities, *backend_tls.authorities]))
+        clusters = self._clusters.all
+        upstreams = self._clusters.upstreams
+        found = secrets_of(sockets, upstreams, pairs, [*authorities, *self._backend_tls.authorities])
+        return Ir(sockets, clusters, *found)
 
     def _faults(self) -> tuple[Fault, ...]:
         return (*self._listener_faults(), *self._filter_faults())
@@ -246,32 +276,20 @@ class Translator:
             for path, message in found.refusal.faults
         )
 
-    def _statuses(
-        self, store: Store, routes: list[PlacedRoute | PlacedLayer4Route], backend_tls: BackendTLS
-    ) -> Statuses:
+    def _statuses(self, store: Store) -> Statuses:
         gateways = sorted(self._gateways, key=lambda gateway: gateway.name)
         sets = sorted((child for gateway in gateways for child in gateway.sets), key=lambda child: child.name)
-        named = sorted(
-            ((route.kind, route.source.metadata.namespace, route.source.metadata.name), route.status)
-            for route in routes
-            if route.status.parents
-        )
-        targets = Targets(store, self._surroundings, self._routes)
+        targets = Targets(store, self._surroundings, self._placements.routes)
         return Statuses(
             gateway_classes={
                 name: class_status(managed, self._mode.features) for name, managed in sorted(self._classes.items())
             },
             gateways={gateway.name: gateway_status(gateway) for gateway in gateways},
             listener_sets={child.name: listener_set_status(child) for child in sets},
-            routes=dict(named),
-            backend_tls_policies=backend_tls.statuses(routes),
+            routes=self._placements.statuses,
+            backend_tls_policies=self._backend_tls.statuses(self._placements),
             filters={name: filter_status(found, targets) for name, found in sorted(self._plugins.filters.items())},
         )
-
-
-def _endpoints(found: list[ResolvedCluster]) -> Endpoints:
-    clusters = {cluster.key: addresses for cluster, addresses, _ in found}
-    return Endpoints(clusters, {cluster.key: names for cluster, _, names in found if names})
 
 
 def _policy_faults(backend_tls: BackendTLS) -> Iterator[Fault]:
@@ -286,11 +304,13 @@ class _Inputs:
         self._kinds = kinds
         self._objects: list[Any] | None = None
 
-    def changed(self, store: Store) -> bool:
-        """Say whether a store holds other objects than the one before; true for the first."""
-        objects = [source for kind in self._kinds for source in store.list(kind)]
-        before, self._objects = self._objects, objects
-        return before is None or len(before) != len(objects) or not all(map(is_, before, objects))
+    def changed(self, store: Store, changes: frozenset[Key] | None) -> bool:
+        """Say whether a store, known to differ from the last one at these keys, holds other objects; true at first."""
+        before = self._objects
+        if changes is not None and before is not None and not any(key[0] in self._kinds for key in changes):
+            return False
+        self._objects = [source for kind in self._kinds for source in store.list(kind)]
+        return before is None or len(before) != len(self._objects) or not all(map(is_, before, self._objects))
 
 
 def _parents(gateways: list[ManagedGateway]) -> dict[ParentKey, tuple[list[Attachable], Rejection | None]]:

@@ -85,9 +85,9 @@ def test_a_changed_secret_places_no_route_again():
     translator = Translator()
     store = store_of([CLASS, GATEWAY, ROUTE, secret("a"), secret("b")])
     translator.translate(store)
-    before = list(translator._routes.values())
+    before = list(translator._placements.routes.values())
     translator.translate(store.replaced(secret("a", key="b")))
-    assert [new is old for new, old in zip(translator._routes.values(), before, strict=True)] == [True]
+    assert [new is old for new, old in zip(translator._placements.routes.values(), before, strict=True)] == [True]
 
 
 def test_another_certificate_changes_what_its_listener_shows_and_no_host():
