@@ -1,0 +1,154 @@
+"""What an API server has, as far as it matters: the objects of all watched kinds, and how well they are known.
+
+Reflectors tell it; a Store is made of it when somebody asks. Secrets and ConfigMaps are known by their metadata, and by
+their contents where something refers to them (`contents`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from fastgate.kubernetes.kinds import KINDS
+from fastgate.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from fastgate.kubernetes.decoding import Stored
+    from fastgate.store import Key
+
+log = logging.getLogger(__name__)
+
+Scope = tuple[str, str]  # a kind, and the namespace that is watched, "" for all
+
+
+class Cache:
+    """The objects of an API server.
+
+    Attributes:
+        complete: set once every kind had a complete list, or cannot be had.
+        stale: by kind, why it may have changed unseen: its watch fails.
+        missing: kinds that the API server does not have.
+        on_change: called with the key and the new resource, or None, of every change of what users wrote.
+        on_metadata: called with the key of every Secret and ConfigMap that changed.
+    """
+
+    def __init__(self, scopes: Iterable[Scope]) -> None:
+        """Wait for the objects of these scopes."""
+        self.complete = asyncio.Event()
+        self.stale: dict[str, str] = {}
+        self.missing: set[str] = set()
+        self.on_change: Callable[[Key, Any], None] = lambda _key, _resource: None
+        self.on_metadata: Callable[[Key], None] = lambda _: None
+        self._waiting = set(scopes)
+        self._stored: dict[Key, Stored] = {}
+        self._scoped: dict[Scope, set[Key]] = {scope: set() for scope in self._waiting}
+        self._metadata: dict[Key, Stored] = {}
+        self._store = Store()
+        self._changes: dict[Key, Any] = {}
+        self._news = asyncio.Event()
+
+    # --- what is asked of it ------------------------------------------------------------------------------------------
+
+    def store(self) -> Store:
+        """Return what users wrote, as of now. The Stores of two calls know how they differ."""
+        if self._changes:
+            self._store = self._store.amended(self._changes)
+            self._changes = {}
+        self._news.clear()
+        return self._store
+
+    async def changed(self) -> None:
+        """Wait until `store` would return another Store."""
+        await self._news.wait()
+
+    def stored(self, key: Key) -> Stored | None:
+        """Return an object with what the API server says of it; None: it is not there."""
+        return self._stored.get(key)
+
+    def stored_of(self, kind: str) -> list[tuple[Key, Stored]]:
+        """Return all objects of a kind."""
+        return [(key, stored) for key, stored in self._stored.items() if key[0] == kind]
+
+    def metadata(self, key: Key) -> Stored | None:
+        """Return what is known of a Secret or ConfigMap without its contents; None: it is not there."""
+        return self._metadata.get(key)
+
+    # --- what it is told ----------------------------------------------------------------------------------------------
+
+    def replace(self, scope: Scope, objects: Mapping[Key, Stored]) -> None:
+        """Take a complete list: what is not in it is gone."""
+        for key in self._scoped[scope] - objects.keys():
+            self.drop(scope, key)
+        for key, stored in objects.items():
+            self.put(scope, key, stored)
+        self.fresh(scope)
+        self._have(scope)
+
+    def put(self, scope: Scope, key: Key, stored: Stored) -> None:
+        """Take an object that is there."""
+        self._scoped[scope].add(key)
+        if KINDS[key[0]].by_metadata:
+            self._metadata[key] = stored
+            self.on_metadata(key)
+        else:
+            self.keep(key, stored)
+
+    def drop(self, scope: Scope, key: Key) -> None:
+        """Take an object for gone."""
+        self._scoped[scope].discard(key)
+        if KINDS[key[0]].by_metadata:
+            self._metadata.pop(key, None)
+            self.on_metadata(key)
+        else:
+            self.keep(key, None)
+
+    def keep(self, key: Key, stored: Stored | None) -> None:
+        """Have an object in the Store; None: none."""
+        before = self._stored.get(key)
+        if stored is None:
+            self._stored.pop(key, None)
+        else:
+            self._stored[key] = stored
+        old = before.resource if before is not None else None
+        new = stored.resource if stored is not None else None
+        if old is not new:
+            self._changes[key] = new
+            self.on_change(key, new)
+            self.wake()
+
+    def wake(self) -> None:
+        """Have `changed` return."""
+        if self.complete.is_set():
+            self._news.set()
+
+    def fresh(self, scope: Scope) -> None:
+        """Take it that a kind is followed."""
+        self.stale.pop(scope[0], None)
+        self.missing.discard(scope[0])
+
+    def fail(self, scope: Scope, reason: str, *, barred: bool = False) -> None:
+        """Take it that a kind cannot be followed now. What is `barred` holds nothing up: there may never be a right."""
+        if self.stale.get(scope[0]) != reason:
+            self.stale[scope[0]] = reason
+            log.warning("%s: %s", scope[0], reason)
+        if barred:
+            self._have(scope)
+
+    def miss(self, scope: Scope) -> None:
+        """Take it that the API server does not have a kind."""
+        if scope[0] not in self.missing:
+            self.missing.add(scope[0])
+            log.info("the API server has no %s: it is served when it appears", scope[0])
+        for key in list(self._scoped[scope]):
+            self.drop(scope, key)
+        self.stale.pop(scope[0], None)
+        self._have(scope)
+
+    def _have(self, scope: Scope) -> None:
+        self._waiting.discard(scope)
+        if not self._waiting and not self.complete.is_set():
+            self.complete.set()
+            self._news.set()

@@ -1,0 +1,177 @@
+"""Follows one kind for ever: a complete list, then what changes, from where it stood after every interruption."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fastgate.kubernetes.client import METADATA, ApiError
+from fastgate.kubernetes.decoding import Decoder, event_of, page_of, server_side_of
+
+if TYPE_CHECKING:
+    from fastgate.kubernetes.cache import Cache
+    from fastgate.kubernetes.client import Client
+    from fastgate.kubernetes.decoding import Event, ServerSide, Stored
+    from fastgate.kubernetes.kinds import Kind
+    from fastgate.store import Key
+
+log = logging.getLogger(__name__)
+
+PAGE = 500  # objects
+FIRST_DELAY, LAST_DELAY = 0.1, 10.0  # seconds between attempts
+LOOK_AGAIN = 10.0  # seconds until a kind that is missing or forbidden is looked for again
+_INITIAL_END = "k8s.io/initial-events-end"
+_NO_STREAMS = (400, 422)  # how older servers refuse a streaming list
+_FORBIDDEN, _NOT_FOUND, _GONE = 403, 404, 410
+
+
+class Reflector:
+    """Keeps the objects of one kind, in one namespace or all, in a cache."""
+
+    def __init__(self, client: Client, cache: Cache, kind: Kind, namespace: str = "") -> None:
+        """Follow `kind` in this namespace, "" for all."""
+        self._client = client
+        self._cache = cache
+        self._kind = kind
+        self._namespace = namespace
+        self._scope = (kind.name, namespace)
+        self._versions = list(kind.versions)  # those that may be there, the best first
+        self._decoder = Decoder(kind, kind.versions[0])
+        self._resource_version = ""  # where the watch goes on; "": with a list
+        self._streams = True  # whether the server is believed to stream lists
+        self._failures = 0
+        self._appeared = asyncio.Event()
+
+    def look(self) -> None:
+        """Look for the kind at once, if it is missing: its CRD may have appeared."""
+        self._appeared.set()
+
+    async def run(self) -> None:
+        """Follow the kind until cancelled. Nothing is raised for what an API server does."""
+        while True:
+            try:
+                if not self._resource_version and not self._streams:
+                    await self._list()
+                await self._watch()
+                await asyncio.sleep(FIRST_DELAY)  # a server that ends every watch at once is not asked in a loop
+            except ApiError as e:
+                await self._recover(e)
+            except msgspec.MsgspecError as e:
+                await self._recover(ApiError(0, "", f"the list is malformed: {e}", verb="list", path=self._path()))
+
+    async def _recover(self, e: ApiError) -> None:
+        """Draw the consequences of a failure, and wait as long as it asks for."""
+        if e.status == _GONE:
+            self._resource_version = ""
+        elif e.status in _NO_STREAMS and self._streams and not self._resource_version:
+            self._streams = False
+        elif e.status == _NOT_FOUND:
+            self._resource_version = ""
+            await self._look_elsewhere()
+        elif e.status == _FORBIDDEN:
+            where = f"namespace {self._namespace}" if self._namespace else "all namespaces"
+            right = f"{e.verb} {self._kind.plural}.{self._kind.group}".rstrip(".")
+            self._cache.fail(self._scope, f"no right to {right} in {where}: {e.message}", barred=True)
+            await self._rest(LOOK_AGAIN)
+        else:
+            self._cache.fail(self._scope, str(e))
+            delay = min(FIRST_DELAY * 2**self._failures, LAST_DELAY)
+            self._failures = min(self._failures + 1, 16)
+            await asyncio.sleep(e.retry_after if e.retry_after is not None else delay * random.uniform(0.5, 1.0))  # noqa: S311
+
+    async def _look_elsewhere(self) -> None:
+        """Try the next version; after the last one the kind is missing until it is looked for again."""
+        self._versions.pop(0)
+        if not self._versions:
+            self._cache.miss(self._scope)
+            self._versions = list(self._kind.versions)
+            await self._rest(LOOK_AGAIN)
+        self._decoder = Decoder(self._kind, self._versions[0])
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._appeared.wait()
+        except TimeoutError:
+            pass
+        self._appeared.clear()
+
+    async def _list(self) -> None:
+        found: dict[Key, Stored] = {}
+        token = ""
+        while True:
+            query = {"limit": str(PAGE), **({"continue": token} if token else {})}
+            body = await self._client.request("list", "GET", self._path(), query=query, accept=self._accept("List"))
+            page = page_of(body)
+            for raw in page.items or ():
+                self._take(found, raw)
+            token = page.metadata.continue_
+            if not token:
+                break
+        self._cache.replace(self._scope, found)
+        self._resource_version = page.metadata.resource_version
+
+    async def _watch(self) -> None:
+        query = {"allowWatchBookmarks": "true"}
+        initial: dict[Key, Stored] | None = None
+        if self._resource_version:
+            query["resourceVersion"] = self._resource_version
+        else:
+            query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+            initial = {}
+        async for line in self._client.watch(self._path(), query, self._accept("")):
+            try:
+                event = event_of(line)
+                server_side = server_side_of(event.object)
+            except msgspec.MsgspecError as e:
+                log.warning("%s: a line of the watch is malformed and skipped: %s", self._kind.name, e)
+                continue
+            if event.type == "ERROR":
+                message = server_side.message or "the watch failed"
+                raise ApiError(server_side.code, "", message, verb="watch", path=self._path())
+            if initial is not None and event.type != "BOOKMARK":
+                self._take(initial, event.object, server_side)
+            elif initial is not None and _INITIAL_END in (server_side.metadata.annotations or {}):
+                self._cache.replace(self._scope, initial)
+                initial = None
+            elif initial is None:
+                self._follow(event, server_side)
+            if initial is None:
+                self._resource_version = server_side.metadata.resource_version
+                self._failures = 0
+
+    def _follow(self, event: Event, server_side: ServerSide) -> None:
+        """Take what changed."""
+        if self._kind.name in self._cache.stale:
+            self._cache.fresh(self._scope)
+        if event.type == "DELETED":
+            self._cache.drop(self._scope, self._decoder.key(server_side))
+        elif event.type != "BOOKMARK":
+            found: dict[Key, Stored] = {}
+            self._take(found, event.object, server_side)
+            for key, stored in found.items():
+                self._cache.put(self._scope, key, stored)
+
+    def _take(self, into: dict[Key, Stored], raw: msgspec.Raw, server_side: ServerSide | None = None) -> None:
+        """Take an object that is there. One that is malformed stays as it was."""
+        server_side = server_side if server_side is not None else server_side_of(raw)
+        key = self._decoder.key(server_side)
+        before = self._cache.metadata(key) if self._kind.by_metadata else self._cache.stored(key)
+        try:
+            into[key] = self._decoder.stored(raw, server_side, before)
+        except msgspec.MsgspecError as e:
+            log.warning(
+                "%s is malformed%s: %s", "/".join(filter(None, key)), " and stays as it was" if before else "", e
+            )
+            if before is not None:
+                into[key] = before
+
+    def _path(self) -> str:
+        return self._kind.path(self._versions[0], self._namespace)
+
+    def _accept(self, suffix: str) -> str:
+        return METADATA.format(suffix) if self._kind.by_metadata else "application/json"
