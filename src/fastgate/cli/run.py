@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastgate import settings
 from fastgate.ir import AccessLog  # noqa: TC001 - typer reads the annotations
+from fastgate.translate.conditions import CONTROLLER_NAME
+from fastgate.translate.mode import Mode
+
+if TYPE_CHECKING:
+    from fastgate.server import Front
 
 
 def _ports(text: str) -> dict[int, int]:
@@ -33,11 +38,69 @@ def _admin(text: str) -> str:
     return text
 
 
+def _pool_text(text: str) -> str:
+    from fastgate.kubernetes.addresses import Pool  # noqa: PLC0415 - only this option needs it
+
+    try:
+        Pool.parse(text)
+    except ValueError as e:
+        raise typer.BadParameter(str(e)) from None
+    return text
+
+
+def _cluster(  # noqa: PLR0917
+    kubeconfig: str, context: str, controller: str, pool: str, namespaces: tuple[str, ...], instance: str
+) -> Front:
+    try:
+        from fastgate.kubernetes import config  # noqa: PLC0415 - the libraries of the extra may not be there
+        from fastgate.kubernetes.addresses import Pool  # noqa: PLC0415
+        from fastgate.kubernetes.client import Client  # noqa: PLC0415
+        from fastgate.kubernetes.front import Cluster  # noqa: PLC0415
+    except ImportError as e:
+        raise typer.BadParameter(f"--kubernetes needs {e.name}: pip install 'fastgate[kubernetes]'") from None
+    try:
+        client = Client(config.load(kubeconfig, context))
+    except config.ConfigError as e:
+        raise typer.BadParameter(str(e)) from None
+    mode = Mode(controller=controller, guarded=True)
+    return Cluster(client, mode=mode, pool=Pool.parse(pool), namespaces=namespaces, instance=instance)
+
+
 def run(
     paths: Annotated[
-        list[Path], typer.Argument(help="Files and directories of YAML or JSON; reloaded when they change.")
-    ],
+        list[Path] | None,
+        typer.Argument(help="Files and directories of YAML or JSON; reloaded when they change.", show_default=False),
+    ] = None,
     *,
+    kubernetes: Annotated[
+        bool,
+        typer.Option("--kubernetes", envvar="FASTGATE_KUBERNETES", help="Serve what a cluster has, in place of files."),
+    ] = False,
+    kubeconfig: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH", help="How the API server is reached. [default: KUBECONFIG, this Pod's, ~/.kube/config]"
+        ),
+    ] = "",
+    context: Annotated[str, typer.Option(metavar="NAME", help="Context of the kubeconfig.")] = "",
+    controller_name: Annotated[
+        str, typer.Option(envvar="FASTGATE_CONTROLLER_NAME", help="Serve the GatewayClasses of this controllerName.")
+    ] = CONTROLLER_NAME,
+    address_pool: Annotated[
+        str,
+        typer.Option(
+            envvar="FASTGATE_ADDRESS_POOL",
+            metavar="ADDRESS,FIRST-LAST,...",
+            callback=_pool_text,
+            help="Addresses of this host, one for each Gateway. [default: all of them for every Gateway]",
+        ),
+    ] = "",
+    watch_namespaces: Annotated[
+        str,
+        typer.Option(
+            envvar="FASTGATE_WATCH_NAMESPACES", metavar="NAME,...", help="Follow these namespaces only. [default: all]"
+        ),
+    ] = "",
     workers: Annotated[
         int | None,
         typer.Option(
@@ -120,21 +183,31 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Serve Gateway API resources from files, and reload them when they change.
+    """Serve Gateway API resources from files or a cluster, and what changes in them.
 
     Signals: TERM and INT drain (twice: end at once), HUP reloads, USR1 opens the access log file again,
     USR2 hands over to the program that is installed now.
 
-    Example: fastgate run gateway.yaml routes/ --port-map 80=8080
+    Examples: fastgate run gateway.yaml routes/ --port-map 80=8080
+
+    fastgate run --kubernetes --address-pool 192.0.2.10-192.0.2.19
     """
+    if kubernetes == bool(paths):
+        raise typer.BadParameter("either PATHS or --kubernetes says what is served")
     from fastgate.plugins.manager import Hooks  # noqa: PLC0415 - only this command needs the engine
     from fastgate.server import Server  # noqa: PLC0415
-    from fastgate.standalone import Standalone  # noqa: PLC0415
 
     hooks = Hooks()
     bound = _ports(port_map)
+    if kubernetes:
+        namespaces = tuple(filter(None, (name.strip() for name in watch_namespaces.split(","))))
+        front = _cluster(kubeconfig, context, controller_name, address_pool, namespaces, instance)
+    else:
+        from fastgate.standalone import Standalone  # noqa: PLC0415
+
+        front = Standalone(paths or [], ports=bound, instance=instance, dev=dev, hooks=hooks)
     server = Server(
-        Standalone(paths, ports=bound, instance=instance, dev=dev, hooks=hooks),
+        front,
         workers=workers or settings.default_workers(),
         ports=bound,
         access_log=access_log,

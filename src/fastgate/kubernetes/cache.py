@@ -32,6 +32,7 @@ class Cache:
         stale: by kind, why it may have changed unseen: its watch fails.
         missing: kinds that the API server does not have.
         on_change: called with the key and the new resource, or None, of every change of what users wrote.
+        on_stored: called with the key of every object that changed in any way, its status too.
         on_metadata: called with the key of every Secret and ConfigMap that changed.
     """
 
@@ -41,6 +42,7 @@ class Cache:
         self.stale: dict[str, str] = {}
         self.missing: set[str] = set()
         self.on_change: Callable[[Key, Any], None] = lambda _key, _resource: None
+        self.on_stored: Callable[[Key], None] = lambda _: None
         self.on_metadata: Callable[[Key], None] = lambda _: None
         self._waiting = set(scopes)
         self._stored: dict[Key, Stored] = {}
@@ -106,8 +108,10 @@ class Cache:
             self.keep(key, None)
 
     def keep(self, key: Key, stored: Stored | None) -> None:
-        """Have an object in the Store; None: none."""
+        """Have an object in the Store; None: none. A version that is older than the one that is known is no news."""
         before = self._stored.get(key)
+        if before is not None and stored is not None and _is_older(stored.resource_version, before.resource_version):
+            return
         if stored is None:
             self._stored.pop(key, None)
         else:
@@ -118,6 +122,7 @@ class Cache:
             self._changes[key] = new
             self.on_change(key, new)
             self.wake()
+        self.on_stored(key)
 
     def wake(self) -> None:
         """Have `changed` return."""
@@ -152,3 +157,8 @@ class Cache:
         if not self._waiting and not self.complete.is_set():
             self.complete.set()
             self._news.set()
+
+
+def _is_older(version: str, other: str) -> bool:
+    """Compare resource versions, which grow (KEP-5504)."""
+    return version.isdecimal() and other.isdecimal() and int(version) < int(other)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastgate.kubernetes.kinds import Kind
     from fastgate.store import Key
 
+
 class Event(msgspec.Struct, gc=False):
     """A line of a watch."""
 

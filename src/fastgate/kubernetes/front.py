@@ -1,0 +1,138 @@
+"""The front end of a cluster: its Gateways are served on addresses of this host, and their statuses written back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fastgate.kubernetes.addresses import Addresses, hostnames, own_gateways
+from fastgate.kubernetes.cache import Cache
+from fastgate.kubernetes.contents import Contents
+from fastgate.kubernetes.kinds import KINDS
+from fastgate.kubernetes.reflector import Reflector
+from fastgate.kubernetes.status_writer import StatusWriter
+from fastgate.plugins.discovery import Catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
+    from fastgate.kubernetes.addresses import Pool
+    from fastgate.kubernetes.client import Client
+    from fastgate.runtime import Prepared, Report
+    from fastgate.server import Server
+    from fastgate.store import Store
+    from fastgate.translate.conditions import Name
+    from fastgate.translate.homes import Home
+    from fastgate.translate.mode import Mode
+
+log = logging.getLogger("fastgate")
+
+SETTLE = 0.01  # seconds after an apply in which changes are collected
+
+
+class Cluster:
+    """A `Front` over an API server."""
+
+    is_patient = True
+
+    def __init__(self, client: Client, *, mode: Mode, pool: Pool, namespaces: tuple[str, ...], instance: str) -> None:
+        """Serve what a cluster has.
+
+        Args:
+            client: of its API server; closed in the end.
+            mode: whose classes are ours.
+            pool: addresses for Gateways, one for each; an empty one: every Gateway is on all addresses of this host.
+            namespaces: that are watched; none: all.
+            instance: name under which a restarted server finds its workers; "" derives one.
+        """
+        self.mode = mode
+        self.name = instance or f"kubernetes-{mode.controller.replace('/', '-')}"
+        self.nothing = f"the cluster has no Gateway of a class of {mode.controller} with a valid listener"
+        self._client = client
+        self._addresses = Addresses(pool) if pool else None
+        scopes = [
+            (kind, namespace)
+            for kind in KINDS.values()
+            for namespace in (namespaces if kind.namespaced and namespaces else ("",))
+        ]
+        self._cache = Cache((kind.name, namespace) for kind, namespace in scopes)
+        self._contents = Contents(client, self._cache, Catalog())
+        self._reflectors = [Reflector(client, self._cache, kind, namespace) for kind, namespace in scopes]
+        self._writer = StatusWriter(client, self._cache, mode.controller, lambda: True)
+        self._server: Server
+        self._running: list[asyncio.Task[None]] = []
+
+    async def open(self, server: Server) -> None:
+        """Follow the API server."""
+        self._server = server
+        runs = [*(reflector.run() for reflector in self._reflectors), self._writer.run()]
+        self._running = [asyncio.ensure_future(each) for each in runs]
+        log.info("following %s as %s", self._client.config.server, self.mode.controller)
+
+    async def prepare(self, *, strict: bool = False) -> Prepared:  # noqa: ARG002 - what an API server took is valid
+        """Translate what the API server has, once all of it is known."""
+        await self._cache.complete.wait()
+        await self._contents.settle()
+        store = self._cache.store()
+        return await self._server.runtime.prepare_store(store, await self._homes(store))
+
+    def tasks(self) -> list[Coroutine[Any, Any, None]]:
+        """Follow what changes."""
+        return [self._follow(), *map(_watched, self._running)]
+
+    def served(self, report: Report, before: int) -> None:
+        """Have statuses written."""
+        if report.applied:
+            self._writer.want(report.statuses)
+        else:
+            for problem in report.problems:
+                log.error("%s", problem)
+        if before and report.generation != before:
+            log.info("generation %d is served", report.generation)
+
+    async def close(self) -> None:
+        """Follow nothing more."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._client.close()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._cache.changed()
+            self._server.reload()
+            await asyncio.sleep(SETTLE)
+
+    async def _homes(self, store: Store) -> dict[Name, Home]:
+        if self._addresses is None:
+            return {}
+        gateways = own_gateways(store, self.mode.controller)
+        hosts = {name: await _resolved(name) for name in hostnames(gateways)}
+        return self._addresses.homes(gateways, self._shown, hosts)
+
+    def _shown(self, gateway: Name) -> Iterable[str]:
+        """The IP literals in the stored status of a Gateway."""
+        stored = self._cache.stored(("Gateway", *gateway))
+        status = msgspec.json.decode(stored.status) if stored is not None else None
+        for entry in (status or {}).get("addresses") or ():
+            try:
+                yield str(ip_address(entry.get("value", "")))
+            except ValueError:
+                continue
+
+
+async def _resolved(name: str) -> tuple[str, ...]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, None)
+    except OSError:
+        return ()
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+async def _watched(task: asyncio.Task[None]) -> None:
+    """A fault of our own ends the server rather than leaving it deaf."""
+    await asyncio.shield(task)
