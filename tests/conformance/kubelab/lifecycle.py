@@ -1,0 +1,72 @@
+"""A cluster comes up and goes down."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gateway_api
+
+from kubelab import binaries, control_plane, network
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kubelab.cluster import Cluster
+
+_PACKAGES = (Path(__file__).parents[1], Path(gateway_api.__file__).parent)
+_END_SECONDS = 5.0  # before processes are killed
+TOOLS = {
+    "ip": "iproute2",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "sysctl": "procps",
+}  # and Debian's packages with them
+
+
+def missing() -> list[str]:
+    """What a cluster needs and this machine has not."""
+    tools = [f"{tool} (package {package})" for tool, package in TOOLS.items() if shutil.which(tool) is None]
+    return tools if os.geteuid() == 0 else ["root", *tools]
+
+
+def up(cluster: Cluster, channel: str, images: Mapping[str, str]) -> None:
+    """A new cluster with the Gateway API's CRDs of a channel; one that is there is taken down."""
+    if lacking := missing():
+        raise RuntimeError(f"a cluster needs {', '.join(lacking)}")
+    binaries.build()
+    down(cluster)
+    shutil.rmtree(cluster.state, ignore_errors=True)
+    cluster.state.mkdir(parents=True)
+    network.create(cluster)
+    control_plane.start(cluster)
+    start_daemon(cluster, {"echo-basic": str(binaries.directory() / "echo-basic"), **images})
+    crds = (gateway_api.directory() / "config" / "crd" / channel).glob("gateway.networking*.yaml")
+    cluster.kubectl("apply", "--server-side", *(f"--filename={path}" for path in sorted(crds)))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+
+
+def start_daemon(cluster: Cluster, images: Mapping[str, str]) -> None:
+    """`images`: what stands for an image, by the last part of its name."""
+    environment = ["env", f"PYTHONPATH={':'.join(map(str, _PACKAGES))}"]
+    options = [f"--name={cluster.name}", f"--state={cluster.state}"]
+    options += [f"--image={name}={command}" for name, command in images.items()]
+    cluster.spawn("daemon", [*environment, sys.executable, "-m", "kubelab.daemon", *options])
+
+
+def down(cluster: Cluster) -> None:
+    """End every process in the cluster's network, and remove it. Files stay until the next `up`."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        for pid in network.processes(cluster):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, sign)
+        end = time.monotonic() + _END_SECONDS
+        while network.processes(cluster) and time.monotonic() < end:
+            time.sleep(0.05)
+    network.remove(cluster)
