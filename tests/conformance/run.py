@@ -4,6 +4,8 @@
   run.py up [--channel experimental]        start a cluster: seconds
   run.py exec kubectl get gatewayclasses    run a command in its network, with KUBECONFIG
   run.py exec fastgate run --kubernetes     any program; Gateways may bind addresses of 198.18.200.0/24
+  run.py conformance                        run the suite, with fastgate for this cluster
+  run.py conformance --run 'HTTPRoute.*'    those tests; --help says what else
   run.py status                             whether it runs, and where its files are
   run.py down                               end all its processes
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +25,10 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import pytest
-from kubelab import binaries, lifecycle, network
+from kubelab import binaries, implementation, lifecycle, network, suite
 from kubelab.cluster import named
+
+from fastgate import __version__
 
 if TYPE_CHECKING:
     from kubelab.cluster import Cluster
@@ -34,9 +39,14 @@ def build(_cluster: Cluster, _options: argparse.Namespace) -> int:
     return 0
 
 
+MANIFESTS = Path(__file__).with_name("manifests")
+FASTGATE = Path(sys.executable).with_name("fastgate")
+POOL = f"{network.GATEWAYS[1]}-{network.GATEWAYS[254]}"
+COMMAND = f"{FASTGATE} run --kubernetes --address-pool {POOL}"
+
+
 def up(cluster: Cluster, options: argparse.Namespace) -> int:
-    fastgate = Path(sys.executable).with_name("fastgate")
-    images = {"fastgate": str(fastgate), **dict(image.split("=", 1) for image in options.image)}
+    images = {"fastgate": str(FASTGATE), **dict(image.split("=", 1) for image in options.image)}
     lifecycle.up(cluster, options.channel, images)
     print(f"cluster {cluster.name} is up; KUBECONFIG={cluster.kubeconfig}")
     return 0
@@ -45,6 +55,32 @@ def up(cluster: Cluster, options: argparse.Namespace) -> int:
 def execute(cluster: Cluster, options: argparse.Namespace) -> int:
     command = cluster.inside(*options.command)
     os.execvpe(command[0], command, cluster.environment())
+
+
+def conformance(cluster: Cluster, options: argparse.Namespace) -> int:
+    subject = implementation.Implementation(
+        gateway_class=options.gateway_class,
+        controller=options.controller_name,
+        command=shlex.split(options.implementation),
+        account=None if options.admin else ("fastgate-system", "fastgate"),
+        manifests=[MANIFESTS / "fastgate.yaml", *options.apply],
+    )
+    wanted = suite.Run(options.gateway_class, options.profiles.split(","), options.run, options.flag)
+    succeeded = True
+    with implementation.running(cluster, subject) as log:
+        print(f"implementation's log: {log}")
+        for number in range(1, options.times + 1):
+            out = cluster.state / f"conformance-{number}.log"
+            report = None
+            if options.report_output:
+                path = options.report_output.resolve()
+                path = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+                report = suite.Report(path, options.mode, __version__)
+            print(f"run {number} of {options.times}: {out}", flush=True)
+            outcome = suite.run(cluster, wanted, out, report, echo=True)
+            succeeded &= outcome.succeeded
+            print(outcome, flush=True)
+    return 0 if succeeded else 1
 
 
 def status(cluster: Cluster, _options: argparse.Namespace) -> int:
@@ -80,6 +116,22 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument("--image", action="append", default=[], metavar="NAME=COMMAND", help="what stands for an image")
     run = add("exec", execute, "run a command in the cluster's network")
     run.add_argument("command", nargs=argparse.REMAINDER)
+    suited = add("conformance", conformance, "run the official conformance suite in a cluster that is up")
+    suited.add_argument("--run", default="", metavar="REGEX", help="only tests whose names match as a whole")
+    suited.add_argument("--times", type=int, default=1, metavar="N", help="so many runs in a row")
+    suited.add_argument("--profiles", default=",".join(suite.PROFILES), help="(default: %(default)s)")
+    suited.add_argument("--report-output", type=Path, metavar="FILE", help="write the suite's report")
+    suited.add_argument(
+        "--mode", default="default", help="what the report calls this way of running (default: %(default)s)"
+    )
+    suited.add_argument(
+        "--implementation", default=COMMAND, metavar="COMMAND", help="'': it runs (default: %(default)s)"
+    )
+    suited.add_argument("--gateway-class", default="fastgate", metavar="NAME", help="(default: %(default)s)")
+    suited.add_argument("--controller-name", default="fastgate.dev/gateway-controller", help="(default: %(default)s)")
+    suited.add_argument("--admin", action="store_true", help="the implementation may do anything")
+    suited.add_argument("--apply", type=Path, action="append", default=[], metavar="FILE", help="a manifest it needs")
+    suited.add_argument("--flag", action="append", default=[], help="of the suite, such as --flag=--debug")
     add("status", status, "say whether the cluster runs")
     add("down", down, "end the cluster")
     return result

@@ -1,0 +1,92 @@
+"""A Gateway API implementation in the cluster: its GatewayClass, who it is, and its process on the node."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kubelab import control_plane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from kubelab.cluster import Cluster
+
+_END_SECONDS = 30
+_ACCEPTED_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """What stands behind a GatewayClass."""
+
+    gateway_class: str
+    controller: str
+    command: Sequence[str]  # none: it runs already, as Pods or elsewhere
+    account: tuple[str, str] | None  # namespace and name of the ServiceAccount that it is; None: the administrator
+    manifests: Sequence[Path] = ()  # what it needs in the cluster
+
+
+def make_class(cluster: Cluster, implementation: Implementation) -> None:
+    """Its GatewayClass, as an administrator would make it."""
+    document = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "GatewayClass",
+        "metadata": {"name": implementation.gateway_class},
+        "spec": {"controllerName": implementation.controller},
+    }
+    cluster.kubectl("apply", "-f", "-", text=json.dumps(document))
+
+
+def credentials(cluster: Cluster, implementation: Implementation) -> Path:
+    """The kubeconfig that it runs with."""
+    if implementation.account is None:
+        return cluster.kubeconfig
+    token = control_plane.service_account_token(cluster, *implementation.account)
+    path = cluster.state / f"{implementation.gateway_class}.kubeconfig"
+    path.touch(mode=0o600)
+    path.write_text(control_plane.kubeconfig(cluster, token))
+    return path
+
+
+@contextlib.contextmanager
+def running(cluster: Cluster, implementation: Implementation) -> Iterator[Path]:
+    """Run it, and give the log; at the end it is asked to stop, and must do so cleanly."""
+    for manifest in implementation.manifests:
+        cluster.kubectl("apply", "--server-side", "-f", manifest)
+    make_class(cluster, implementation)
+    log = cluster.state / f"{implementation.gateway_class}.log"
+    environment = {**cluster.environment(), "KUBECONFIG": str(credentials(cluster, implementation))}
+    with log.open("wb") as out, contextlib.ExitStack() as stack:
+        if implementation.command:
+            process = subprocess.Popen(
+                cluster.inside(*implementation.command),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+            stack.callback(_end, process, log)
+        accepted = "--for=condition=Accepted", f"--timeout={_ACCEPTED_SECONDS}s"
+        cluster.kubectl("wait", *accepted, f"gatewayclass/{implementation.gateway_class}")
+        yield log
+
+
+def _end(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Raise RuntimeError if it had ended before."""
+    if process.poll() is not None:
+        raise RuntimeError(f"the implementation ended with {process.returncode}; see {log}")
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise RuntimeError(f"the implementation did not end in {_END_SECONDS} s; see {log}") from None
