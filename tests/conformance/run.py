@@ -7,6 +7,7 @@
   run.py conformance                        run the suite, with fastgate for this cluster
   run.py conformance --run 'HTTPRoute.*'    those tests; --help says what else
   run.py status                             whether it runs, and where its files are
+  run.py kill etcd; run.py start etcd       faults of the control plane
   run.py down                               end all its processes
 
 Clusters of different names (--name) run side by side. Pods are processes: `up --image NAME=COMMAND` says what stands for an image.
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import pytest
-from kubelab import binaries, implementation, lifecycle, network, suite
+from kubelab import binaries, control_plane, implementation, lifecycle, network, programs, suite
 from kubelab.cluster import named
 
 from fastgate import __version__
@@ -89,6 +90,16 @@ def status(cluster: Cluster, _options: argparse.Namespace) -> int:
     return 0 if count else 1
 
 
+def kill(cluster: Cluster, options: argparse.Namespace) -> int:
+    programs.kill(cluster, options.program)
+    return 0
+
+
+def start(cluster: Cluster, options: argparse.Namespace) -> int:
+    control_plane.PROGRAMS[options.program](cluster)
+    return 0
+
+
 def down(cluster: Cluster, _options: argparse.Namespace) -> int:
     lifecycle.down(cluster)
     return 0
@@ -111,9 +122,11 @@ def parser() -> argparse.ArgumentParser:
         return command
 
     add("build", build, "build the programs of a cluster")
-    start = add("up", up, "start a new cluster")
-    start.add_argument("--channel", choices=("standard", "experimental"), default="standard", help="of the CRDs")
-    start.add_argument("--image", action="append", default=[], metavar="NAME=COMMAND", help="what stands for an image")
+    starting = add("up", up, "start a new cluster")
+    starting.add_argument("--channel", choices=("standard", "experimental"), default="standard", help="of the CRDs")
+    starting.add_argument(
+        "--image", action="append", default=[], metavar="NAME=COMMAND", help="what stands for an image"
+    )
     run = add("exec", execute, "run a command in the cluster's network")
     run.add_argument("command", nargs=argparse.REMAINDER)
     suited = add("conformance", conformance, "run the official conformance suite in a cluster that is up")
@@ -133,6 +146,8 @@ def parser() -> argparse.ArgumentParser:
     suited.add_argument("--apply", type=Path, action="append", default=[], metavar="FILE", help="a manifest it needs")
     suited.add_argument("--flag", action="append", default=[], help="of the suite, such as --flag=--debug")
     add("status", status, "say whether the cluster runs")
+    for name, function, text in (("kill", kill, "end a program as a crash would"), ("start", start, "start it again")):
+        add(name, function, text).add_argument("program", choices=control_plane.PROGRAMS)
     add("down", down, "end the cluster")
     return result
 

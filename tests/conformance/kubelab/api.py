@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 from typing import TYPE_CHECKING, Any, Self
@@ -28,6 +29,10 @@ class ApiError(Exception):
         self.status = status
 
 
+class _UnwellError(Exception):
+    """The API server cannot answer now."""
+
+
 class Api:
     """A client; `async with` it."""
 
@@ -47,9 +52,18 @@ class Api:
         await self._session.close()
 
     async def request(self, verb: str, path: str, body: Document | None = None) -> Document:
+        """One that an API server answers: while there is none, or it is not well, it is asked again."""
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError, _UnwellError):
+                return await self._request_once(verb, path, body)
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _request_once(self, verb: str, path: str, body: Document | None) -> Document:
         kind = "application/merge-patch+json" if verb == "PATCH" else "application/json"
         data = None if body is None else json.dumps(body)
         async with self._session.request(verb, path, data=data, headers={"Content-Type": kind}) as response:
+            if response.status == 429 or response.status >= 500:
+                raise _UnwellError
             answer = await response.json(content_type=None)
             if response.status >= 400:
                 raise ApiError(response.status, answer.get("message", ""))

@@ -8,12 +8,8 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kubelab import binaries
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
@@ -51,18 +47,6 @@ class Cluster:
         """Variables for programs that talk to its API server; kubectl is on their path."""
         path = f"{binaries.directory()}:{os.environ['PATH']}"
         return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
-
-    def spawn(self, name: str, command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
-        """Start a program of the cluster; it ends when the cluster goes down. Its output is in NAME.log."""
-        with (self.state / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(
-                self.inside(*command),
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
 
     def kubectl(self, *arguments: str | Path, text: str | None = None) -> str:
         """What kubectl prints, as the administrator."""

@@ -12,12 +12,10 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from kubelab import binaries
+from kubelab import binaries, programs
 from kubelab.network import API_SERVICE, NODE, SERVICES
 
 if TYPE_CHECKING:
-    from subprocess import Popen
-
     from kubelab.cluster import Cluster
 
 SERVER = f"https://{NODE}:6443"
@@ -48,12 +46,13 @@ def start_etcd(cluster: Cluster) -> None:
     urls = f"--listen-client-urls={_ETCD}", f"--advertise-client-urls={_ETCD}"
     data = f"--data-dir={cluster.state / 'etcd'}"
     quiet = "--log-level=warn", "--unsafe-no-fsync"
-    cluster.spawn("etcd", [binaries.directory() / "etcd", data, *urls, *quiet])
+    programs.spawn(cluster, "etcd", [binaries.directory() / "etcd", data, *urls, *quiet])
 
 
 def start_api_server(cluster: Cluster) -> None:
     state = cluster.state
-    server = cluster.spawn(
+    programs.spawn(
+        cluster,
         "kube-apiserver",
         [
             binaries.directory() / "kube-apiserver",
@@ -71,12 +70,13 @@ def start_api_server(cluster: Cluster) -> None:
             "--allow-privileged=true",
         ],
     )
-    _wait_ready(cluster, server)
+    _wait_ready(cluster)
 
 
 def start_controller_manager(cluster: Cluster) -> None:
     state = cluster.state
-    cluster.spawn(
+    programs.spawn(
+        cluster,
         "kube-controller-manager",
         [
             binaries.directory() / "kube-controller-manager",
@@ -87,6 +87,13 @@ def start_controller_manager(cluster: Cluster) -> None:
             "--leader-elect=false",
         ],
     )
+
+
+PROGRAMS = {
+    "etcd": start_etcd,
+    "kube-apiserver": start_api_server,
+    "kube-controller-manager": start_controller_manager,
+}
 
 
 def _make_credentials(cluster: Cluster) -> None:
@@ -134,13 +141,13 @@ def service_account_token(cluster: Cluster, namespace: str, name: str, seconds: 
     return json.loads(answer)["status"]["token"]
 
 
-def _wait_ready(cluster: Cluster, server: Popen[bytes]) -> None:
+def _wait_ready(cluster: Cluster) -> None:
     end = time.monotonic() + _READY_SECONDS
     while True:
         try:
             cluster.kubectl("get", "--raw", "/readyz")
         except RuntimeError as refused:
-            if server.poll() is not None or time.monotonic() > end:
+            if time.monotonic() > end or not programs.runs(cluster, "kube-apiserver"):
                 raise RuntimeError(
                     f"kube-apiserver is not ready; see {cluster.state / 'kube-apiserver.log'}"
                 ) from refused

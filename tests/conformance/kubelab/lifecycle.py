@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gateway_api
 
-from kubelab import binaries, control_plane, network
+from kubelab import binaries, control_plane, network, programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
     from kubelab.cluster import Cluster
 
 _PACKAGES = (Path(__file__).parents[1], Path(gateway_api.__file__).parent)
-_END_SECONDS = 5.0  # before processes are killed
 TOOLS = {
     "ip": "iproute2",
     "nft": "nftables",
@@ -57,16 +53,10 @@ def start_daemon(cluster: Cluster, images: Mapping[str, str]) -> None:
     environment = ["env", f"PYTHONPATH={':'.join(map(str, _PACKAGES))}"]
     options = [f"--name={cluster.name}", f"--state={cluster.state}"]
     options += [f"--image={name}={command}" for name, command in images.items()]
-    cluster.spawn("daemon", [*environment, sys.executable, "-m", "kubelab.daemon", *options])
+    programs.spawn(cluster, "daemon", [*environment, sys.executable, "-m", "kubelab.daemon", *options])
 
 
 def down(cluster: Cluster) -> None:
-    """End every process in the cluster's network, and remove it. Files stay until the next `up`."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        for pid in network.processes(cluster):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, sign)
-        end = time.monotonic() + _END_SECONDS
-        while network.processes(cluster) and time.monotonic() < end:
-            time.sleep(0.05)
+    """End every process in the cluster's network, at once, and remove it. Files stay until the next `up`."""
+    programs.kill_all(cluster)
     network.remove(cluster)

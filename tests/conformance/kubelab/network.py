@@ -61,10 +61,15 @@ def create_for_pod(cluster: Cluster, uid: str, address: IPv4Address) -> PodNetwo
     return PodNetwork(namespace, str(address))
 
 
+def all_namespaces() -> list[str]:
+    """Those of every cluster of this machine, and others."""
+    return [line.split()[0] for line in run("ip", "netns", "list").splitlines()]
+
+
 def namespaces(cluster: Cluster) -> list[str]:
     """Those that exist, of the node and of Pods."""
-    names = [line.split()[0] for line in run("ip", "netns", "list").splitlines()]
-    return [n for n in names if n == cluster.namespace or n.startswith(f"{cluster.namespace}.")]
+    mine = cluster.namespace
+    return [name for name in all_namespaces() if name == mine or name.startswith(f"{mine}.")]
 
 
 def processes(cluster: Cluster) -> list[int]:

@@ -1,33 +1,30 @@
 """One Pod: a process in a network namespace of its own, from its binding to its deletion.
 
-Only its first container runs, and no init container; securityContext and resources are ignored. After an exit the process starts
-again at once, then after pauses that double.
+Only its first container runs, and no init container; securityContext and resources are ignored, which is said in the log. After
+an exit the process starts again at once, then after pauses that double.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kubelab import environment, network, probes, volumes
+from kubelab import environment, network, volumes
+from kubelab.api import ApiError
+from kubelab.container import Container
 from kubelab.downward import NODE_NAME
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-
     from kubelab.api import Document
     from kubelab.node import Node
 
 _ROOT = Path(__file__).with_name("pod_root.sh")
 _LONGEST_PAUSE = 30.0  # seconds before a restart
 _STEADY_SECONDS = 60.0  # a process that lived so long starts again at once
-_LISTENS_SECONDS = 20.0  # without a readiness probe, ready once it listens, or after so long
 
 
 class Pod:
@@ -35,11 +32,11 @@ class Pod:
 
     def __init__(self, node: Node, document: Document) -> None:
         self._node, self._document = node, document
-        metadata = document["metadata"]
-        self.name = f"{metadata['namespace']}/{metadata['name']}"
-        self._path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
-        self._container: Document = document["spec"]["containers"][0]
-        self._place = node.directory / metadata["uid"]
+        self._spec, self._metadata = document["spec"], document["metadata"]
+        self._container: Document = self._spec["containers"][0]
+        self.name = f"{self._metadata['namespace']}/{self._metadata['name']}"
+        self._path = f"/api/v1/namespaces/{self._metadata['namespace']}/pods/{self._metadata['name']}"
+        self._place = node.directory / self._metadata["uid"]
         self._network: network.PodNetwork | None = None
         self._ready, self._restarts, self._started = False, 0, now()
         self._deletion = asyncio.Event()
@@ -63,66 +60,64 @@ class Pod:
             with contextlib.suppress(Exception):
                 await self._report("Pending", {"waiting": {"reason": type(error).__name__, "message": str(error)}})
             await self._deletion.wait()
-        finally:
-            prepared.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await prepared  # it may be making the network
-            if self._network:
-                await asyncio.to_thread(self._network.remove)
+        prepared.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await prepared  # it may be making the network
+        if self._network:
+            await asyncio.to_thread(self._network.remove)
         await self._node.gone(self._document)
 
     async def _first(self, task: asyncio.Task) -> None:
         """Wait for a task, at most until the Pod is deleted."""
         deletion = asyncio.create_task(self._deletion.wait())
-        try:
-            await asyncio.wait((task, deletion), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            deletion.cancel()
+        await asyncio.wait((task, deletion), return_when=asyncio.FIRST_COMPLETED)
+        deletion.cancel()
 
     async def _prepare(self) -> tuple[list[str], dict[str, str]]:
         """Command and environment, once there are a network and volumes."""
-        spec, metadata = self._document["spec"], self._document["metadata"]
         entry_point = self._node.entry_point(self._container["image"])
-        if not spec.get("nodeName"):
-            target = {"apiVersion": "v1", "kind": "Node", "name": NODE_NAME}
-            await self._node.api.post(
-                f"{self._path}/binding", {"metadata": {"name": metadata["name"]}, "target": target}
-            )
-        self._network = await self._node.network(metadata["uid"], host=spec.get("hostNetwork", False))
-        address, namespace = self._network.address, self._network.namespace
-        mounts = await volumes.make(self._node.api, self._document, self._container, address, self._place / "volumes")
-        variables = await environment.variables(self._node.api, self._document, self._container, address)
-        words = environment.command(self._container, entry_point, variables)
-        (self._place / "root").mkdir(parents=True, exist_ok=True)
+        self._say_what_is_ignored()
+        await self._bind()
+        self._network = await self._node.network(self._metadata["uid"], host=self._spec.get("hostNetwork", False))
+        api, document, address = self._node.api, self._document, self._address
+        mounts = await volumes.make(api, document, self._container, address, self._place / "volumes")
+        variables = await environment.variables(api, document, self._container, address)
+        root = self._place / "root"
+        root.mkdir(parents=True, exist_ok=True)
         binds = [str(part) for mount in mounts for part in mount]
-        return [
-            "ip",
-            "netns",
-            "exec",
-            namespace,
-            "sh",
-            str(_ROOT),
-            str(self._place / "root"),
-            *binds,
-            "--",
-            *words,
-        ], variables
+        enter = ["ip", "netns", "exec", self._network.namespace, "sh", str(_ROOT), str(root), *binds, "--"]
+        return enter + environment.command(self._container, entry_point, variables), variables
+
+    def _say_what_is_ignored(self) -> None:
+        parts = [name for name in ("securityContext", "initContainers") if self._spec.get(name)]
+        parts += [f"containers[0].{name}" for name in ("securityContext", "resources") if self._container.get(name)]
+        parts += [f"containers[{number}]" for number in range(1, len(self._spec["containers"]))]
+        if parts:
+            print(f"{self.name}: ignored: {', '.join(parts)}", flush=True)
+
+    async def _bind(self) -> None:
+        """To the only node, as a scheduler would."""
+        if self._spec.get("nodeName"):
+            return
+        target = {"apiVersion": "v1", "kind": "Node", "name": NODE_NAME}
+        binding = {"metadata": {"name": self._metadata["name"]}, "target": target}
+        try:
+            await self._node.api.post(f"{self._path}/binding", binding)
+        except ApiError as error:
+            if error.status != 409:  # it is bound: an answer was lost
+                raise
 
     async def _keep_running(self, command: list[str], variables: dict[str, str]) -> None:
         pause = 0.0
         while not self._deletion.is_set():
             since = time.monotonic()
-            process = await self._start(command, variables)
-            await self._report("Running", {"running": {"startedAt": now()}})
-            code = await self._attend(process)
+            code = await self._run_once(command, variables)
             if code is None:
                 return
             print(f"{self.name}: exited {code}", flush=True)
-            policy = self._document["spec"].get("restartPolicy", "Always")
-            ended = {
-                "terminated": {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "finishedAt": now()}
-            }
-            self._ready = False
+            reason = "Completed" if code == 0 else "Error"
+            ended = {"terminated": {"exitCode": code, "reason": reason, "finishedAt": now()}}
+            policy = self._spec.get("restartPolicy", "Always")
             if policy == "Never" or (policy == "OnFailure" and code == 0):
                 await self._report("Failed" if code else "Succeeded", ended)
                 await self._deletion.wait()
@@ -135,71 +130,39 @@ class Pod:
                     await asyncio.wait_for(self._deletion.wait(), pause)
             pause = min(max(1.0, pause * 2), _LONGEST_PAUSE)
 
-    async def _start(self, command: list[str], variables: dict[str, str]) -> Process:
-        with self._node.log(self.name).open("ab") as log:
-            return await asyncio.create_subprocess_exec(
-                *command,
-                env=variables,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    async def _attend(self, process: Process) -> int | None:
-        """Probe a process until it ends; its exit code. None if the Pod was deleted, and the process ended for that."""
-        async with _cancelled(self._watch_readiness(process), self._watch_liveness(process)):
-            await self._first(asyncio.ensure_future(process.wait()))
-        if process.returncode is not None and not self._deletion.is_set():
-            return process.returncode
-        await self._end(process, self._grace)
+    async def _run_once(self, command: list[str], variables: dict[str, str]) -> int | None:
+        """The exit code of the process. None if it was ended because the Pod is deleted."""
+        log = self._node.log(self.name)
+        container = await Container.start(self._container, self._address, command, variables, log)
+        await self._report("Running", {"running": {"startedAt": now()}})
+        grace = self._spec.get("terminationGracePeriodSeconds", 30)
+        life = asyncio.create_task(container.live(self._become_ready, grace))
+        await self._first(life)
+        self._ready = False
+        if life.done() and not self._deletion.is_set():
+            return life.result()
+        await container.end(self._grace)
+        await life
         return None
 
-    async def _watch_readiness(self, process: Process) -> None:
-        await self._started_up(process)
-        probe = self._container.get("readinessProbe")
-        if probe is None:
-            await _listens(process.pid)
-            await self._become(ready=True)
-            return
-        async for verdict in probes.verdicts(probe, self._container, self._address, at_first=False):
-            await self._become(ready=verdict)
-
-    async def _watch_liveness(self, process: Process) -> None:
-        probe = self._container.get("livenessProbe")
-        if probe is None:
-            return
-        await self._started_up(process)
-        async for _ in probes.verdicts(probe, self._container, self._address, at_first=True):
-            print(f"{self.name}: not alive", flush=True)
-            await self._end(process, self._document["spec"].get("terminationGracePeriodSeconds", 30))
-
-    async def _started_up(self, process: Process) -> None:
-        if probe := self._container.get("startupProbe"):
-            async for _ in probes.verdicts(probe, self._container, self._address, at_first=False):
-                return
+    async def _become_ready(self, ready: bool) -> None:
+        self._ready = ready
+        await self._report("Running", {"running": {"startedAt": now()}})
 
     @property
     def _address(self) -> str:
         assert self._network
         return self._network.address
 
-    async def _end(self, process: Process, grace: float) -> None:
-        for sign, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, sign)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), patience)
-                return
-
-    async def _become(self, *, ready: bool) -> None:
-        self._ready = ready
-        await self._report("Running", {"running": {"startedAt": self._started}})
-
     async def _report(self, phase: str, state: Document, last: Document | None = None) -> None:
         """Write the Pod's status."""
         async with self._writing:
-            true = {"Initialized": True, "PodScheduled": True, "ContainersReady": self._ready, "Ready": self._ready}
+            conditions = {
+                "Initialized": True,
+                "PodScheduled": True,
+                "ContainersReady": self._ready,
+                "Ready": self._ready,
+            }
             container = {
                 "name": self._container["name"],
                 "image": self._container["image"],
@@ -214,43 +177,18 @@ class Pod:
                 "phase": phase,
                 "startTime": self._started,
                 "conditions": [
-                    {"type": kind, "status": str(value), "lastTransitionTime": now()} for kind, value in true.items()
+                    {"type": kind, "status": str(value), "lastTransitionTime": now()}
+                    for kind, value in conditions.items()
                 ],
                 "containerStatuses": [container],
             }
             if self._network:
                 status |= {"hostIP": network.NODE, "podIP": self._address, "podIPs": [{"ip": self._address}]}
-            await self._node.api.patch(f"{self._path}/status", {"status": status})
-
-
-@contextlib.asynccontextmanager
-async def _cancelled(*coroutines):
-    """Run them beside the body, and cancel them at its end."""
-    tasks = [asyncio.create_task(each) for each in coroutines]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _listens(pid: int) -> None:
-    """Wait until something in a process's network namespace listens, or receives datagrams."""
-    end = time.monotonic() + _LISTENS_SECONDS
-    while time.monotonic() < end:
-        if _has_listener(pid):
-            return
-        await asyncio.sleep(0.05)
-
-
-def _has_listener(pid: int) -> bool:
-    for table, listening in (("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")):
-        with contextlib.suppress(OSError):  # it ended
-            lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
-            if any(line.split()[3] == listening for line in lines):
-                return True
-    return False
+            try:
+                await self._node.api.patch(f"{self._path}/status", {"status": status})
+            except ApiError as error:
+                if error.status != 404:  # deleted by force
+                    raise
 
 
 def now() -> str:

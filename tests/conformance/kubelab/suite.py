@@ -102,7 +102,7 @@ def run(cluster: Cluster, wanted: Run, log: Path, report: Report | None = None, 
         text=True,
         errors="replace",
     )
-    with log.open("w") as out:
+    with log.open("w", buffering=1) as out:
         for line in process.stdout or ():
             out.write(line)
             outcome.read(line)

@@ -1,0 +1,45 @@
+"""A cluster of its own for each session of tests, where the machine can have one."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import gateway_api
+import pytest
+from kubelab import binaries, lifecycle, network
+from kubelab.cluster import named
+
+_SECONDS = 1200  # with everything to be built
+_PREFIX = "pytest-"
+
+
+def pytest_collection_modifyitems(items):
+    """Tests with a cluster go to one worker, which may have to build its programs first."""
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+            item.add_marker(pytest.mark.timeout(_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A cluster that is up, with the standard channel's CRDs."""
+    if missing := lifecycle.missing():
+        gateway_api.unavailable(f"a cluster needs {', '.join(missing)}")
+    if not binaries.built():
+        gateway_api.go()
+    _end_left_over()
+    made = named(f"{_PREFIX}{os.getpid()}")
+    lifecycle.up(made, "standard", {"sh": "/bin/sh"})
+    yield made
+    lifecycle.down(made)
+
+
+def _end_left_over():
+    """Clusters of sessions that were killed."""
+    for namespace in network.all_namespaces():
+        found = re.fullmatch(rf"kubelab-({_PREFIX}(\d+))", namespace)
+        if found and not Path(f"/proc/{found[2]}").exists():
+            lifecycle.down(named(found[1]))
