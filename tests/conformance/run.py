@@ -49,7 +49,7 @@ COMMAND = f"{FASTGATE} run --kubernetes --address-pool {POOL}"
 def up(cluster: Cluster, options: argparse.Namespace) -> int:
     images = {"fastgate": str(FASTGATE), **dict(image.split("=", 1) for image in options.image)}
     lifecycle.up(cluster, options.channel, images)
-    print(f"cluster {cluster.name} is up; KUBECONFIG={cluster.kubeconfig}")
+    print(f"cluster {cluster.name} is up; KUBECONFIG={cluster.kubeconfig}", flush=True)
     return 0
 
 
@@ -59,6 +59,17 @@ def execute(cluster: Cluster, options: argparse.Namespace) -> int:
 
 
 def conformance(cluster: Cluster, options: argparse.Namespace) -> int:
+    """In the cluster that is up, or in one for this purpose."""
+    if network.processes(cluster):
+        return run_suite(cluster, options)
+    up(cluster, options)
+    try:
+        return run_suite(cluster, options)
+    finally:
+        lifecycle.down(cluster)
+
+
+def run_suite(cluster: Cluster, options: argparse.Namespace) -> int:
     subject = implementation.Implementation(
         gateway_class=options.gateway_class,
         controller=options.controller_name,
@@ -69,19 +80,22 @@ def conformance(cluster: Cluster, options: argparse.Namespace) -> int:
     wanted = suite.Run(options.gateway_class, options.profiles.split(","), options.run, options.flag)
     succeeded = True
     with implementation.running(cluster, subject) as log:
-        print(f"implementation's log: {log}")
+        print(f"the implementation's log: {log}")
         for number in range(1, options.times + 1):
             out = cluster.state / f"conformance-{number}.log"
-            report = None
-            if options.report_output:
-                path = options.report_output.resolve()
-                path = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
-                report = suite.Report(path, options.mode, __version__)
+            report = report_of(number, options)
             print(f"run {number} of {options.times}: {out}", flush=True)
             outcome = suite.run(cluster, wanted, out, report, echo=True)
             succeeded &= outcome.succeeded
             print(outcome, flush=True)
     return 0 if succeeded else 1
+
+
+def report_of(number: int, options: argparse.Namespace) -> suite.Report | None:
+    if options.report_output is None:
+        return None
+    path = options.report_output.resolve()
+    return suite.Report(path if number == 1 else path.with_stem(f"{path.stem}-{number}"), options.mode, __version__)
 
 
 def status(cluster: Cluster, _options: argparse.Namespace) -> int:
@@ -116,20 +130,23 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = result.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, function, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, parents=[common], help=text, description=text)
+    def add(name: str, function, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, parents=[common, *parents], help=text, description=text)
         command.set_defaults(function=function)
         return command
 
     add("build", build, "build the programs of a cluster")
-    starting = add("up", up, "start a new cluster")
-    starting.add_argument("--channel", choices=("standard", "experimental"), default="standard", help="of the CRDs")
-    starting.add_argument(
+    cluster = argparse.ArgumentParser(add_help=False)
+    cluster.add_argument("--channel", choices=("standard", "experimental"), default="standard", help="of the CRDs")
+    cluster.add_argument(
         "--image", action="append", default=[], metavar="NAME=COMMAND", help="what stands for an image"
     )
+    add("up", up, "start a new cluster", cluster)
     run = add("exec", execute, "run a command in the cluster's network")
     run.add_argument("command", nargs=argparse.REMAINDER)
-    suited = add("conformance", conformance, "run the official conformance suite in a cluster that is up")
+    suited = add(
+        "conformance", conformance, "run the official conformance suite, in the cluster that is up or its own", cluster
+    )
     suited.add_argument("--run", default="", metavar="REGEX", help="only tests whose names match as a whole")
     suited.add_argument("--times", type=int, default=1, metavar="N", help="so many runs in a row")
     suited.add_argument("--profiles", default=",".join(suite.PROFILES), help="(default: %(default)s)")

@@ -137,6 +137,7 @@ def test_a_pod_asks_the_api_server_as_its_service_account(namespace):
 def test_a_pod_that_is_deleted_is_asked_to_end_first(cluster, namespace):
     says = "trap 'echo told; exit 0' TERM; echo here; while :; do sleep 0.1; done"
     apply(namespace, {**ONCE, "spec": {"containers": [{"name": "once", "image": "sh", "args": ["-c", says]}]}})
+    namespace("wait", "--for=jsonpath={.status.phase}=Running", "pod/once", "--timeout=30s")
     until(lambda: "here" in namespace("logs", "once"))
     (log,) = (cluster.state / "pods").glob("test-a-pod-that-is-deleted*.once.log")
     namespace("delete", "pod", "once", "--timeout=20s")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import gateway_api
 
 from kubelab import binaries, control_plane, network, programs
+from kubelab.cluster import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,18 +19,24 @@ if TYPE_CHECKING:
     from kubelab.cluster import Cluster
 
 _PACKAGES = (Path(__file__).parents[1], Path(gateway_api.__file__).parent)
-TOOLS = {
-    "ip": "iproute2",
-    "nft": "nftables",
-    "nsenter": "util-linux",
-    "sysctl": "procps",
-}  # and Debian's packages with them
+_TOOLS = {"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux", "setsid": "util-linux"}  # of Debian's packages
+_PROBE = """
+nft 'add table ip probe; add chain ip probe c { type nat hook output priority 0; }'
+mount -t tmpfs tmpfs /mnt && mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
+"""
 
 
 def missing() -> list[str]:
     """What a cluster needs and this machine has not."""
-    tools = [f"{tool} (package {package})" for tool, package in TOOLS.items() if shutil.which(tool) is None]
-    return tools if os.geteuid() == 0 else ["root", *tools]
+    lacking = [] if os.geteuid() == 0 else ["root"]
+    lacking += [f"{tool} (package {package})" for tool, package in _TOOLS.items() if shutil.which(tool) is None]
+    if not lacking:
+        try:
+            run("unshare", "--net", "--mount", "sh", "-ec", _PROBE)
+        except RuntimeError as error:
+            lacking = [f"network namespaces with nftables, and overlay mounts: {error}"]
+    return lacking
 
 
 def up(cluster: Cluster, channel: str, images: Mapping[str, str]) -> None:

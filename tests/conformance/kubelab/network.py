@@ -32,7 +32,7 @@ def create(cluster: Cluster) -> None:
         f"route add local {network} dev lo src {NODE}\n" for network in (GATEWAYS, LOAD_BALANCERS, SERVICES)
     )
     run("ip", "-n", cluster.namespace, "-batch", "-", text=f"link set lo up\naddr add {NODE}/32 dev lo\n{local}")
-    run(*cluster.inside("sysctl", "-qw", "net.ipv4.ip_forward=1"))
+    run(*cluster.inside("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"))
 
 
 @dataclass(frozen=True, slots=True)
