@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import secrets
+import socket
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ from fastgate.kubernetes.addresses import Addresses, hostnames, own_gateways
 from fastgate.kubernetes.cache import Cache
 from fastgate.kubernetes.contents import Contents
 from fastgate.kubernetes.kinds import KINDS
+from fastgate.kubernetes.leader import Leader
 from fastgate.kubernetes.reflector import Reflector
 from fastgate.kubernetes.status_writer import StatusWriter
 from fastgate.plugins.discovery import Catalog
@@ -49,8 +53,9 @@ class Cluster:
             namespaces: that are watched; none: all.
             instance: name under which a restarted server finds its workers; "" derives one.
         """
+        controller = mode.controller.replace("/", "-")
         self.mode = mode
-        self.name = instance or f"kubernetes-{mode.controller.replace('/', '-')}"
+        self.name = instance or f"kubernetes-{controller}"
         self.nothing = f"the cluster has no Gateway of a class of {mode.controller} with a valid listener"
         self._client = client
         self._addresses = Addresses(pool) if pool else None
@@ -62,14 +67,17 @@ class Cluster:
         self._cache = Cache((kind.name, namespace) for kind, namespace in scopes)
         self._contents = Contents(client, self._cache, Catalog())
         self._reflectors = [Reflector(client, self._cache, kind, namespace) for kind, namespace in scopes]
-        self._writer = StatusWriter(client, self._cache, mode.controller, lambda: True)
+        identity = f"{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"
+        self._leader = Leader(client, client.config.namespace, f"fastgate-{controller}", identity)
+        self._writer = StatusWriter(client, self._cache, mode.controller, self._leader.writes)
+        self._leader.on_lead = self._writer.look_at_all
         self._server: Server
         self._running: list[asyncio.Task[None]] = []
 
     async def open(self, server: Server) -> None:
         """Follow the API server."""
         self._server = server
-        runs = [*(reflector.run() for reflector in self._reflectors), self._writer.run()]
+        runs = [*(reflector.run() for reflector in self._reflectors), self._leader.run(), self._writer.run()]
         self._running = [asyncio.ensure_future(each) for each in runs]
         log.info("following %s as %s", self._client.config.server, self.mode.controller)
 
@@ -99,6 +107,7 @@ class Cluster:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        await self._leader.release()
         await self._client.close()
 
     async def _follow(self) -> None:

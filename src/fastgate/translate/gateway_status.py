@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fastgate.translate.gateways import ManagedClass, ManagedGateway, ManagedSet
 
 # Features of pkg/features (Gateway API v1.7.0) that are served, in alphabetical order as the API asks for.
+# GatewayHTTPSListenerDetectMisdirectedRequests is not claimed: requests of HTTP/1 are answered 421, but the feature is
+# defined by connections of HTTP/2, which are not served.
 SUPPORTED_FEATURES = (
     "BackendTLSPolicy",
     "BackendTLSPolicySANValidation",
@@ -34,7 +36,6 @@ SUPPORTED_FEATURES = (
     "GatewayFrontendClientCertificateValidation",
     "GatewayFrontendClientCertificateValidationInsecureFallback",
     "GatewayHTTPListenerIsolation",
-    "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayPort8080",
     "GatewayRouteHostnameIntersectionPrecedence",
     "GatewayStaticAddresses",
