@@ -12,6 +12,9 @@ import socket
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+
 from fastgate import ir
 from fastgate.stages import stages_of
 from fastgate.core.image cimport (
@@ -78,6 +81,31 @@ _PROTOCOLS = {ir.Protocol.HTTP1: FG_UPSTREAM_HTTP1, ir.Protocol.H2C: FG_UPSTREAM
 _LISTENERS = {"HTTP": FG_LISTENER_HTTP, "HTTPS": FG_LISTENER_HTTPS, "TLS": FG_LISTENER_TLS, "TCP": FG_LISTENER_TCP,
               "UDP": FG_LISTENER_UDP}
 _ACCESS_LOGS = {ir.AccessLog.OFF: 0, ir.AccessLog.JSON: 1, ir.AccessLog.TEXT: 2}
+
+
+# --- segments ------------------------------------------------------------------------------------------------------------------
+
+cdef class _Piece:
+    """A segment of the image that is written: its content, and what of it depends on the places of others."""
+
+    cdef uint32_t kind
+    cdef bytes content
+    cdef bytes digest
+    cdef bint to_groups         # of hosts: whether their values are groups
+    cdef list patches           # of others: [(offset of a backend, name of its cluster)]
+    cdef list places            # likewise: [(offset of a backend, position of its cluster + 1)]
+
+    def __cinit__(self, uint32_t kind, bytes content, list patches=None, bint to_groups=False):
+        self.kind = kind
+        self.content = content
+        self.digest = hashlib.blake2b(content, digest_size=16).digest()
+        self.to_groups = to_groups
+        self.patches = patches if patches is not None else []
+        self.places = []
+
+    cdef _Piece placed(self, dict clusters):
+        self.places = [(off, clusters[name]) for off, name in self.patches]
+        return self
 
 
 # --- tries ------------------------------------------------------------------------------------------------------------------
@@ -205,34 +233,93 @@ cdef fg_ref _named(Segment seg, list hosts) except *:
     return array
 
 
-cdef bytes _hosts(list entries, bint groups):
-    """FG_SEG_HOSTS of (hostname, value); `groups` says whether values are groups rather than positions + 1."""
+cdef _Piece _hosts(list entries):
+    """FG_SEG_HOSTS of (hostname, value), whose values are positions + 1."""
     cdef Segment seg = Segment()
-    cdef uint32_t top = seg.room(sizeof(fg_hosts)), at
+    cdef uint32_t top = seg.room(sizeof(fg_hosts))
     cdef fg_hosts out
-    cdef list exact = []
     memset(&out, 0, sizeof(out))
-    root = _Part()
+    exact, others = [], []
     for hostname, value in entries:
-        if hostname == "":
-            out.any = value
-        elif hostname.startswith("*."):
-            _descend(root, reversed(hostname[2:].encode().split(b"."))).below = value
+        if hostname == "" or hostname.startswith("*."):
+            others.append((hostname, value))
         else:
             exact.append((hostname.encode("latin-1", "replace"), value))
-    if not groups:
-        out.named = _named(seg, exact)
+    out.named = _named(seg, exact)
     if exact:
         out.exact.len = <uint32_t>_slots(len(exact))
         out.exact.off = seg.room(sizeof(fg_slot) * <size_t>out.exact.len, 64)
         out.exact_seed = _seed(seg, [(out.exact.off, out.exact.len - 1, exact)])
+    _wildcards(seg, top, &out, others)
+    return _Piece(FG_SEG_HOSTS, seg.done())
+
+
+cdef _Piece _hosts_of_groups(tuple hosts, uint32_t first):
+    """FG_SEG_HOSTS of virtual hosts, whose groups are at these directory positions, the first at `first` - 1."""
+    cdef Segment seg = Segment()
+    cdef uint32_t top = seg.room(sizeof(fg_hosts)), number = 0, exact = 0, seed
+    cdef fg_hosts out
+    cdef str hostname
+    memset(&out, 0, sizeof(out))
+    others = []
+    for vhost in hosts:
+        hostname = vhost.hostname
+        if hostname == "" or hostname.startswith("*."):
+            others.append((hostname, first + number))
+        else:
+            exact += 1
+        number += 1
+    if exact:
+        out.exact.len = <uint32_t>_slots(exact)
+        out.exact.off = seg.room(sizeof(fg_slot) * <size_t>out.exact.len, 64)
+        while _fill_exact(<fg_slot *>(seg.p + out.exact.off), out.exact.len - 1, hosts, first, out.exact_seed) > LONG_PROBE \
+                and out.exact_seed < SEEDS:
+            out.exact_seed += 1
+    _wildcards(seg, top, &out, others)
+    return _Piece(FG_SEG_HOSTS, seg.done(), None, True)
+
+
+cdef uint32_t _fill_exact(fg_slot *slots, uint32_t mask, tuple hosts, uint32_t first, uint32_t seed) except? 0xffffffff:
+    """Fill a table of exact hosts with this seed; returns the longest probe."""
+    cdef uint32_t hash_, at, probe, worst = 0, to = first
+    cdef const char *name
+    cdef Py_ssize_t size
+    cdef bytes replaced
+    memset(slots, 0, sizeof(fg_slot) * (<size_t>mask + 1))
+    for vhost in hosts:
+        name = PyUnicode_AsUTF8AndSize(vhost.hostname, &size)
+        if not vhost.hostname.isascii():
+            replaced = vhost.hostname.encode("latin-1", "replace")
+            name, size = <const char *>replaced, len(replaced)
+        if size and not (size > 1 and name[0] == b"*" and name[1] == b"."):
+            hash_ = fg_part_hash(<const uint8_t *>name, size, seed)
+            at = hash_ & mask
+            probe = 0
+            while slots[at].to:
+                at = (at + 1) & mask
+                probe += 1
+            slots[at].hash = hash_
+            slots[at].to = to
+            worst = max(worst, probe)
+        to += 1
+    return worst
+
+
+cdef void _wildcards(Segment seg, uint32_t top, fg_hosts *out, list others) except *:
+    """Write the hosts "" and "*.", and the head of the segment."""
+    cdef uint32_t at
+    root = _Part()
+    for hostname, value in others:
+        if hostname == "":
+            out.any = value
+        else:
+            _descend(root, reversed(hostname[2:].encode().split(b"."))).below = value
     array, out.seed, places = _trie(seg, root, b".", True)
     for at, part in places:
         (<fg_node *>(seg.p + at)).below = part.below or 0
     out.root = array[0]
     out.nodes.off, out.nodes.len = array
-    (<fg_hosts *>(seg.p + top))[0] = out
-    return seg.done()
+    (<fg_hosts *>(seg.p + top))[0] = out[0]
 
 
 cdef void _place_hosts(uint8_t *seg, list offsets) except *:
@@ -475,8 +562,8 @@ cdef object _path_trie(object vhost):
     return root, regexes
 
 
-cdef tuple _group(object vhost):
-    """FG_SEG_GROUP of a virtual host: (bytes, [(offset of a backend, its cluster)]). Written in the order of a match's reading."""
+cdef _Piece _group(object vhost):
+    """FG_SEG_GROUP of a virtual host, written in the order of a match's reading."""
     cdef Segment seg = Segment()
     cdef uint32_t top = seg.room(sizeof(fg_group)), at, exact, below
     cdef fg_group out
@@ -511,7 +598,7 @@ cdef tuple _group(object vhost):
     out.seed = seed
     out.nodes.off, out.nodes.len = array
     (<fg_group *>(seg.p + top))[0] = out
-    return seg.done(), patches
+    return _Piece(FG_SEG_GROUP, seg.done(), patches)
 
 
 # --- sockets and clusters -----------------------------------------------------------------------------------------------------
@@ -579,8 +666,8 @@ cdef fg_img_socket _socket(Segment seg, object s, uint32_t hosts, list places, l
     return out
 
 
-cdef tuple _sockets(object sockets, list places):
-    """FG_SEG_SOCKETS: (bytes, [(offset of a backend, its cluster)]); `places` are what _socket is told of each."""
+cdef _Piece _sockets(object sockets, list places):
+    """FG_SEG_SOCKETS; `places` are what _socket is told of each."""
     cdef Segment seg = Segment()
     cdef uint32_t top = seg.room(sizeof(fg_ref))
     cdef fg_ref array = array_of(seg, sockets, sizeof(fg_img_socket))
@@ -590,7 +677,7 @@ cdef tuple _sockets(object sockets, list places):
     for i, s in enumerate(sockets):
         out = _socket(seg, s, places[i][0], places[i][1], patches)
         (<fg_img_socket *>(seg.p + array.off) + <size_t>i)[0] = out
-    return seg.done(), patches
+    return _Piece(FG_SEG_SOCKETS, seg.done(), patches)
 
 
 cdef uint64_t _check_key(object cluster) except 0:
@@ -633,102 +720,146 @@ cdef bytes _clusters(object clusters):
     return seg.done()
 
 
-cdef bytes _image(list segments, uint64_t generation):
-    """Header, directory, segments: a list of (kind, content, digest, what of its content depends on places). For hosts that is
-    whether their values are groups, for others [(offset of a backend, position of its cluster)]."""
-    cdef size_t at = sizeof(fg_img_header) + sizeof(fg_img_segment) * len(segments)
-    cdef list offsets = []
-    for segment in segments:
+cdef bytes _image(list pieces, uint64_t generation):
+    """Header, directory, segments."""
+    cdef size_t number = len(pieces), i, at, where
+    cdef _Piece piece
+    cdef uint64_t position
+    cdef list offsets = [0] * number
+    at = sizeof(fg_img_header) + sizeof(fg_img_segment) * number
+    for i in range(number):
+        piece = <_Piece>pieces[i]
         at = (at + 63) & ~<size_t>63
-        offsets.append(at)
-        at += len(segment[1])
+        offsets[i] = at
+        at += <size_t>len(piece.content)
     at = (at + 7) & ~<size_t>7
-    cdef bytearray out = bytearray(at)
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, at)
     cdef uint8_t *p = <uint8_t *><char *>out
     cdef fg_img_header *h = <fg_img_header *>p
     cdef fg_img_segment *d = <fg_img_segment *>(p + sizeof(fg_img_header))
-    cdef bytes content, digest
-    cdef size_t where
-    cdef uint64_t position
-    for i, (kind, content, digest, placed) in enumerate(segments):
-        where = offsets[i]
-        memcpy(p + where, <const char *>content, len(content))
-        if kind == FG_SEG_GROUP:
+    cdef size_t end = sizeof(fg_img_header) + sizeof(fg_img_segment) * number
+    memset(h, 0, sizeof(fg_img_header))
+    for i in range(number):
+        piece = <_Piece>pieces[i]
+        where = <size_t>offsets[i]
+        memset(p + end, 0, where - end)
+        end = where + <size_t>len(piece.content)
+        memcpy(p + where, <const char *>piece.content, end - where)
+        if piece.kind == FG_SEG_GROUP:
             (<fg_group *>(p + where)).position = <uint32_t>i
-        if kind != FG_SEG_HOSTS:
-            for off, position in placed:
-                (<fg_img_backend *>(p + where + <size_t>off)).cluster = position
-        elif placed:
+        for off, position in piece.places:
+            (<fg_img_backend *>(p + where + <size_t>off)).cluster = position
+        if piece.to_groups:
             _place_hosts(p + where, offsets)
-        memcpy(d[<size_t>i].hash, <const char *>digest, 16)
-        d[<size_t>i].offset = where
-        d[<size_t>i].size = <uint32_t>len(content)
-        d[<size_t>i].kind = kind
+        memcpy(d[i].hash, <const char *>piece.digest, 16)
+        d[i].offset = where
+        d[i].size = <uint32_t>(end - where)
+        d[i].kind = piece.kind
+    memset(p + end, 0, at - end)
     h.magic = FG_IMAGE_MAGIC
     h.version = FG_IMAGE_VERSION
-    h.nsegments = <uint32_t>len(segments)
+    h.nsegments = <uint32_t>number
     h.size = at
     h.generation = generation
     h.checksum = fg_checksum(p + sizeof(fg_img_header), at - sizeof(fg_img_header))
-    return bytes(out)
+    return out
 
 
-cdef bytes _digest(bytes content):
-    return hashlib.blake2b(content, digest_size=16).digest()
+cdef class _Groups:
+    """The virtual hosts of a listener as they were written last, in their order."""
+
+    cdef tuple hosts            # ir.VirtualHost
+    cdef list pieces            # of each
+    cdef object clusters        # what the pieces' places are positions in
+    cdef _Piece table           # the FG_SEG_HOSTS that leads to them
+    cdef size_t first           # directory position + 1 of the first group that `table` leads to
+
+    cdef bint follow(self, tuple hosts, object clusters, dict positions) except -1:
+        """Write what differs. Returns whether the hostnames, or how many there are, differ as well."""
+        cdef size_t before = len(self.hosts) if self.hosts is not None else 0, after = len(hosts)
+        cdef size_t head = 0, tail = 0, shorter = min(before, after), i
+        cdef bint moved = before != after
+        cdef list pieces
+        while head < shorter and <void *>self.hosts[head] == <void *>hosts[head]:
+            head += 1
+        while tail < shorter - head and <void *>self.hosts[before - tail - 1] == <void *>hosts[after - tail - 1]:
+            tail += 1
+        known = {id(self.hosts[i]): self.pieces[i] for i in range(head, before - tail)} if before else {}
+        pieces = []
+        for i in range(head, after - tail):
+            vhost = hosts[i]
+            moved |= i >= before or self.hosts[i].hostname != vhost.hostname
+            piece = known.get(id(vhost))
+            pieces.append(_group(vhost).placed(positions) if piece is None else piece)
+        self.pieces = [*self.pieces[:head], *pieces, *self.pieces[before - tail:]] if before else pieces
+        self.hosts = hosts
+        if self.clusters is not clusters:
+            self.clusters = clusters
+            for piece in self.pieces:
+                (<_Piece>piece).placed(positions)
+        return moved
 
 
-class Builder:
-    """Builds images one after another, and keeps the segments of virtual hosts that come again as the same object."""
+cdef class Builder:
+    """Builds images one after another, and keeps what comes again as the same object: virtual hosts, clusters."""
+
+    cdef dict _groups           # of listeners, by key
+    cdef object _clusters       # what was written last, the piece, and positions + 1 by name
+    cdef _Piece _clusters_piece
+    cdef dict _positions
 
     def __init__(self):
-        self._groups = {}  # id of the virtual host: (the virtual host, content, digest, patches)
+        self._groups = {}
+        self._clusters = None
 
     def build(self, config, generation):
         """Return the image of an `ir.Ir`. It raises KeyError when a rule names a cluster that the Ir does not have."""
-        clusters = {c.key: number + 1 for number, c in enumerate(config.clusters)}
-        segments = [None, (FG_SEG_CLUSTERS, content := _clusters(config.clusters), _digest(content), ())]
-        kept, positions = {}, {}
+        if self._clusters is not config.clusters:
+            self._positions = {c.key: number + 1 for number, c in enumerate(config.clusters)}
+            self._clusters_piece = _Piece(FG_SEG_CLUSTERS, _clusters(config.clusters))
+            self._clusters = config.clusters
+        pieces = [None, self._clusters_piece]
+        kept, written = {}, {}
 
-        def placed(patches):
-            return [(off, clusters[name]) for off, name in patches]
-
-        def group(vhost):
-            position = positions.get(id(vhost))
-            if position is None:
-                entry = self._groups.get(id(vhost))
-                if entry is None:
-                    content, patches = _group(vhost)
-                    entry = (vhost, content, _digest(content), patches)
-                kept[id(vhost)] = entry
-                _, content, digest, patches = entry
-                segments.append((FG_SEG_GROUP, content, digest, placed(patches)))
-                position = positions[id(vhost)] = len(segments)
-            return position
-
-        def hosts(entries, groups=False):
-            content = _hosts(entries, groups)
-            segments.append((FG_SEG_HOSTS, content, _digest(content), groups))
-            return len(segments) - 1
+        def table(piece):
+            pieces.append(piece)
+            return len(pieces) - 1
 
         def hosts_of(listener):
             """Of the listener itself, and of its choices of certificates."""
             numbers = {key: number for number, key in enumerate(_relays(listener), 1)}
             if listener.names:
-                itself = hosts([(n.hostname, numbers[n.relay.key]) for n in listener.names])
+                itself = table(_hosts([(n.hostname, numbers[n.relay.key]) for n in listener.names]))
+            elif id(listener) in written:
+                itself = written[id(listener)]
             else:
-                itself = hosts([(v.hostname, group(v)) for v in listener.hosts], True)
+                itself = written[id(listener)] = table(self._table_of(listener, kept, pieces))
             choices = listener.tls.choices if listener.tls is not None else ()
-            return itself, hosts([(c.hostname, number) for number, c in enumerate(choices, 1)]) if choices else 0
+            if not choices:
+                return itself, 0
+            return itself, table(_hosts([(c.hostname, number) for number, c in enumerate(choices, 1)]))
 
         places = []
         for s in config.sockets:
-            of_socket = hosts([(l.hostname, number) for number, l in enumerate(s.listeners, 1)])
+            of_socket = table(_hosts([(l.hostname, number) for number, l in enumerate(s.listeners, 1)]))
             places.append((of_socket, [hosts_of(l) for l in s.listeners]))
-        content, patches = _sockets(config.sockets, places)
-        segments[0] = (FG_SEG_SOCKETS, content, _digest(content), placed(patches))
-        image = _image(segments, generation)
+        pieces[0] = _sockets(config.sockets, places).placed(self._positions)
+        image = _image(pieces, generation)
         self._groups = kept
         return image
+
+    cdef _Piece _table_of(self, object listener, dict kept, list pieces):
+        """Write the groups of a listener; returns the hosts that lead to them."""
+        cdef _Groups groups = self._groups.get(listener.key)
+        cdef size_t first = len(pieces) + 1
+        if groups is None:
+            groups = _Groups()
+        if groups.follow(listener.hosts, self._clusters, self._positions) or groups.table is None or groups.first != first:
+            groups.table = _hosts_of_groups(listener.hosts, first)
+            groups.first = first
+        kept[listener.key] = groups
+        pieces += groups.pieces
+        return groups.table
 
 
 def build(config, generation=1):
