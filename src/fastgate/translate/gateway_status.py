@@ -132,7 +132,8 @@ def listener_set_status(child: ManagedSet) -> ListenerSetStatus:
 
 
 def _set_serves(child: ManagedSet) -> bool:
-    return child.rejection is None and any(listener.accepted for listener in child.listeners)
+    """Whether some listener can be served as far as it is the set's own matter: it is valid, and has a certificate."""
+    return child.rejection is None and any(entry.accepted and not entry.is_bare for entry in child.listeners)
 
 
 def _accepted(generation: int, invalid: list[str], message: str) -> Condition:

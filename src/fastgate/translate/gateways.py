@@ -217,7 +217,7 @@ def _decide(gateway: ManagedGateway, namespaces: Namespaces) -> None:
         listener.withheld = None
         if gateway.rejection is not None:
             listener.withheld = ("Invalid", f"the Gateway is not accepted: {gateway.rejection[1]}")
-        elif listener.unresolved is not None and listener.tls is None:
+        elif listener.is_bare and listener.unresolved is not None:
             listener.withheld = ("Invalid", f"no certificate can be used: {listener.unresolved[1]}")
 
 

@@ -85,6 +85,11 @@ class Attachable:
         return self.conflict is None and self.unsupported is None and self.distrust is None
 
     @property
+    def is_bare(self) -> bool:
+        """Whether it has to terminate TLS and has no certificate that it could use."""
+        return self.unresolved is not None and self.tls is None
+
+    @property
     def served(self) -> bool:
         """Whether the listener takes part in the configuration."""
         return self.accepted and self.withheld is None
