@@ -1,67 +1,213 @@
-"""What an API server says to documents: verdicts of tests/crd-oracle, built once for its sources and the toolchain."""
+"""An API server of a few lines: keeps objects, lists and watches them, and fails when told to."""
 
 from __future__ import annotations
 
-import fcntl
-import functools
-import hashlib
+import asyncio
 import json
-import os
-import subprocess
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import asynccontextmanager
+from typing import Any
 
-import gateway_api
+from aiohttp import web
 
-_SOURCES = Path(__file__).parents[1] / "crd-oracle"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The object with its defaults, or what is wrong."""
-
-    object: dict | None
-    errors: tuple[tuple[str, str], ...]  # field, message
+GATEWAY_API = "/apis/gateway.networking.k8s.io/v1"
+ROUTES = f"{GATEWAY_API}/httproutes"
+GATEWAYS = f"{GATEWAY_API}/gateways"
+LEASES = "/apis/coordination.k8s.io/v1/leases"
+_END = {"k8s.io/initial-events-end": "true"}
 
 
-def judge(documents: list[dict], channel: str = "standard") -> list[Verdict]:
-    crds = gateway_api.directory() / "config" / "crd" / channel
-    out = _filtered(documents, str(crds))
-    return [Verdict(v.get("object"), tuple((e["field"], e["message"]) for e in v.get("errors", ()))) for v in out]
+class ApiServer:
+    """One server. Collections are named by the path of all namespaces.
+
+    Attributes:
+        url: where it listens.
+        requests: (method, path, query) of every request, in their order.
+        streams: whether it streams lists.
+        faults: what the next requests whose paths contain a text are answered: (text, status, headers).
+        token: that requests have to bear; None: any or none.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.streams = True
+        self.faults: list[tuple[str, int, dict[str, str]]] = []
+        self.token: str | None = None
+        self.served: set[str] | None = None  # collections that exist; None: all
+        self.expired = 0  # watches from this version on back are refused
+        self._version = 100
+        self._objects: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+        self._history: list[tuple[int, str, str, dict[str, Any]]] = []  # version, collection, type, object
+        self._news = asyncio.Condition()
+        self._broken = 0  # grows when watches are cut
+        self.watching: dict[str, int] = {}
+
+    # --- what tests do -------------------------------------------------------------------------------------------------
+
+    async def put(self, collection: str, name: str, namespace: str = "default", **content: Any) -> dict[str, Any]:
+        """Create or replace an object."""
+        place = self._objects.setdefault(collection, {})
+        before = place.get((namespace, name))
+        self._version += 1
+        metadata = {"name": name, "resourceVersion": str(self._version), **content.pop("metadata", {})}
+        if namespace:
+            metadata["namespace"] = namespace
+        metadata.setdefault("generation", 1)
+        document = {**(before or {}), **content, "metadata": metadata}
+        place[namespace, name] = document
+        await self._tell(collection, "MODIFIED" if before else "ADDED", document)
+        return document
+
+    async def delete(self, collection: str, name: str, namespace: str = "default") -> None:
+        document = self._objects[collection].pop((namespace, name))
+        self._version += 1
+        document = {**document, "metadata": {**document["metadata"], "resourceVersion": str(self._version)}}
+        await self._tell(collection, "DELETED", document)
+
+    async def send(self, collection: str, line: bytes) -> None:
+        """Send a line of any content to those who watch."""
+        self._version += 1
+        await self._tell(collection, "RAW", {"raw": line.decode()})
+
+    async def cut(self, *, forget: bool = False) -> None:
+        """End every watch; with `forget` nobody can go on from where they were."""
+        async with self._news:
+            self._broken += 1
+            if forget:
+                self._version += 1
+                self.expired = self._version
+                self._history.clear()
+            self._news.notify_all()
+
+    def get(self, collection: str, name: str, namespace: str = "default") -> dict[str, Any]:
+        return self._objects[collection][namespace, name]
+
+    def asked(self, method: str, text: str) -> list[dict[str, str]]:
+        """The queries of the requests of a method whose paths contain a text."""
+        return [query for m, path, query in self.requests if m == method and text in path]
+
+    # --- what clients see ----------------------------------------------------------------------------------------------
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        path, query = request.path, dict(request.query)
+        self.requests.append((request.method, path, query))
+        if self.token is not None and request.headers.get("Authorization") != f"Bearer {self.token}":
+            return _status(401, "Unauthorized")
+        for fault in self.faults:
+            text, status, headers = fault
+            if text in path:
+                self.faults.remove(fault)
+                return _status(status, headers.pop("reason", "Refused"), headers)
+        if request.method == "GET":
+            return await self._get(request, path, query)
+        return await self._change(request, path)
+
+    async def _get(self, request: web.Request, path: str, query: dict[str, str]) -> web.StreamResponse:
+        collection, namespace, name = _parsed(path)
+        if self.served is not None and collection not in self.served:
+            return _status(404, "NotFound")
+        if name:
+            found = self._objects.get(collection, {}).get((namespace, name))
+            return web.json_response(found) if found is not None else _status(404, "NotFound")
+        if query.get("watch") == "true":
+            return await self._watch(request, collection, query)
+        items = list(self._objects.get(collection, {}).values())
+        start = int(query.get("continue") or 0)
+        end = start + int(query.get("limit") or len(items) or 1)
+        more = {"continue": str(end)} if end < len(items) else {}
+        return web.json_response(
+            {"metadata": {"resourceVersion": str(self._version), **more}, "items": items[start:end]}
+        )
+
+    async def _watch(self, request: web.Request, collection: str, query: dict[str, str]) -> web.StreamResponse:
+        if query.get("sendInitialEvents") and not self.streams:
+            return _status(422, "Invalid")
+        since = int(query.get("resourceVersion") or self._version)
+        answer = web.StreamResponse()
+        broken = self._broken
+        await answer.prepare(request)
+        if query.get("resourceVersion") and since < self.expired:
+            await answer.write(_line("ERROR", {"code": 410, "message": "too old resource version"}))
+            return answer
+        if query.get("sendInitialEvents"):
+            for document in self._objects.get(collection, {}).values():
+                await answer.write(_line("ADDED", document))
+            metadata = {"resourceVersion": str(self._version), "annotations": _END}
+            await answer.write(_line("BOOKMARK", {"metadata": metadata}))
+            since = self._version
+        self.watching[collection] = self.watching.get(collection, 0) + 1
+        try:
+            while True:
+                async with self._news:
+                    while self._broken == broken and not (events := self._since(collection, since)):
+                        await self._news.wait()
+                    if self._broken != broken:
+                        return answer
+                for version, _, type_, document in events:
+                    since = version
+                    await answer.write(document["raw"].encode() if type_ == "RAW" else _line(type_, document))
+        finally:
+            self.watching[collection] -= 1
+
+    def _since(self, collection: str, version: int) -> list[Any]:
+        return [event for event in self._history if event[0] > version and event[1] == collection]
+
+    async def _change(self, request: web.Request, path: str) -> web.StreamResponse:
+        document = await request.json()
+        collection, namespace, name = _parsed(path.removesuffix("/status"))
+        name = name or document["metadata"]["name"]
+        before = self._objects.get(collection, {}).get((namespace, name))
+        if request.method == "POST":
+            if before is not None:
+                return _status(409, "AlreadyExists")
+            return web.json_response(await self.put(collection, name, namespace, **document))
+        if before is None:
+            return _status(404, "NotFound")
+        if document["metadata"].get("resourceVersion") != before["metadata"]["resourceVersion"]:
+            return _status(409, "Conflict")
+        content = {"status": document["status"]} if path.endswith("/status") else document
+        metadata = {k: v for k, v in before["metadata"].items() if k != "resourceVersion"}
+        return web.json_response(await self.put(collection, name, namespace, **{**content, "metadata": metadata}))
+
+    async def _tell(self, collection: str, type_: str, document: dict[str, Any]) -> None:
+        async with self._news:
+            self._history.append((self._version, collection, type_, document))
+            self._news.notify_all()
 
 
-def json_of(texts: list[str]) -> list[dict]:
-    """What clients send for YAML texts: {"json": value} or {"error": why}."""
-    return _filtered(texts, "-yaml")
+@asynccontextmanager
+async def api_server():
+    """Run one."""
+    server = ApiServer()
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield server
+    finally:
+        await server.cut()
+        await runner.cleanup()
 
 
-def _filtered(values: list, argument: str) -> list[dict]:
-    lines = "".join(json.dumps(value) + "\n" for value in values)
-    run = subprocess.run([_binary(), argument], input=lines, capture_output=True, text=True, check=False)
-    if run.returncode:
-        raise RuntimeError(run.stderr)
-    return [json.loads(line) for line in run.stdout.splitlines()]
+def _parsed(path: str) -> tuple[str, str, str]:
+    """The collection of all namespaces, the namespace and the name that a path speaks of."""
+    head, inside, rest = path.partition("/namespaces/")
+    if inside and "/" in rest:
+        namespace, plural, *name = rest.split("/")
+        return f"{head}/{plural}", namespace, name[0] if name else ""
+    parts = path.split("/")
+    length = 5 if parts[1] == "apis" else 4
+    return "/".join(parts[:length]), "", parts[length] if len(parts) > length else ""
 
 
-@functools.cache
-def _binary() -> Path:
-    """The compiled oracle, in the user's cache; several test processes build it once."""
-    go = gateway_api.go()
-    version = subprocess.run([go, "version"], capture_output=True, check=True).stdout
-    sources = sorted(path for path in _SOURCES.iterdir() if path.suffix in (".go", ".mod", ".sum"))
-    digest = hashlib.sha256(version + b"".join(path.read_bytes() for path in sources)).hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastgate"
-    cache.mkdir(parents=True, exist_ok=True)
-    binary = cache / f"crd-oracle-{digest[:16]}"
-    with (cache / "crd-oracle.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not binary.exists():
-            built = binary.with_suffix(".new")
-            command = [go, "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", built, "."]
-            run = subprocess.run(
-                command, cwd=_SOURCES, env=gateway_api.environment(), capture_output=True, text=True, check=False
-            )
-            if run.returncode:
-                gateway_api.unavailable(f"the oracle cannot be built: {run.stderr}")
-            built.rename(binary)
-    return binary
+def _line(type_: str, document: dict[str, Any]) -> bytes:
+    return json.dumps({"type": type_, "object": document}).encode() + b"\n"
+
+
+def _status(code: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
+    body = {"kind": "Status", "code": code, "reason": reason, "message": f"{reason} on purpose"}
+    return web.json_response(body, status=code, headers=headers)
