@@ -32,9 +32,24 @@ static const struct fg_img_listener *find_listener(const struct fg_down *d, cons
     return at ? (const struct fg_img_listener *)(const void *)(image->sockets_seg + s->listeners.off) + (at - 1) : NULL;
 }
 
-/* RFC 8446 section 6.2: unrecognized_name, fatal. */
+/* Whether TLS ends at the socket for its own sake, and not only on its way to TLSRoutes. */
+static bool serves_https(const struct fg_down *d) {
+    const struct fg_img_socket *s = fg_down_socket(d);
+    const struct fg_img_listener *l = first_listener(d);
+    for (uint32_t i = 0; l && i < s->listeners.len; i++)
+        if (l[i].protocol == FG_LISTENER_HTTPS)
+            return true;
+    return false;
+}
+
+/* RFC 8446 section 6.2: unrecognized_name, fatal. Where nothing but TLSRoutes is, the name has no server here that could speak
+ * TLS: the connection is closed as by a port where nobody listens, which Gateway API's suite takes for the only rejection. */
 static void refuse_name(struct fg_down *d) {
     static const uint8_t alert[] = {21, 3, 3, 0, 2, 2, 112};
+    if (!serves_https(d)) {
+        fg_down_refuse(d, FG_R_UNKNOWN_SERVER_NAME);
+        return;
+    }
     d->e->stats->reasons[FG_R_UNKNOWN_SERVER_NAME]++;
     if (fg_io_owe(&d->io, &d->e->pool, alert, sizeof alert) < 0)
         fg_down_close(d);
