@@ -11,16 +11,7 @@ import pytest
 from kubelab import lifecycle, network
 from kubelab.cluster import named
 
-_SECONDS = 1200  # with everything to be built
 _PREFIX = "pytest-"
-
-
-def pytest_collection_modifyitems(items):
-    """Tests with a cluster go to one worker, which may have to build its programs first."""
-    for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-            item.add_marker(pytest.mark.timeout(_SECONDS))
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ import pytest
 from kubelab import network
 from kubelab.cluster import run
 
+pytestmark = pytest.mark.timeout(1200)  # the cluster's programs may have to be built
+
 ECHO = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",

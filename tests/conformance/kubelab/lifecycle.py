@@ -35,7 +35,9 @@ def missing() -> list[str]:
         try:
             run("unshare", "--net", "--mount", "sh", "-ec", _PROBE)
         except RuntimeError as error:
-            lacking = [f"network namespaces with nftables, and overlay mounts: {error}"]
+            lacking = [
+                f"network namespaces with nftables, and overlay mounts ({str(error).splitlines()[-1].strip(': ')})"
+            ]
     return lacking
 
 
