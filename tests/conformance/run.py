@@ -43,7 +43,7 @@ def build(_cluster: Cluster, _options: argparse.Namespace) -> int:
 MANIFESTS = Path(__file__).with_name("manifests")
 FASTGATE = Path(sys.executable).with_name("fastgate")
 POOL = f"{network.GATEWAYS[1]}-{network.GATEWAYS[254]}"
-COMMAND = f"{FASTGATE} run --kubernetes --address-pool {POOL}"
+COMMAND = f"{FASTGATE} run --kubernetes --address-pool {POOL} --instance NAMESPACE"
 
 
 def up(cluster: Cluster, options: argparse.Namespace) -> int:
@@ -73,7 +73,7 @@ def run_suite(cluster: Cluster, options: argparse.Namespace) -> int:
     subject = implementation.Implementation(
         gateway_class=options.gateway_class,
         controller=options.controller_name,
-        command=shlex.split(options.implementation),
+        command=shlex.split(options.implementation.replace("NAMESPACE", cluster.namespace)),
         account=None if options.admin else ("fastgate-system", "fastgate"),
         manifests=[MANIFESTS / "fastgate.yaml", *options.apply],
     )

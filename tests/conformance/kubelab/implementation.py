@@ -7,13 +7,14 @@ import json
 import os
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kubelab import control_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from kubelab.cluster import Cluster
@@ -57,32 +58,53 @@ def credentials(cluster: Cluster, implementation: Implementation) -> Path:
 
 @contextlib.contextmanager
 def running(cluster: Cluster, implementation: Implementation) -> Iterator[Path]:
-    """Run it, and give the log; at the end it is asked to stop, and must do so cleanly."""
+    """Run it until its GatewayClass is accepted and on, and give the log; at the end it is asked to stop, and must do so."""
     for manifest in implementation.manifests:
         cluster.kubectl("apply", "--server-side", "-f", manifest)
     make_class(cluster, implementation)
     log = cluster.state / f"{implementation.gateway_class}.log"
-    environment = {**cluster.environment(), "KUBECONFIG": str(credentials(cluster, implementation))}
-    with log.open("wb") as out, contextlib.ExitStack() as stack:
-        if implementation.command:
-            process = subprocess.Popen(
-                cluster.inside(*implementation.command),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
-            stack.callback(_end, process, log)
-        accepted = "--for=condition=Accepted", f"--timeout={_ACCEPTED_SECONDS}s"
-        cluster.kubectl("wait", *accepted, f"gatewayclass/{implementation.gateway_class}")
+    if not implementation.command:
+        _wait_accepted(cluster, implementation, lambda: None)
         yield log
+        return
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            cluster.inside(*implementation.command),
+            env={**cluster.environment(), "KUBECONFIG": str(credentials(cluster, implementation))},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+
+    def check() -> None:
+        if process.poll() is not None:
+            raise RuntimeError(f"the implementation ended with {process.returncode}; see {log}")
+
+    try:
+        _wait_accepted(cluster, implementation, check)
+        yield log
+        check()
+    finally:
+        _end(process, log)
+
+
+def _wait_accepted(cluster: Cluster, implementation: Implementation, check: Callable[[], None]) -> None:
+    end = time.monotonic() + _ACCEPTED_SECONDS
+    while True:
+        check()
+        try:
+            cluster.kubectl(
+                "wait", "--for=condition=Accepted", "--timeout=1s", f"gatewayclass/{implementation.gateway_class}"
+            )
+        except RuntimeError:
+            if time.monotonic() > end:
+                raise
+        else:
+            return
 
 
 def _end(process: subprocess.Popen[bytes], log: Path) -> None:
-    """Raise RuntimeError if it had ended before."""
-    if process.poll() is not None:
-        raise RuntimeError(f"the implementation ended with {process.returncode}; see {log}")
     process.terminate()
     try:
         process.wait(_END_SECONDS)
