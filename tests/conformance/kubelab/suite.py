@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from kubelab.cluster import Cluster
 
-PROFILES = ("GATEWAY-HTTP", "GATEWAY-GRPC", "GATEWAY-TLS", "GATEWAY-TCP", "GATEWAY-UDP")
+PROFILES = ("GATEWAY-HTTP", "GATEWAY-TLS", "GATEWAY-TCP", "GATEWAY-UDP")
 USABLE = str(network.GATEWAYS[250])
 STAND_IN = "echo-basic v0.1.0 stands in for v0.2.0 as the server behind the Gateways."
 _VERDICT = re.compile(r"    --- (PASS|FAIL|SKIP): TestConformance/([^/ ]+) \(([\d.]+)s\)")
+_STARTED = re.compile(r".* Running (\w+), relying on the following features")
 _WHOLE = re.compile(r"--- (PASS|FAIL|SKIP): TestConformance \(([\d.]+)s\)")
 
 
@@ -89,7 +90,7 @@ class Outcome:
 
 
 def run(cluster: Cluster, wanted: Run, log: Path, report: Report | None = None, *, echo: bool = False) -> Outcome:
-    """Run it; everything that it says goes to `log`, verdicts to standard output with `echo`."""
+    """Run it; everything that it says goes to `log`, the names of tests to standard output, too, with `echo`."""
     outcome = Outcome()
     command = [*_command(wanted), *(report.flags() if report else ())]
     process = subprocess.Popen(
@@ -106,8 +107,8 @@ def run(cluster: Cluster, wanted: Run, log: Path, report: Report | None = None, 
         for line in process.stdout or ():
             out.write(line)
             outcome.read(line)
-            if echo and _VERDICT.match(line) and "SKIP" not in line:
-                print(line.strip(), flush=True)
+            if echo and (started := _STARTED.match(line)):
+                print(f"  {started[1]}", flush=True)  # verdicts come at the end, all together
     if process.wait():
         outcome.whole = False
     if report and report.path.exists():
