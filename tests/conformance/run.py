@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import pytest
-from kubelab import binaries, control_plane, implementation, lifecycle, network, programs, suite
+from kubelab import binaries, control_plane, fastgate, implementation, lifecycle, network, programs, suite
 from kubelab.cluster import named
 
 from fastgate import __version__
@@ -40,14 +40,8 @@ def build(_cluster: Cluster, _options: argparse.Namespace) -> int:
     return 0
 
 
-MANIFESTS = Path(__file__).with_name("manifests")
-FASTGATE = Path(sys.executable).with_name("fastgate")
-POOL = f"{network.GATEWAYS[1]}-{network.GATEWAYS[254]}"
-COMMAND = f"{FASTGATE} run --kubernetes --address-pool {POOL} --instance NAMESPACE"
-
-
 def up(cluster: Cluster, options: argparse.Namespace) -> int:
-    images = {"fastgate": str(FASTGATE), **dict(image.split("=", 1) for image in options.image)}
+    images = {"fastgate": str(fastgate.COMMAND), **dict(image.split("=", 1) for image in options.image)}
     lifecycle.up(cluster, options.channel, images)
     print(f"cluster {cluster.name} is up; KUBECONFIG={cluster.kubeconfig}", flush=True)
     return 0
@@ -70,14 +64,15 @@ def conformance(cluster: Cluster, options: argparse.Namespace) -> int:
 
 
 def run_suite(cluster: Cluster, options: argparse.Namespace) -> int:
-    subject = implementation.Implementation(
-        gateway_class=options.gateway_class,
-        controller=options.controller_name,
-        command=shlex.split(options.implementation.replace("NAMESPACE", cluster.namespace)),
-        account=None if options.admin else ("fastgate-system", "fastgate"),
-        manifests=[MANIFESTS / "fastgate.yaml", *options.apply],
-    )
-    wanted = suite.Run(options.gateway_class, options.profiles.split(","), options.run, options.flag)
+    subject = fastgate.on_the_node(cluster)
+    if options.implementation is not None:
+        account = None if options.admin else fastgate.ACCOUNT
+        manifests = [*fastgate.MANIFESTS, *options.apply]
+        words = shlex.split(options.implementation)
+        subject = implementation.Implementation(
+            options.gateway_class, options.controller_name, words, account, manifests
+        )
+    wanted = suite.Run(subject.gateway_class, options.profiles.split(","), options.run, options.flag)
     succeeded = True
     with implementation.running(cluster, subject) as log:
         print(f"the implementation's log: {log}")
@@ -154,14 +149,15 @@ def parser() -> argparse.ArgumentParser:
     suited.add_argument(
         "--mode", default="default", help="what the report calls this way of running (default: %(default)s)"
     )
-    suited.add_argument(
-        "--implementation", default=COMMAND, metavar="COMMAND", help="'': it runs (default: %(default)s)"
-    )
-    suited.add_argument("--gateway-class", default="fastgate", metavar="NAME", help="(default: %(default)s)")
-    suited.add_argument("--controller-name", default="fastgate.dev/gateway-controller", help="(default: %(default)s)")
-    suited.add_argument("--admin", action="store_true", help="the implementation may do anything")
-    suited.add_argument("--apply", type=Path, action="append", default=[], metavar="FILE", help="a manifest it needs")
     suited.add_argument("--flag", action="append", default=[], help="of the suite, such as --flag=--debug")
+    other = suited.add_argument_group("another implementation than fastgate on the node")
+    other.add_argument(
+        "--implementation", metavar="COMMAND", help="runs in the cluster's network; '' if it runs already"
+    )
+    other.add_argument("--gateway-class", default=fastgate.CLASS, metavar="NAME", help="(default: %(default)s)")
+    other.add_argument("--controller-name", default=fastgate.CONTROLLER, metavar="NAME", help="(default: %(default)s)")
+    other.add_argument("--admin", action="store_true", help="it may do anything")
+    other.add_argument("--apply", type=Path, action="append", default=[], metavar="FILE", help="a manifest it needs")
     add("status", status, "say whether the cluster runs")
     for name, function, text in (("kill", kill, "end a program as a crash would"), ("start", start, "start it again")):
         add(name, function, text).add_argument("program", choices=control_plane.PROGRAMS)

@@ -93,24 +93,25 @@ def run(cluster: Cluster, wanted: Run, log: Path, report: Report | None = None, 
     """Run it; everything that it says goes to `log`, the names of tests to standard output, too, with `echo`."""
     outcome = Outcome()
     command = [*_command(wanted), *(report.flags() if report else ())]
-    process = subprocess.Popen(
-        cluster.inside(*command),
-        env=cluster.environment(),
-        cwd=cluster.state,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    with log.open("w", buffering=1) as out:
+    with (
+        log.open("w", buffering=1) as out,
+        subprocess.Popen(
+            cluster.inside(*command),
+            env=cluster.environment(),
+            cwd=cluster.state,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
         for line in process.stdout or ():
             out.write(line)
             outcome.read(line)
             if echo and (started := _STARTED.match(line)):
                 print(f"  {started[1]}", flush=True)  # verdicts come at the end, all together
-    if process.wait():
-        outcome.whole = False
+    outcome.whole &= process.returncode == 0
     if report and report.path.exists():
         report.say_stand_in()
     return outcome

@@ -1,0 +1,40 @@
+"""A part of the official suite, small enough for every run of the tests, against `fastgate run --kubernetes`."""
+
+from __future__ import annotations
+
+import pytest
+from kubelab import fastgate, implementation, suite
+
+pytestmark = pytest.mark.timeout(1200)  # the cluster's programs may have to be built
+
+TESTS = (
+    "BackendTLSPolicy",
+    "GatewayModifyListeners",
+    "GatewayOptionalAddressValue",
+    "GatewayPreserveForeignConditions",
+    "GatewaySecretReferenceGrantSpecific",
+    "GatewayStaticAddresses",
+    "HTTPRouteCrossNamespace",
+    "HTTPRouteHTTPSListener",
+    "HTTPRouteMatching",
+    "HTTPRouteMultipleGateways",
+    "HTTPRouteObservedGenerationBump",
+    "HTTPRoutePreserveForeignStatus",
+    "HTTPRouteReferenceGrant",
+    "HTTPRouteServiceTypes",
+    "HTTPRouteSimpleSameNamespace",
+    "ListenerSetHTTPRouting",
+    "TCPRouteReferenceGrant",
+    "TLSRouteSimpleSameNamespace",
+    "TLSRouteTerminateSimpleSameNamespace",
+    "UDPRoute",
+)
+
+
+def test_the_official_suite_passes(cluster, tmp_path):
+    wanted = suite.Run("fastgate", only="|".join(TESTS), flags=["--cleanup-base-resources=false"])
+    with implementation.running(cluster, fastgate.on_the_node(cluster)) as log:
+        outcome = suite.run(cluster, wanted, tmp_path / "suite.log")
+    said = (tmp_path / "suite.log").read_text()[-6000:] + log.read_text()[-2000:]
+    assert outcome.succeeded, f"{outcome}\n{said}"
+    assert sorted(outcome.passed) == sorted(TESTS)
