@@ -1,0 +1,1 @@
+"""How an implementation follows a cluster, after gateway-api-bench: `python -m benchmarks.control_plane`."""
