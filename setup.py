@@ -67,6 +67,7 @@ EXTENSIONS = [
     extension("regex", [str(CSRC / "fg_re2.cc")], ["re2"]),
     extension("image"),
     extension("segment"),
+    extension("tables"),
     extension("layer4"),
     extension("snapshot"),
     extension("secrets"),

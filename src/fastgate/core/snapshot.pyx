@@ -9,11 +9,10 @@ import hashlib
 import os
 import socket
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
 from fastgate import ir
 from fastgate.stages import stages_of
@@ -22,14 +21,16 @@ from fastgate.core.image cimport (
     FG_LISTENER_HTTP, FG_LISTENER_HTTPS, FG_LISTENER_TCP, FG_LISTENER_TLS, FG_LISTENER_UDP, FG_PHASE_COUNT, FG_REWRITE_FULL,
     FG_REWRITE_NONE, FG_REWRITE_PREFIX, FG_SEG_CLUSTERS, FG_SEG_GROUP, FG_SEG_HOSTS, FG_SEG_SOCKETS, FG_UPSTREAM_H2C,
     FG_UPSTREAM_HTTP1, FG_UPSTREAM_TCP, FG_UPSTREAM_UDP, FG_UPSTREAM_WEBSOCKET, fg_candidate, fg_candidates, fg_checksum,
-    fg_condition, fg_ep_cluster, fg_ep_endpoint, fg_ep_header, fg_group, fg_health_key, fg_hosts, fg_img_backend,
+    fg_condition, fg_ep_cluster, fg_ep_endpoint, fg_ep_header, fg_group, fg_health_key, fg_img_backend,
     fg_img_cluster, fg_img_edits, fg_img_filters, fg_img_header, fg_img_limits, fg_img_listener, fg_img_member, fg_img_pair,
-    fg_img_redirect, fg_img_rule, fg_img_segment, fg_img_socket, fg_img_stage, fg_img_statuses, fg_name, fg_named, fg_node, fg_part_hash,
-    fg_ref, fg_slot,
+    fg_img_redirect, fg_img_rule, fg_img_segment, fg_img_socket, fg_img_stage, fg_img_statuses, fg_name, fg_node, fg_part_hash,
+    fg_ref,
 )
 from fastgate.core.http1 cimport header_token
 from fastgate.core.layer4 cimport relays_of, tls_of, upstream_tls_of
 from fastgate.core.segment cimport Segment, array_of, key_of, texts_of
+from fastgate.core.tables cimport hosts_of, hosts_of_groups, place_hosts, trie
+from fastgate.core.tables import Part, descend
 
 cdef extern from "fg_phases.h" nogil:
     """
@@ -106,236 +107,6 @@ cdef class _Piece:
     cdef _Piece placed(self, dict clusters):
         self.places = [(off, clusters[name]) for off, name in self.patches]
         return self
-
-
-# --- tries ------------------------------------------------------------------------------------------------------------------
-
-class _Part:
-    """A node before edges are joined."""
-
-    __slots__ = ("below", "children", "exact")
-
-    def __init__(self):
-        self.children = {}
-        self.exact = None
-        self.below = None
-
-
-def _descend(node, parts):
-    for part in parts:
-        child = node.children.get(part)
-        if child is None:
-            child = node.children[part] = _Part()
-        node = child
-    return node
-
-
-def _joined(root):
-    """Nodes after joining edges without a choice, parents first: (part, first part, parts of the edge, up, depth, children)."""
-    nodes = []
-    stack = [(root, [], -1, -1, 0)]
-    while stack:
-        node, edge, parent, up, depth = stack.pop()
-        number = len(nodes)
-        children = []
-        nodes.append((node, edge, up, depth, children))
-        if parent >= 0:
-            nodes[parent][4].append((edge[0], number))
-        if node.below is not None:
-            up = number
-        for part, child in node.children.items():
-            parts = [part]
-            while child.exact is None and child.below is None and len(child.children) == 1:
-                part, child = next(iter(child.children.items()))
-                parts.append(part)
-            stack.append((child, parts, number, up, depth + sum(map(len, parts)) + len(parts)))
-    return nodes
-
-
-cdef uint32_t _fill(Segment seg, list tables, uint32_t seed) except? 0xffffffff:
-    """Fill tables (offset, mask, [(part, what it leads to)]) with this seed; returns the longest probe."""
-    cdef uint32_t off, mask, hash_, at, probe, worst = 0, to
-    cdef fg_slot *slots
-    cdef bytes part
-    for off, mask, children in tables:
-        slots = <fg_slot *>(seg.p + off)
-        memset(slots, 0, sizeof(fg_slot) * (<size_t>mask + 1))
-        for part, to in children:
-            hash_ = fg_part_hash(<const uint8_t *><const char *>part, len(part), seed)
-            at = hash_ & mask
-            probe = 0
-            while slots[at].to:
-                at = (at + 1) & mask
-                probe += 1
-            slots[at].hash = hash_
-            slots[at].to = to
-            worst = max(worst, probe)
-    return worst
-
-
-cdef enum:
-    LONG_PROBE = 48
-    SEEDS = 8
-
-
-cdef uint32_t _seed(Segment seg, list tables) except? 0xffffffff:
-    """Fill tables with the first seed that is good for all of them."""
-    cdef uint32_t seed = 0
-    while _fill(seg, tables, seed) > LONG_PROBE and seed < SEEDS:
-        seed += 1
-    return seed
-
-
-def _slots(size):
-    """Slots of a table that is at most half full."""
-    return 1 << (2 * size - 1).bit_length()
-
-
-cdef tuple _trie(Segment seg, object root, bytes separator, bint from_right):
-    """Write a trie. Returns (array of nodes, seed, [(offset of node, _Part)]); the caller sets the values."""
-    cdef list nodes = _joined(root)
-    cdef fg_ref array = array_of(seg, nodes, sizeof(fg_node))
-    cdef fg_ref label
-    cdef fg_node *n
-    cdef uint32_t at, children_at, mask, seed
-    cdef list tables = [], places = []
-    for number, (part, edge, up, depth, children) in enumerate(nodes):
-        at = array.off + <uint32_t>(number * sizeof(fg_node))
-        places.append((at, part))
-        label = seg.text(separator.join(reversed(edge) if from_right else edge).decode("latin-1"))
-        children_at = mask = 0
-        offsets = [(first, array.off + <uint32_t>(child * sizeof(fg_node))) for first, child in children]
-        if len(offsets) == 1:
-            children_at = offsets[0][1]
-        elif offsets:
-            mask = _slots(len(offsets)) - 1
-            children_at = seg.room(sizeof(fg_slot) * (<size_t>mask + 1))
-            tables.append((children_at, mask, offsets))
-        n = <fg_node *>(seg.p + at)
-        n.label = label
-        n.children = children_at
-        n.mask = mask
-        n.up = array.off + <uint32_t>(up * sizeof(fg_node)) if up >= 0 else 0
-        n.depth = depth
-    return (array.off, array.len), _seed(seg, tables), places
-
-
-cdef fg_ref _named(Segment seg, list hosts) except *:
-    """Names and values of exact hosts, which become the positions + 1 of what is said of them."""
-    cdef fg_ref array = array_of(seg, hosts, sizeof(fg_named))
-    cdef fg_named out
-    memset(&out, 0, sizeof(out))
-    for i, (name, value) in enumerate(hosts):
-        out.name = seg.text(name.decode("latin-1"))
-        out.value = value
-        (<fg_named *>(seg.p + array.off) + <size_t>i)[0] = out
-        hosts[i] = (name, i + 1)
-    return array
-
-
-cdef _Piece _hosts(list entries):
-    """FG_SEG_HOSTS of (hostname, value), whose values are positions + 1."""
-    cdef Segment seg = Segment()
-    cdef uint32_t top = seg.room(sizeof(fg_hosts))
-    cdef fg_hosts out
-    memset(&out, 0, sizeof(out))
-    exact, others = [], []
-    for hostname, value in entries:
-        if hostname == "" or hostname.startswith("*."):
-            others.append((hostname, value))
-        else:
-            exact.append((hostname.encode("latin-1", "replace"), value))
-    out.named = _named(seg, exact)
-    if exact:
-        out.exact.len = <uint32_t>_slots(len(exact))
-        out.exact.off = seg.room(sizeof(fg_slot) * <size_t>out.exact.len, 64)
-        out.exact_seed = _seed(seg, [(out.exact.off, out.exact.len - 1, exact)])
-    _wildcards(seg, top, &out, others)
-    return _Piece(FG_SEG_HOSTS, seg.done())
-
-
-cdef _Piece _hosts_of_groups(tuple hosts, uint32_t first):
-    """FG_SEG_HOSTS of virtual hosts, whose groups are at these directory positions, the first at `first` - 1."""
-    cdef Segment seg = Segment()
-    cdef uint32_t top = seg.room(sizeof(fg_hosts)), number = 0, exact = 0, seed
-    cdef fg_hosts out
-    cdef str hostname
-    memset(&out, 0, sizeof(out))
-    others = []
-    for vhost in hosts:
-        hostname = vhost.hostname
-        if hostname == "" or hostname.startswith("*."):
-            others.append((hostname, first + number))
-        else:
-            exact += 1
-        number += 1
-    if exact:
-        out.exact.len = <uint32_t>_slots(exact)
-        out.exact.off = seg.room(sizeof(fg_slot) * <size_t>out.exact.len, 64)
-        while _fill_exact(<fg_slot *>(seg.p + out.exact.off), out.exact.len - 1, hosts, first, out.exact_seed) > LONG_PROBE \
-                and out.exact_seed < SEEDS:
-            out.exact_seed += 1
-    _wildcards(seg, top, &out, others)
-    return _Piece(FG_SEG_HOSTS, seg.done(), None, True)
-
-
-cdef uint32_t _fill_exact(fg_slot *slots, uint32_t mask, tuple hosts, uint32_t first, uint32_t seed) except? 0xffffffff:
-    """Fill a table of exact hosts with this seed; returns the longest probe."""
-    cdef uint32_t hash_, at, probe, worst = 0, to = first
-    cdef const char *name
-    cdef Py_ssize_t size
-    cdef bytes replaced
-    memset(slots, 0, sizeof(fg_slot) * (<size_t>mask + 1))
-    for vhost in hosts:
-        name = PyUnicode_AsUTF8AndSize(vhost.hostname, &size)
-        if not vhost.hostname.isascii():
-            replaced = vhost.hostname.encode("latin-1", "replace")
-            name, size = <const char *>replaced, len(replaced)
-        if size and not (size > 1 and name[0] == b"*" and name[1] == b"."):
-            hash_ = fg_part_hash(<const uint8_t *>name, size, seed)
-            at = hash_ & mask
-            probe = 0
-            while slots[at].to:
-                at = (at + 1) & mask
-                probe += 1
-            slots[at].hash = hash_
-            slots[at].to = to
-            worst = max(worst, probe)
-        to += 1
-    return worst
-
-
-cdef void _wildcards(Segment seg, uint32_t top, fg_hosts *out, list others) except *:
-    """Write the hosts "" and "*.", and the head of the segment."""
-    cdef uint32_t at
-    root = _Part()
-    for hostname, value in others:
-        if hostname == "":
-            out.any = value
-        else:
-            _descend(root, reversed(hostname[2:].encode().split(b"."))).below = value
-    array, out.seed, places = _trie(seg, root, b".", True)
-    for at, part in places:
-        (<fg_node *>(seg.p + at)).below = part.below or 0
-    out.root = array[0]
-    out.nodes.off, out.nodes.len = array
-    (<fg_hosts *>(seg.p + top))[0] = out[0]
-
-
-cdef void _place_hosts(uint8_t *seg, list offsets) except *:
-    """In the hosts of a listener, turn positions of groups in the directory (+ 1) into where they begin, in cache lines."""
-    cdef fg_hosts *h = <fg_hosts *>seg
-    cdef fg_slot *slots = <fg_slot *>(seg + h.exact.off)
-    cdef fg_node *nodes = <fg_node *>(seg + h.nodes.off)
-    cdef uint32_t i
-    if h.any:
-        h.any = offsets[h.any - 1] // 64
-    for i in range(h.exact.len):
-        if slots[i].to:
-            slots[i].to = offsets[slots[i].to - 1] // 64
-    for i in range(h.nodes.len):
-        if nodes[i].below:
-            nodes[i].below = offsets[nodes[i].below - 1] // 64
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------------
@@ -541,16 +312,16 @@ cdef fg_ref _names(Segment seg, object index, bint headers) except *:
     return array
 
 
-cdef object _path_trie(object vhost):
-    """The virtual host's paths as a trie of _Part, and its matches by pattern."""
-    root = _Part()
+cdef object _pathtrie(object vhost):
+    """The virtual host's paths as a trie of Part, and its matches by pattern."""
+    root = Part()
     regexes = []
     for m in vhost.matches:
         if m.path.kind is ir.PathKind.REGEX:
             regexes.append(m)
             continue
         path = m.path.value.encode("latin-1", "replace")
-        part = _descend(root, path[1:].split(b"/")) if path else root
+        part = descend(root, path[1:].split(b"/")) if path else root
         if m.path.kind is ir.PathKind.EXACT:
             if part.exact is None:
                 part.exact = []
@@ -573,8 +344,8 @@ cdef _Piece _group(object vhost):
     rules, headers, queries, patterns = {}, _Index(), _Index(), _Index()
     memset(&out, 0, sizeof(out))
     out.hostname = seg.text(vhost.hostname)
-    root, regexes = _path_trie(vhost)
-    array, seed, places = _trie(seg, root, b"/", False)
+    root, regexes = _pathtrie(vhost)
+    array, seed, places = trie(seg, root, b"/", False)
     for m in vhost.matches:
         rules.setdefault(m.rule.key, m.rule)
     positions = {key: position for position, key in enumerate(rules)}
@@ -750,7 +521,7 @@ cdef bytes _image(list pieces, uint64_t generation):
         for off, position in piece.places:
             (<fg_img_backend *>(p + where + <size_t>off)).cluster = position
         if piece.to_groups:
-            _place_hosts(p + where, offsets)
+            place_hosts(p + where, offsets)
         memcpy(d[i].hash, <const char *>piece.digest, 16)
         d[i].offset = where
         d[i].size = <uint32_t>(end - where)
@@ -825,11 +596,14 @@ cdef class Builder:
             pieces.append(piece)
             return len(pieces) - 1
 
-        def hosts_of(listener):
+        def positions_of(names):
+            return table(_Piece(FG_SEG_HOSTS, hosts_of(names)))
+
+        def hosts_of_listener(listener):
             """Of the listener itself, and of its choices of certificates."""
             numbers = {key: number for number, key in enumerate(_relays(listener), 1)}
             if listener.names:
-                itself = table(_hosts([(n.hostname, numbers[n.relay.key]) for n in listener.names]))
+                itself = positions_of([(n.hostname, numbers[n.relay.key]) for n in listener.names])
             elif id(listener) in written:
                 itself = written[id(listener)]
             else:
@@ -837,12 +611,12 @@ cdef class Builder:
             choices = listener.tls.choices if listener.tls is not None else ()
             if not choices:
                 return itself, 0
-            return itself, table(_hosts([(c.hostname, number) for number, c in enumerate(choices, 1)]))
+            return itself, positions_of([(c.hostname, number) for number, c in enumerate(choices, 1)])
 
         places = []
         for s in config.sockets:
-            of_socket = table(_hosts([(l.hostname, number) for number, l in enumerate(s.listeners, 1)]))
-            places.append((of_socket, [hosts_of(l) for l in s.listeners]))
+            of_socket = positions_of([(l.hostname, number) for number, l in enumerate(s.listeners, 1)])
+            places.append((of_socket, [hosts_of_listener(l) for l in s.listeners]))
         pieces[0] = _sockets(config.sockets, places).placed(self._positions)
         image = _image(pieces, generation)
         self._groups = kept
@@ -855,7 +629,7 @@ cdef class Builder:
         if groups is None:
             groups = _Groups()
         if groups.follow(listener.hosts, self._clusters, self._positions) or groups.table is None or groups.first != first:
-            groups.table = _hosts_of_groups(listener.hosts, first)
+            groups.table = _Piece(FG_SEG_HOSTS, hosts_of_groups(listener.hosts, first), None, True)
             groups.first = first
         kept[listener.key] = groups
         pieces += groups.pieces

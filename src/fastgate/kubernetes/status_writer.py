@@ -117,8 +117,13 @@ class StatusWriter:
         status = msgspec.json.decode(stored.status)
         wanted = self._routes.get(key) or self._others.get(key)
         if wanted is not None:
+            generation = stored.resource.metadata.generation or 0
+            if _decided_on(wanted) != generation:
+                return (
+                    None  # another object, or another generation of it: what is wanted of this one is about to be said
+                )
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            new = merged(status, to_json(wanted, self._controller), self._controller, now)
+            new = merged(status, to_json(wanted, self._controller), self._controller, now, generation)
         elif has_ours(status, self._controller):
             new = without(status, self._controller)
         else:
@@ -157,9 +162,11 @@ class StatusWriter:
         self._note(key, body, stored)
 
     def _note(self, key: Key, body: bytes, before: Stored) -> None:
-        """Know an object as the API server has just said that it is."""
-        decoder = Decoder(KINDS[key[0]], before.api_version.rpartition("/")[2])
-        self._cache.keep(key, decoder.stored(msgspec.Raw(body), server_side_of(body), self._cache.stored(key)))
+        """Know an object as the API server has just said that it is; not one that was deleted meanwhile."""
+        known = self._cache.stored(key)
+        if known is not None:
+            decoder = Decoder(KINDS[key[0]], before.api_version.rpartition("/")[2])
+            self._cache.keep(key, decoder.stored(msgspec.Raw(body), server_side_of(body), known))
 
     async def _recover(self, key: Key, e: ApiError) -> None:
         if e.status == _NOT_FOUND:
@@ -188,6 +195,13 @@ class StatusWriter:
         except (ApiError, msgspec.MsgspecError) as e:
             log.info("%s: %s", "/".join(filter(None, key)), e)
         self._again.add(key)
+
+
+def _decided_on(status: Any) -> int:
+    """The generation of the object that a status was decided on."""
+    if not hasattr(status, "conditions"):
+        status = (status.parents if hasattr(status, "parents") else status.ancestors)[0]
+    return int(status.conditions[0].generation)
 
 
 def _by_key(statuses: Statuses) -> dict[Key, Any]:

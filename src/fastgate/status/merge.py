@@ -23,9 +23,10 @@ _OURS = frozenset(
 )
 
 Status = dict[str, Any]
+_Moment = tuple[str, int]  # now, and the generation of the object
 
 
-def merged(stored: Status | None, ours: Status, controller: str, now: str) -> Status | None:
+def merged(stored: Status | None, ours: Status, controller: str, now: str, generation: int) -> Status | None:
     """Return the status to write, or None when the stored one says all of it.
 
     Args:
@@ -33,16 +34,17 @@ def merged(stored: Status | None, ours: Status, controller: str, now: str) -> St
         ours: as `conditions.to_json` gives it; without `lastTransitionTime`.
         controller: whose entries of shared lists are ours.
         now: RFC 3339, for conditions whose status changes.
+        generation: of the object. What claims to be of a later one is of another object of this name.
     """
-    before = stored or {}
+    before, moment = stored or {}, (now, generation)
     after = dict(before)
     for field, value in ours.items():
         if field in _SHARED:
-            after[field] = _entries(before.get(field) or [], value, field, controller, now)
+            after[field] = _entries(before.get(field) or [], value, field, controller, moment)
         elif field == "conditions":
-            after[field] = _conditions(before.get(field) or [], value, now)
+            after[field] = _conditions(before.get(field) or [], value, moment)
         elif field == "listeners":
-            after[field] = _listeners(before.get(field) or [], value, now)
+            after[field] = _listeners(before.get(field) or [], value, moment)
         else:
             after[field] = value
     return None if _without_nothing(after) == _without_nothing(before) else after
@@ -65,7 +67,7 @@ def has_ours(stored: Status | None, controller: str) -> bool:
     )
 
 
-def _entries(before: list[Any], ours: list[Any], field: str, controller: str, now: str) -> list[Any]:
+def _entries(before: list[Any], ours: list[Any], field: str, controller: str, moment: _Moment) -> list[Any]:
     ref, limit = _SHARED[field]
     wanted = {_identity(entry[ref]): entry for entry in ours}
     out = []
@@ -75,8 +77,8 @@ def _entries(before: list[Any], ours: list[Any], field: str, controller: str, no
             continue
         new = wanted.pop(_identity(entry.get(ref) or {}), None)
         if new is not None:
-            out.append({**new, "conditions": _conditions(entry.get("conditions") or [], new["conditions"], now)})
-    out += [{**new, "conditions": _conditions([], new["conditions"], now)} for new in wanted.values()]
+            out.append({**new, "conditions": _conditions(entry.get("conditions") or [], new["conditions"], moment)})
+    out += [{**new, "conditions": _conditions([], new["conditions"], moment)} for new in wanted.values()]
     return out[:limit]
 
 
@@ -84,30 +86,34 @@ def _identity(ref: Status) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(ref.items()))
 
 
-def _conditions(before: list[Any], ours: list[Any], now: str) -> list[Any]:
+def _conditions(before: list[Any], ours: list[Any], moment: _Moment) -> list[Any]:
     wanted = {condition["type"]: condition for condition in ours}
     out = []
     for condition in before:
         new = wanted.pop(condition.get("type"), None)
         if new is not None:
-            out.append(_condition(condition, new, now))
+            out.append(_condition(condition, new, moment))
         elif condition.get("type") not in _OURS:
             out.append(condition)
-    return out + [{**new, "lastTransitionTime": now} for new in wanted.values()]
+    return out + [{**new, "lastTransitionTime": moment[0]} for new in wanted.values()]
 
 
-def _condition(before: Status, new: Status, now: str) -> Status:
-    """A condition that was decided by a newer object than ours stands."""
-    if (before.get("observedGeneration") or 0) > new["observedGeneration"]:
+def _condition(before: Status, new: Status, moment: _Moment) -> Status:
+    """A condition that was decided by a newer generation than ours stands."""
+    now, generation = moment
+    if new["observedGeneration"] < (before.get("observedGeneration") or 0) <= generation:
         return before
     since = before.get("lastTransitionTime") if before.get("status") == new["status"] else None
     return {**new, "lastTransitionTime": since or now}
 
 
-def _listeners(before: list[Any], ours: list[Any], now: str) -> list[Any]:
+def _listeners(before: list[Any], ours: list[Any], moment: _Moment) -> list[Any]:
     known = {listener.get("name"): listener for listener in before}
     return [
-        {**new, "conditions": _conditions(known.get(new["name"], {}).get("conditions") or [], new["conditions"], now)}
+        {
+            **new,
+            "conditions": _conditions(known.get(new["name"], {}).get("conditions") or [], new["conditions"], moment),
+        }
         for new in ours
     ]
 

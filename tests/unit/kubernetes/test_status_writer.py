@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from api_server import GATEWAYS, ROUTES
@@ -18,6 +19,7 @@ from fastgate.translate.conditions import (
 )
 
 KEY = ("HTTPRoute", "default", "a")
+ROUTE = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "spec": {}}
 
 
 @pytest.fixture(autouse=True)
@@ -188,3 +190,25 @@ async def test_an_object_that_is_gone_is_nobodys_matter(api, following, writing,
         await cache.changed()
         await until(lambda: not writer._due)
         assert writes(api) == 1
+
+
+async def test_an_object_that_was_deleted_while_its_status_was_written_is_gone(api, following, writing, until):
+    await api.put(ROUTES, "a", spec={})
+    async with following("HTTPRoute") as cache:
+        writer, stored = await writing(cache), cache.stored(KEY)
+        await api.delete(ROUTES, "a")
+        await cache.changed()
+        body = json.dumps({**ROUTE, "metadata": {"name": "a", "namespace": "default", "resourceVersion": "900"}})
+        writer._note(KEY, body.encode(), stored)  # the answer comes late
+        assert cache.stored(KEY) is None
+
+
+async def test_what_was_decided_on_another_generation_is_not_written(api, following, writing, until):
+    await api.put(ROUTES, "a", spec={}, metadata={"generation": 1})
+    async with following("HTTPRoute") as cache:
+        writer = await writing(cache)
+        writer.want(wanted(parent(generation=2)))  # of an object of this name that is no more
+        await until(lambda: not writer._due)
+        assert writes(api) == 0
+        writer.want(wanted(parent(generation=1)))
+        await until(lambda: parents(api))

@@ -25,8 +25,8 @@ def entry(name, controller=OURS, conditions=()):
     return {"parentRef": {"name": name}, "controllerName": controller, "conditions": list(conditions)}
 
 
-def merge(before, ours):
-    return merged(before, ours, OURS, NOW)
+def merge(before, ours, generation=9):
+    return merged(before, ours, OURS, NOW, generation)
 
 
 def test_what_is_stored_is_not_written_again():
@@ -47,6 +47,12 @@ def test_a_condition_of_a_newer_object_stands():
         ("False", 5),
         ("False", 4),
     ]
+
+
+def test_a_condition_of_a_generation_that_the_object_never_had_is_of_another_object():
+    before = {"conditions": stored(condition(status="False", generation=5))}
+    (after,) = merge(before, {"conditions": [condition(generation=1)]}, generation=1)["conditions"]
+    assert (after["status"], after["observedGeneration"]) == ("True", 1)
 
 
 def test_a_condition_of_ours_that_holds_no_more_is_gone_and_others_stay():
@@ -111,7 +117,7 @@ def test_what_is_not_ours_is_as_it_was_and_where_it_was(field, data):
     before = {field: data.draw(entries(st.sampled_from([OURS, THEIRS]))), "foreign": {"kept": [1]}}
     wanted = data.draw(entries(st.just(OURS)))
     original = copy.deepcopy(before)
-    after = merged(before, {field: wanted}, OURS, NOW)
+    after = merged(before, {field: wanted}, OURS, NOW, 1)
     assert before == original
     after = before if after is None else after
 
@@ -125,4 +131,4 @@ def test_what_is_not_ours_is_as_it_was_and_where_it_was(field, data):
     for each in wanted:
         types = {each["type"] for each in each["conditions"]}
         assert types <= {found["type"] for found in ours[each[ref]["name"]]["conditions"]}
-    assert merged(after, {field: wanted}, OURS, "2027-01-01T00:00:00Z") is None
+    assert merged(after, {field: wanted}, OURS, "2027-01-01T00:00:00Z", 1) is None
