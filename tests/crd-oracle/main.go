@@ -69,7 +69,7 @@ func run() error {
 
 // loadAll reads the CRDs of a directory.
 func loadAll(directory string) (map[schema.GroupVersionKind]*resource, error) {
-	files, err := filepath.Glob(filepath.Join(directory, "gateway.networking.k8s.io_*s.yaml"))
+	files, err := filepath.Glob(filepath.Join(directory, "*_*s.yaml")) // GROUP_PLURAL.yaml
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,120 @@
+"""CustomResourceDefinitions of fastgate.dev: made of the models, and of one mind with them."""
+
+from __future__ import annotations
+
+import .py
+import make_crds as crds
+import pytest
+
+from fastgate import api
+
+HEALTH = {"path": "/healthz"}
+ENDPOINT = {"address": "192.0.2.1", "port": 80}
+TLS = {"hostname": "backend.example", "wellKnownCACertificates": "System"}
+GATEWAY = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g"}
+ROUTE = {**GATEWAY, "kind": "HTTPRoute", "name": "r"}
+
+
+def backend(**spec):
+    return "Backend", {"endpoints": [ENDPOINT], **spec}
+
+
+def filter_(**spec):
+    return "Filter", {"type": "Stamp", **spec}
+
+
+def parameters(**spec):
+    return "GatewayParameters", spec
+
+
+def document(kind, spec):
+    return {
+        "apiVersion": "fastgate.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": "n", "namespace": "ns"},
+        "spec": spec,
+    }
+
+
+def model_takes(found):
+    try:
+        api.parse(found)
+    except api.Invalid:
+        return False
+    return True
+
+
+VALID = [
+    backend(),
+    backend(protocol="https", tls=TLS),
+    backend(healthCheck={**HEALTH, "interval": "1m30s", "timeout": "250ms", "expectedStatuses": [204, "300-399"]}),
+    backend(endpoints=[ENDPOINT, {**ENDPOINT, "port": 81, "weight": 0}], proxyProtocol="V2"),
+    filter_(),
+    filter_(type="acme/Stamp", config={"deep": [{"er": None}], "n": 1.5}, timeout="1s", onError="Skip"),
+    filter_(position="BeforeRouting", targetRefs=[GATEWAY]),
+    filter_(targetRefs=[{**ROUTE, "sectionName": "a"}, {**ROUTE, "sectionName": "b"}, GATEWAY]),
+    parameters(),
+    parameters(limits={"requestLine": 1024, "headBytes": 1024, "bodyBytes": 2**53}, trailers=["x-a", "x-b"]),
+    parameters(accessLog={"template": "{status}"}, via="edge"),
+]
+INVALID = [
+    backend(endpoints=[]),
+    backend(endpoints=[ENDPOINT, ENDPOINT]),
+    backend(endpoints=[{"address": "192.0.2.1"}]),
+    backend(endpoints=[{**ENDPOINT, "port": 65536}]),
+    backend(protocol="https"),
+    backend(protocol="ftp"),
+    backend(tls={"hostname": "backend.example"}),
+    backend(tls={**TLS, "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "c"}]}),
+    backend(healthCheck={}),
+    backend(healthCheck={**HEALTH, "timeout": "0s"}),
+    backend(healthCheck={**HEALTH, "interval": "50ms", "timeout": "10ms"}),
+    backend(healthCheck={**HEALTH, "interval": "1s", "timeout": "2s"}),
+    backend(healthCheck={**HEALTH, "timeout": "11s"}),
+    backend(healthCheck={**HEALTH, "interval": "soon"}),
+    filter_(type=""),
+    filter_(type="a b"),
+    filter_(config=[]),
+    filter_(timeout="61s"),
+    filter_(timeout="0ms"),
+    filter_(position="BeforeRouting"),
+    filter_(position="BeforeRouting", targetRefs=[ROUTE]),
+    filter_(targetRefs=[{**GATEWAY, "group": ""}]),
+    filter_(targetRefs=[GATEWAY, GATEWAY]),
+    filter_(targetRefs=[GATEWAY, {**GATEWAY, "sectionName": "a"}]),
+    parameters(trustedHops=33),
+    parameters(limits={"requestLine": 4096, "headBytes": 1024}),
+    parameters(accessLog={"template": "{status}", "format": "json"}),
+    parameters(trailers=["x-a", "x-a"]),
+    parameters(requestId="yes"),
+]
+
+
+def test_the_files_are_made_of_the_models():
+    assert {crds.path(kind): crds.text(kind) for kind in crds.KINDS} == {
+        path: path.read_text() for path in sorted(crds.CRDS.iterdir())
+    }
+
+
+def test_there_is_one_for_each_kind():
+    assert {kind.__name__ for kind in crds.KINDS} == {kind for group, kind in api.KINDS if group == "fastgate.dev"}
+
+
+def test_an_.py_takes_what_the_models_take():
+    documents = [document(*case) for case in VALID]
+    assert [model_takes(each) for each in documents] == [True] * len(documents)
+    assert [verdict.errors for verdict in .py.judge(documents, crds=crds.CRDS)] == [()] * len(documents)
+
+
+@pytest.mark.parametrize("case", INVALID, ids=str)
+def test_an_.py_refuses_what_the_models_refuse(case):
+    assert not model_takes(document(*case))
+    (verdict,) = .py.judge([document(*case)], crds=crds.CRDS)
+    assert verdict.errors
+    assert all(field.startswith("spec") for field, _ in verdict.errors)
+
+
+def test_configuration_of_filters_is_kept_as_it_is():
+    kind, spec = filter_(config={"anything": {"at": ["all"]}})
+    (verdict,) = .py.judge([document(kind, spec)], crds=crds.CRDS)
+    assert verdict.object["spec"] == spec
