@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-import api_server
+import crd_oracle
 import faults
 import gateway_api
 import mutants
@@ -46,7 +46,7 @@ def examples(pattern):
 def differences(documents, channel="standard", stricter=STRICTER):
     """Documents about which the API server and the models do not agree."""
     out = []
-    for document, verdict in zip(documents, api_server.judge(documents, channel), strict=True):
+    for document, verdict in zip(documents, crd_oracle.judge(documents, channel), strict=True):
         taken, messages = ours(document)
         if taken is None and any(re.search(said, message) for said in stricter for message in messages):
             continue
@@ -97,14 +97,14 @@ def test_deprecated_versions_are_judged_by_their_own_crds(kind, version):
 def test_seeds_and_the_modules_examples_are_valid():
     documents = [seed for kind in gateway_api.PLURALS for seed in seeds(kind)] + examples("examples/standard/**/*.yaml")
     assert len(documents) > 50
-    assert [v.errors for v in api_server.judge(documents) if v.errors] == []
+    assert [v.errors for v in crd_oracle.judge(documents) if v.errors] == []
     assert differences(documents) == []
 
 
 def test_the_modules_invalid_examples_are_refused_by_both():
     documents = examples("hack/invalid-examples/standard/**/*.yaml")
     assert len(documents) > 10
-    assert [v for v in api_server.judge(documents) if v.object is not None] == []
+    assert [v for v in crd_oracle.judge(documents) if v.object is not None] == []
     assert differences(documents) == []
 
 
@@ -113,7 +113,7 @@ def test_the_api_server_says_the_same_to_every_broken_rule():
         {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}
         for kind, spec, _ in faults.FAULTS
     ]
-    for (kind, _, message), verdict in zip(faults.FAULTS, api_server.judge(documents), strict=True):
+    for (kind, _, message), verdict in zip(faults.FAULTS, crd_oracle.judge(documents), strict=True):
         said = " ".join(m for _, m in verdict.errors).lower()
         expected = (
             "Listener name must be unique within the Gateway" if message.startswith("duplicate name") else message

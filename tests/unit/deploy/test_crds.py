@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import .py
+import crd_oracle
 import make_crds as crds
 import pytest
 
@@ -100,21 +100,21 @@ def test_there_is_one_for_each_kind():
     assert {kind.__name__ for kind in crds.KINDS} == {kind for group, kind in api.KINDS if group == "fastgate.dev"}
 
 
-def test_an_.py_takes_what_the_models_take():
+def test_an_api_server_takes_what_the_models_take():
     documents = [document(*case) for case in VALID]
     assert [model_takes(each) for each in documents] == [True] * len(documents)
-    assert [verdict.errors for verdict in .py.judge(documents, crds=crds.CRDS)] == [()] * len(documents)
+    assert [verdict.errors for verdict in crd_oracle.judge(documents, crds=crds.CRDS)] == [()] * len(documents)
 
 
 @pytest.mark.parametrize("case", INVALID, ids=str)
-def test_an_.py_refuses_what_the_models_refuse(case):
+def test_an_api_server_refuses_what_the_models_refuse(case):
     assert not model_takes(document(*case))
-    (verdict,) = .py.judge([document(*case)], crds=crds.CRDS)
+    (verdict,) = crd_oracle.judge([document(*case)], crds=crds.CRDS)
     assert verdict.errors
     assert all(field.startswith("spec") for field, _ in verdict.errors)
 
 
 def test_configuration_of_filters_is_kept_as_it_is():
     kind, spec = filter_(config={"anything": {"at": ["all"]}})
-    (verdict,) = .py.judge([document(kind, spec)], crds=crds.CRDS)
+    (verdict,) = crd_oracle.judge([document(kind, spec)], crds=crds.CRDS)
     assert verdict.object["spec"] == spec
