@@ -248,6 +248,16 @@ class ListenerManager:
             self.health.follow(self._publication.config, self._publication.endpoints)
         self.retire(timeout)
 
+    async def rebind(self) -> bool:
+        """Try again to bind what could not be bound. Returns whether something came of it."""
+        async with self._lock:
+            config, before = self._publication.config, self.fates
+            if config is None or not any(fate.error for fate in before.values()):
+                return False
+            self._listeners.bind(config)
+            await self._listeners.settle(self._supervisor.live(), self._supervisor.away)
+            return self.fates != before
+
     async def publish_endpoints(self, endpoints: Table) -> None:
         """Serve other endpoints under the same configuration."""
         async with self._lock:

@@ -139,9 +139,10 @@ class Runtime:
                 return Prepared(tuple(found))
             return await self._prepared(loaded, found)
 
-    async def prepare_store(self, store: Store, homes: Mapping[Name, Home]) -> Prepared:
+    async def prepare_store(self, store: Store, homes: Mapping[Name, Home], mode: Mode) -> Prepared:
         """Likewise for resources that an API server holds, and the homes of their Gateways."""
         async with self._lock:
+            self._mode = self._translator.mode = mode
             return await self._prepared(Loaded(store, ()), list(self.hooks.problems), homes)
 
     async def _prepared(
@@ -205,6 +206,14 @@ class Runtime:
             async with self._lock:
                 if self.translation is not None:
                     await self.manager.publish_endpoints(self._endpoints(self.translation))
+
+    async def rebind(self) -> Report | None:
+        """Try again to bind what could not be bound; return what became of it, None when nothing did."""
+        async with self._lock:
+            if self.translation is None or not await self.manager.rebind():
+                return None
+            self.report = replace(self.report, statuses=resolve(self.translation.statuses, self.manager.fates))
+            return self.report
 
     def _endpoints(self, translation: Translation) -> Table:
         """The endpoints of a translation with the addresses that are known now."""

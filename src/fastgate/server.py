@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fastgate")
 
+REBIND = 1.0  # seconds between attempts to bind what could not be bound
+
 
 class Front(Protocol):
     """Where the configuration comes from.
@@ -215,7 +217,13 @@ class Server:
             handed_over,
             *map(
                 asyncio.ensure_future,
-                (self._reload(), self.runtime.keep_resolving(), systemd.keep_alive(), *self._front.tasks()),
+                (
+                    self._reload(),
+                    self._rebind(),
+                    self.runtime.keep_resolving(),
+                    systemd.keep_alive(),
+                    *self._front.tasks(),
+                ),
             ),
         ]
         ended = asyncio.ensure_future(self._ending.wait())
@@ -317,6 +325,15 @@ class Server:
                 systemd.notify("READY=1")
             self._front.served(report, before)
             if report.applied and report.generation != before:
+                self._show()
+
+    async def _rebind(self) -> None:
+        """Try again to bind what could not be bound: who had it may be gone."""
+        while True:
+            await asyncio.sleep(REBIND)
+            report = await self.runtime.rebind()
+            if report is not None:
+                self._front.served(report, report.generation)
                 self._show()
 
     async def renew(self) -> Report:

@@ -40,7 +40,7 @@ class Contents:
         self._by: dict[Key, set[Key]] = defaultdict(set)  # and by which it is referred to
         self._due: set[Key] = set()
         cache.on_change = self._changed
-        cache.on_metadata = self._moved
+        cache.on_metadata = self.moved
 
     async def settle(self) -> None:
         """Read what is referred to and changed. What cannot be read stays as it was, and is tried again."""
@@ -71,7 +71,8 @@ class Contents:
                 self._due.add(other)
             self._by[other].add(key)
 
-    def _moved(self, key: Key) -> None:
+    def moved(self, key: Key) -> None:
+        """Take it that a Secret or ConfigMap is another one."""
         if self._by.get(key):
             self._due.add(key)
             self._cache.wake()
@@ -101,4 +102,4 @@ class Contents:
                 self._cache.keep(key, stored)
 
     def _later(self, key: Key) -> None:
-        asyncio.get_running_loop().call_later(_AGAIN, self._moved, key)
+        asyncio.get_running_loop().call_later(_AGAIN, self.moved, key)

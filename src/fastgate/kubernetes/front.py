@@ -7,11 +7,15 @@ import logging
 import os
 import secrets
 import socket
+from collections import defaultdict
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fastgate.api.base import GROUP
+from fastgate.kubernetes import definitions
 from fastgate.kubernetes.addresses import Addresses, hostnames, own_gateways
 from fastgate.kubernetes.cache import Cache
 from fastgate.kubernetes.contents import Contents
@@ -20,6 +24,7 @@ from fastgate.kubernetes.leader import Leader
 from fastgate.kubernetes.reflector import Reflector
 from fastgate.kubernetes.status_writer import StatusWriter
 from fastgate.plugins.discovery import Catalog
+from fastgate.translate.features import features_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from fastgate.kubernetes.client import Client
     from fastgate.runtime import Prepared, Report
     from fastgate.server import Server
-    from fastgate.store import Store
+    from fastgate.store import Key, Store
     from fastgate.translate.conditions import Name
     from fastgate.translate.homes import Home
     from fastgate.translate.mode import Mode
@@ -66,7 +71,11 @@ class Cluster:
         ]
         self._cache = Cache((kind.name, namespace) for kind, namespace in scopes)
         self._contents = Contents(client, self._cache, Catalog())
-        self._reflectors = [Reflector(client, self._cache, kind, namespace) for kind, namespace in scopes]
+        self._cache.on_metadata = self._defined
+        self._reflectors: dict[str, list[Reflector]] = defaultdict(list)  # by the name of the definition
+        for kind, namespace in scopes:
+            reflector = Reflector(client, self._cache, kind, namespace)
+            self._reflectors[definitions.name_of(kind)].append(reflector)
         identity = f"{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"
         self._leader = Leader(client, client.config.namespace, f"fastgate-{controller}", identity)
         self._writer = StatusWriter(client, self._cache, mode.controller, self._leader.writes)
@@ -77,7 +86,8 @@ class Cluster:
     async def open(self, server: Server) -> None:
         """Follow the API server."""
         self._server = server
-        runs = [*(reflector.run() for reflector in self._reflectors), self._leader.run(), self._writer.run()]
+        reflectors = [each for of_kind in self._reflectors.values() for each in of_kind]
+        runs = [*(each.run() for each in reflectors), self._leader.run(), self._writer.run()]
         self._running = [asyncio.ensure_future(each) for each in runs]
         log.info("following %s as %s", self._client.config.server, self.mode.controller)
 
@@ -86,7 +96,7 @@ class Cluster:
         await self._cache.complete.wait()
         await self._contents.settle()
         store = self._cache.store()
-        return await self._server.runtime.prepare_store(store, await self._homes(store))
+        return await self._server.runtime.prepare_store(store, await self._homes(store), self._mode())
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Follow what changes."""
@@ -115,6 +125,22 @@ class Cluster:
             await self._cache.changed()
             self._server.reload()
             await asyncio.sleep(SETTLE)
+
+    def _mode(self) -> Mode:
+        """What the API server has by now."""
+        version, channel = definitions.bundle(self._cache)
+        bundles = channel == "experimental" and "ClusterTrustBundle" not in self._cache.missing
+        return replace(self.mode, features=features_of(bundles=bundles), unsupported=definitions.unsupported(version))
+
+    def _defined(self, key: Key) -> None:
+        """A CRD came, went or changed: its kind may be there now, and another version of the API."""
+        if key[0] != definitions.KIND:
+            self._contents.moved(key)
+            return
+        for reflector in self._reflectors.get(key[2], ()):
+            reflector.look()
+        if key[2].endswith(f".{GROUP}"):
+            self._cache.wake()
 
     async def _homes(self, store: Store) -> dict[Name, Home]:
         if self._addresses is None:

@@ -16,71 +16,31 @@ from fastgate.translate.conditions import (
     holds,
     pending,
 )
+from fastgate.translate.features import VERSION
 from fastgate.translate.listeners import Attachable, listener_conditions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fastgate.translate.gateways import ManagedClass, ManagedGateway, ManagedSet
-
-# Features of pkg/features (Gateway API v1.7.0) that are served, in alphabetical order as the API asks for.
-# GatewayHTTPSListenerDetectMisdirectedRequests is not claimed: requests of HTTP/1 are answered 421, but the feature is
-# defined by connections of HTTP/2, which are not served.
-SUPPORTED_FEATURES = (
-    "BackendTLSPolicy",
-    "BackendTLSPolicySANValidation",
-    "ClusterTrustBundle",
-    "Gateway",
-    "GatewayAddressEmpty",
-    "GatewayBackendClientCertificate",
-    "GatewayFrontendClientCertificateValidation",
-    "GatewayFrontendClientCertificateValidationInsecureFallback",
-    "GatewayHTTPListenerIsolation",
-    "GatewayPort8080",
-    "GatewayRouteHostnameIntersectionPrecedence",
-    "GatewayStaticAddresses",
-    "HTTPRoute",
-    "HTTPRoute303RedirectStatusCode",
-    "HTTPRoute307RedirectStatusCode",
-    "HTTPRoute308RedirectStatusCode",
-    "HTTPRouteBackendProtocolWebSocket",
-    "HTTPRouteBackendRequestHeaderModification",
-    "HTTPRouteBackendTimeout",
-    "HTTPRouteBackendURLRewrite",
-    "HTTPRouteDestinationPortMatching",
-    "HTTPRouteHostRewrite",
-    "HTTPRouteMethodMatching",
-    "HTTPRouteNamedRouteRule",
-    "HTTPRouteParentRefPort",
-    "HTTPRoutePathRedirect",
-    "HTTPRoutePathRewrite",
-    "HTTPRoutePortRedirect",
-    "HTTPRouteQueryParamMatching",
-    "HTTPRouteRequestTimeout",
-    "HTTPRouteResponseHeaderModification",
-    "HTTPRouteSchemeRedirect",
-    "ListenerSet",
-    "ReferenceGrant",
-    "TCPRoute",
-    "TLSRoute",
-    "TLSRouteModeMixed",
-    "TLSRouteModeTerminate",
-    "UDPRoute",
-)
+    from fastgate.translate.mode import Mode
 
 
-def class_status(managed: ManagedClass, features: tuple[str, ...]) -> GatewayClassStatus:
-    """Return the status of a GatewayClass, which says that these features are supported.
+def class_status(managed: ManagedClass, mode: Mode) -> GatewayClassStatus:
+    """Return the status of a GatewayClass.
 
-    SupportedVersion holds: resources come validated against v1.7.0; a source with CRDs of its own refuses them itself.
+    Files are validated against the version that is supported; an API server says itself which one it has.
     """
     generation = managed.source.metadata.generation or 0
     if managed.rejection is None:
         accepted = holds("Accepted", generation, message="Gateways of this class are served")
     else:
         accepted = fails("Accepted", generation, *managed.rejection)
-    supported = holds("SupportedVersion", generation, message="Gateway API v1.7.0")
-    return GatewayClassStatus((accepted, supported), features)
+    if mode.unsupported:
+        supported = fails("SupportedVersion", generation, "UnsupportedVersion", mode.unsupported)
+    else:
+        supported = holds("SupportedVersion", generation, message=f"Gateway API {VERSION}")
+    return GatewayClassStatus((accepted, supported), mode.features)
 
 
 def gateway_status(gateway: ManagedGateway) -> GatewayStatus:

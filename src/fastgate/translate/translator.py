@@ -85,11 +85,14 @@ class Translator:
     Stores share the objects that did not change, and objects are immutable: identity tells what changed. The result
     is a function of the store, the homes and the catalog alone, equal to that of a new translator. A store that was
     amended costs what the amendment reaches; of another one every object is looked at. Not thread-safe.
+
+    Attributes:
+        mode: how stores are read; of another one only the features and the version may differ.
     """
 
     def __init__(self, catalog: Catalog | None = None, mode: Mode = FILES) -> None:
         """Use the filters of this catalog; without one there are none."""
-        self._mode = mode
+        self.mode = mode
         self._homes: Mapping[Name, Home] = {}
         self._store: Store | None = None
         self._listener_objects = _Inputs(_LISTENER_KINDS)
@@ -151,7 +154,7 @@ class Translator:
         return Translation(ir, self._clusters.endpoints, self._statuses(store), tuple(sorted(warnings)), faults)
 
     def _collect(self, store: Store) -> None:
-        self._classes, self._gateways = collect(store, self._mode.controller, self._homes)
+        self._classes, self._gateways = collect(store, self.mode.controller, self._homes)
         existing = frozenset(
             (kind, source.metadata.namespace, source.metadata.name)
             for kind in ("Gateway", "ListenerSet")
@@ -193,7 +196,7 @@ class Translator:
         moved = self._backend_objects.changed(store, changes)
         if granted or self._backend_tls.terms != self._terms or (moved and changes is None):
             self._terms = self._backend_tls.terms
-            self._backends = Backends(store, Grants(store), self._terms, guarded=self._mode.guarded)
+            self._backends = Backends(store, Grants(store), self._terms, guarded=self.mode.guarded)
             return None
         return self._backends.follow(store, (key for key in changes or () if key[0] in _BACKEND_KINDS))
 
@@ -281,9 +284,7 @@ class Translator:
         sets = sorted((child for gateway in gateways for child in gateway.sets), key=lambda child: child.name)
         targets = Targets(store, self._surroundings, self._placements.routes)
         return Statuses(
-            gateway_classes={
-                name: class_status(managed, self._mode.features) for name, managed in sorted(self._classes.items())
-            },
+            gateway_classes={name: class_status(managed, self.mode) for name, managed in sorted(self._classes.items())},
             gateways={gateway.name: gateway_status(gateway) for gateway in gateways},
             listener_sets={child.name: listener_set_status(child) for child in sets},
             routes=self._placements.statuses,
