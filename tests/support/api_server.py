@@ -165,6 +165,10 @@ class ApiServer:
             return _status(404, "NotFound")
         if document["metadata"].get("resourceVersion") != before["metadata"]["resourceVersion"]:
             return _status(409, "Conflict")
+        if request.method == "PATCH":
+            metadata = {**before["metadata"], **document["metadata"]}
+            metadata.pop("resourceVersion")
+            return web.json_response(await self.put(collection, name, namespace, metadata=metadata))
         content = {"status": document["status"]} if path.endswith("/status") else document
         metadata = {k: v for k, v in before["metadata"].items() if k != "resourceVersion"}
         return web.json_response(await self.put(collection, name, namespace, **{**content, "metadata": metadata}))

@@ -19,6 +19,7 @@ from fastgate.kubernetes import definitions
 from fastgate.kubernetes.addresses import Addresses, hostnames, own_gateways
 from fastgate.kubernetes.cache import Cache
 from fastgate.kubernetes.contents import Contents
+from fastgate.kubernetes.finalizers import Finalizers
 from fastgate.kubernetes.kinds import KINDS
 from fastgate.kubernetes.leader import Leader
 from fastgate.kubernetes.reflector import Reflector
@@ -79,7 +80,8 @@ class Cluster:
         identity = f"{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"
         self._leader = Leader(client, client.config.namespace, f"fastgate-{controller}", identity)
         self._writer = StatusWriter(client, self._cache, mode.controller, self._leader.writes)
-        self._leader.on_lead = self._writer.look_at_all
+        self._finalizers = Finalizers(client, self._cache, mode.controller, self._leader.writes)
+        self._leader.on_lead = self._lead
         self._server: Server
         self._running: list[asyncio.Task[None]] = []
 
@@ -87,7 +89,7 @@ class Cluster:
         """Follow the API server."""
         self._server = server
         reflectors = [each for of_kind in self._reflectors.values() for each in of_kind]
-        runs = [*(each.run() for each in reflectors), self._leader.run(), self._writer.run()]
+        runs = [*(each.run() for each in reflectors), self._leader.run(), self._writer.run(), self._finalizers.run()]
         self._running = [asyncio.ensure_future(each) for each in runs]
         log.info("following %s as %s", self._client.config.server, self.mode.controller)
 
@@ -106,6 +108,7 @@ class Cluster:
         """Have statuses written."""
         if report.applied:
             self._writer.want(report.statuses)
+            self._finalizers.look()
         else:
             for problem in report.problems:
                 log.error("%s", problem)
@@ -125,6 +128,10 @@ class Cluster:
             await self._cache.changed()
             self._server.reload()
             await asyncio.sleep(SETTLE)
+
+    def _lead(self) -> None:
+        self._writer.look_at_all()
+        self._finalizers.look()
 
     def _mode(self) -> Mode:
         """What the API server has by now."""
