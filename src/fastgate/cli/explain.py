@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from fastgate.cli import cluster
 from fastgate.output import print_problems
 from fastgate.plugins.discovery import Catalog
 from fastgate.plugins.manager import Hooks
 from fastgate.sources.files import Files
 from fastgate.sources.objects import Objects
+from fastgate.translate import Translator, explain_layer4, translate
 from fastgate.translate import explain as explanations
-from fastgate.translate import explain_layer4, translate
+from fastgate.translate.mode import Mode
 
 if TYPE_CHECKING:
+    from fastgate.kubernetes.config import Config
     from fastgate.translate import Translation
 
 
@@ -30,7 +33,13 @@ def explain(
         str | None, typer.Argument(help="Absolute URL of the request; its port chooses the listener.")
     ] = None,
     *,
-    files: Annotated[list[Path], typer.Option("--file", "-f", help="File or directory of YAML; may be given again.")],
+    files: Annotated[
+        list[Path] | None, typer.Option("--file", "-f", help="File or directory of YAML; may be given again.")
+    ] = None,
+    kubernetes: Annotated[bool, typer.Option("--kubernetes", help="Explain what a cluster has.")] = False,
+    kubeconfig: cluster.Kubeconfig = "",
+    context: cluster.Context = "",
+    controller_name: cluster.Controller = cluster.CONTROLLER_NAME,
     headers: Annotated[
         list[str] | None, typer.Option("--header", "-H", help="Field as `name: value`; may be given again.")
     ] = None,
@@ -42,13 +51,16 @@ def explain(
     tcp://host:port or udp://host:port say where a connection or datagrams go.
     Exits 1 when nothing takes the request.
 
-    Example: fastgate explain -f routes/ GET https://shop.example.com/cart -H 'x-user: 1'
+    Examples: fastgate explain -f routes/ GET https://shop.example.com/cart -H 'x-user: 1'
+
+    fastgate explain --kubernetes GET http://shop.example.com/
     """
-    sources, problems = Files(files).read()
-    hooks = Hooks()
-    loaded = Objects(hooks.kinds).load(sources)
-    print_problems([*problems, *hooks.problems, *loaded.problems])
-    translation = translate(loaded.store, Catalog())
+    if kubernetes == bool(files):
+        raise typer.BadParameter("either --file or --kubernetes says what is explained")
+    if kubernetes:
+        translation = _of_cluster(cluster.reached(kubeconfig, context), controller_name)
+    else:
+        translation = _of_files(files or [])
     if method is not None and "://" in method:
         _below_http(method, translation, as_json=as_json)
     spoken = explanations.upstream_tls(translation.ir)
@@ -71,6 +83,29 @@ def explain(
         print("\n\n".join(parts))
     found = request is None or any(answer.match is not None for answer in answers)
     raise typer.Exit(0 if found else 1)
+
+
+def _of_files(files: list[Path]) -> Translation:
+    sources, problems = Files(files).read()
+    hooks = Hooks()
+    loaded = Objects(hooks.kinds).load(sources)
+    print_problems([*problems, *hooks.problems, *loaded.problems])
+    return translate(loaded.store, Catalog())
+
+
+def _of_cluster(config: Config, controller: str) -> Translation:
+    from fastgate.kubernetes import reading  # noqa: PLC0415 - its libraries may not be there without --kubernetes
+
+    catalog = Catalog()
+    try:
+        moment = reading.read(config, controller, catalog)
+    except reading.UnreadableError as e:
+        print(f"fastgate explain: {e}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    for why in moment.unread.values():
+        print(f"fastgate explain: {why}", file=sys.stderr)
+    translator = Translator(catalog, Mode(controller=controller, guarded=True))
+    return translator.translate(moment.store, reading.homes(moment.store, controller))
 
 
 def _below_http(url: str, translation: Translation, *, as_json: bool) -> NoReturn:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastgate import settings
+from fastgate.cli import cluster
 from fastgate.ir import AccessLog  # noqa: TC001 - typer reads the annotations
-from fastgate.translate.conditions import CONTROLLER_NAME
 from fastgate.translate.mode import Mode
 
 if TYPE_CHECKING:
@@ -51,19 +51,13 @@ def _pool_text(text: str) -> str:
 def _cluster(  # noqa: PLR0917
     kubeconfig: str, context: str, controller: str, pool: str, namespaces: tuple[str, ...], instance: str
 ) -> Front:
-    try:
-        from fastgate.kubernetes import config  # noqa: PLC0415 - the libraries of the extra may not be there
-        from fastgate.kubernetes.addresses import Pool  # noqa: PLC0415
-        from fastgate.kubernetes.client import Client  # noqa: PLC0415
-        from fastgate.kubernetes.front import Cluster  # noqa: PLC0415
-    except ImportError as e:
-        raise typer.BadParameter(f"--kubernetes needs {e.name}: pip install 'fastgate[kubernetes]'") from None
-    try:
-        client = Client(config.load(kubeconfig, context))
-    except config.ConfigError as e:
-        raise typer.BadParameter(str(e)) from None
+    config = cluster.reached(kubeconfig, context)
+    from fastgate.kubernetes.addresses import Pool  # noqa: PLC0415 - their libraries are there by now
+    from fastgate.kubernetes.client import Client  # noqa: PLC0415
+    from fastgate.kubernetes.front import Cluster  # noqa: PLC0415
+
     mode = Mode(controller=controller, guarded=True)
-    return Cluster(client, mode=mode, pool=Pool.parse(pool), namespaces=namespaces, instance=instance)
+    return Cluster(Client(config), mode=mode, pool=Pool.parse(pool), namespaces=namespaces, instance=instance)
 
 
 def run(
@@ -76,16 +70,9 @@ def run(
         bool,
         typer.Option("--kubernetes", envvar="FASTGATE_KUBERNETES", help="Serve what a cluster has, in place of files."),
     ] = False,
-    kubeconfig: Annotated[
-        str,
-        typer.Option(
-            metavar="PATH", help="How the API server is reached. [default: KUBECONFIG, this Pod's, ~/.kube/config]"
-        ),
-    ] = "",
-    context: Annotated[str, typer.Option(metavar="NAME", help="Context of the kubeconfig.")] = "",
-    controller_name: Annotated[
-        str, typer.Option(envvar="FASTGATE_CONTROLLER_NAME", help="Serve the GatewayClasses of this controllerName.")
-    ] = CONTROLLER_NAME,
+    kubeconfig: cluster.Kubeconfig = "",
+    context: cluster.Context = "",
+    controller_name: cluster.Controller = cluster.CONTROLLER_NAME,
     address_pool: Annotated[
         str,
         typer.Option(
