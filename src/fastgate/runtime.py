@@ -20,7 +20,7 @@ from fastgate.sources.objects import Loaded, Objects
 from fastgate.translate import Translation, Translator
 from fastgate.translate.conditions import Statuses
 from fastgate.translate.mode import FILES, Mode
-from fastgate.translate.programmed import resolve
+from fastgate.translate.programmed import Programmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -115,6 +115,7 @@ class Runtime:
         self._catalog = Catalog() if catalog is None else catalog
         self._mode = mode
         self._translator = Translator(self._catalog, mode)
+        self._programmed = Programmed()
         self._resolver = Resolver()
         self._lock = asyncio.Lock()
         manager.on_roll_back = self._rolled_back
@@ -184,7 +185,7 @@ class Runtime:
                 applied=True,
                 generation=self.manager.generation,
                 problems=prepared.problems,
-                statuses=resolve(translation.statuses, self.manager.fates),
+                statuses=self._programmed.resolve(translation.statuses, self.manager.fates),
             )
             self.last_reload = (
                 self._failed() if self.report.errors else LastReload(successful=True, succeeded_at=time.time())
@@ -212,7 +213,9 @@ class Runtime:
         async with self._lock:
             if self.translation is None or not await self.manager.rebind():
                 return None
-            self.report = replace(self.report, statuses=resolve(self.translation.statuses, self.manager.fates))
+            self.report = replace(
+                self.report, statuses=self._programmed.resolve(self.translation.statuses, self.manager.fates)
+            )
             return self.report
 
     def _endpoints(self, translation: Translation) -> Table:

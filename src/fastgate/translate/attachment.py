@@ -64,6 +64,14 @@ def attachments(
     return found, tuple(warnings)
 
 
+def parents_of(source: Any) -> set[ParentKey]:
+    """Return the parents that a route names."""
+    return {
+        (spec.kind or "Gateway", spec.namespace or source.metadata.namespace, spec.name)
+        for spec in source.spec.parent_refs or ()
+    }
+
+
 def reached(found: Sequence[Attachment]) -> tuple[tuple[Attachable, tuple[str, ...]], ...]:
     """Return each listener that a route reached once, with the hostnames that it has there."""
     listeners: dict[Attachable, dict[str, None]] = {}

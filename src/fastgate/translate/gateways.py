@@ -108,16 +108,20 @@ class ManagedGateway:
 
 
 def collect(
-    store: Store, controller: str, homes: Mapping[Name, Home]
+    store: Store, controller: str, homes: Mapping[Name, Home], known: Iterable[ManagedGateway]
 ) -> tuple[dict[str, ManagedClass], list[ManagedGateway]]:
-    """Return the GatewayClasses of this controller by name, and their Gateways by age; `decide` has yet to follow."""
+    """Return the GatewayClasses of this controller by name, and their Gateways by age; `decide` has yet to follow.
+
+    Of `known` Gateways and their ListenerSets those that say the same are the same again, and so are their listeners.
+    """
+    before = {gateway.name: gateway for gateway in known}
     classes = {
         source.metadata.name: _class(store, source)
         for source in store.list("GatewayClass")
         if source.spec.controller_name == controller
     }
     gateways = [
-        _gateway(store, source, classes[source.spec.gateway_class_name], homes)
+        _same(before, _gateway(store, source, classes[source.spec.gateway_class_name], homes))
         for source in sorted(store.list("Gateway"), key=_age)
         if source.spec.gateway_class_name in classes
     ]
@@ -129,6 +133,15 @@ def collect(
     for gateway in gateways:
         _collect_listeners(gateway, sets.get(gateway.name, []))
     return classes, gateways
+
+
+def _same(known: Mapping[Name, ManagedGateway], gateway: ManagedGateway) -> ManagedGateway:
+    """Return what is known of a Gateway if it would be the same."""
+    before = known.get(gateway.name)
+    if before is None or before.source is not gateway.source:
+        return gateway
+    said = (gateway.settings, gateway.home, gateway.refusal)
+    return before if (before.settings, before.home, before.refusal) == said else gateway
 
 
 def decide(gateways: list[ManagedGateway], namespaces: Namespaces) -> None:
@@ -187,15 +200,16 @@ def _own_home(source: Any) -> Home:
 def _collect_listeners(gateway: ManagedGateway, sets: list[Any]) -> None:
     """Give a Gateway its listeners, and its ListenerSets (sorted by age) theirs."""
     source = gateway.source
-    gateway.listeners = [attachable(source, "Gateway", spec, gateway.name) for spec in source.spec.listeners or ()]
-    gateway.sets = [
-        ManagedSet(
-            child,
-            gateway.name,
-            [attachable(child, "ListenerSet", spec, gateway.name) for spec in child.spec.listeners],
-        )
-        for child in sets
-    ]
+    if not gateway.listeners:
+        gateway.listeners = [attachable(source, "Gateway", spec, gateway.name) for spec in source.spec.listeners or ()]
+    known = {child.name: child for child in gateway.sets}
+    gateway.sets = []
+    for child in sets:
+        before = known.get((child.metadata.namespace, child.metadata.name))
+        if before is None or before.source is not child:
+            candidates = [attachable(child, "ListenerSet", spec, gateway.name) for spec in child.spec.listeners]
+            before = ManagedSet(child, gateway.name, candidates)
+        gateway.sets.append(before)
 
 
 def _decide(gateway: ManagedGateway, namespaces: Namespaces) -> None:

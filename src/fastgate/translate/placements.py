@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from fastgate.translate.attachment import parents_of
 from fastgate.translate.layer4 import PlacedLayer4Route
 from fastgate.translate.placement import PlacedRoute
 
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from fastgate.store import Key
+    from fastgate.translate.attachment import ParentKey
     from fastgate.translate.backends import Target
     from fastgate.translate.conditions import Name, RouteStatus
     from fastgate.translate.listeners import Attachable
 
+    _Reached = tuple[tuple[Attachable, tuple[str, ...]], ...]
     Hosts = dict[str, dict[Key, PlacedRoute]]  # by hostname, the routes that have it
 
 
@@ -50,6 +53,8 @@ class Placements:
         self.users: dict[str, dict[Name, int]] = defaultdict(lambda: defaultdict(int))
         self._warnings: dict[Key, tuple[tuple[str, str], ...]] = {}
         self._by_target: dict[Target, dict[Key, None]] = defaultdict(dict)
+        self._by_parent: dict[ParentKey, dict[Key, None]] = defaultdict(dict)
+        self._served: dict[Key, _Reached] = {}
 
     def reset(self, routes: Mapping[Key, Placed]) -> None:
         """Hold these routes, at listeners that count none yet."""
@@ -82,6 +87,10 @@ class Placements:
         """Return the keys of the routes that refer to some of these backends."""
         return list(dict.fromkeys(key for target in targets for key in self._by_target.get(target, ())))
 
+    def attached_to(self, parents: Iterable[ParentKey]) -> list[Key]:
+        """Return the keys of the routes that name some of these parents."""
+        return list(dict.fromkeys(key for parent in parents for key in self._by_parent.get(parent, ())))
+
     def settle(self) -> None:
         """Take what changed for known."""
         self.touched, self.clusters_touched, self.layer4_touched = {}, set(), False
@@ -106,12 +115,16 @@ class Placements:
             self._warnings[key] = route.warnings
         for target in _targets(route):
             self._by_target[target][key] = None
+        for parent in parents_of(route.source):
+            self._by_parent[parent][key] = None
         for listener, _ in route.reached:
             listener.attached += route.counted
+        # Which listeners are served may be another matter when the route goes.
+        self._served[key] = tuple(each for each in route.reached if each[0].served)
         self._touch(route)
-        self._use(route, 1)
+        self._use(key, route, 1)
         if isinstance(route, PlacedRoute):
-            for hosts, hostname in self._places(route):
+            for hosts, hostname in self._places(key):
                 hosts[hostname][key] = route
         else:
             self.layer4[key] = route
@@ -121,21 +134,24 @@ class Placements:
         self._warnings.pop(key, None)
         for target in _targets(route):
             self._by_target[target].pop(key, None)
+        for parent in parents_of(route.source):
+            self._by_parent[parent].pop(key, None)
         for listener, _ in route.reached:
             listener.attached -= route.counted
         self._touch(route)
-        self._use(route, -1)
+        self._use(key, route, -1)
         if isinstance(route, PlacedRoute):
-            for hosts, hostname in self._places(route):
+            for hosts, hostname in self._places(key):
                 del hosts[hostname][key]
                 if not hosts[hostname]:
                     del hosts[hostname]
         else:
             del self.layer4[key]
+        del self._served[key]
 
-    def _use(self, route: Placed, change: int) -> None:
+    def _use(self, key: Key, route: Placed, change: int) -> None:
         """Count the Gateways that lead to the route's clusters."""
-        gateways = {listener.gateway: None for listener, _ in route.reached if listener.served}
+        gateways = {listener.gateway: None for listener, _ in self._served[key]}
         for cluster in route.clusters:
             users = self.users[cluster]
             for gateway in gateways:
@@ -145,13 +161,12 @@ class Placements:
             if not users:
                 del self.users[cluster]
 
-    def _places(self, route: PlacedRoute) -> Iterator[tuple[Hosts, str]]:
+    def _places(self, key: Key) -> Iterator[tuple[Hosts, str]]:
         """Where an HTTPRoute is served."""
-        for listener, hostnames in route.reached:
-            if listener.served:
-                hosts = self.hosts[listener]
-                for hostname in hostnames:
-                    yield hosts, hostname
+        for listener, hostnames in self._served[key]:
+            hosts = self.hosts[listener]
+            for hostname in hostnames:
+                yield hosts, hostname
 
     def _touch(self, route: Placed) -> None:
         if not isinstance(route, PlacedRoute):

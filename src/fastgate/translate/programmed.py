@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastgate.translate.conditions import (
     Condition,
     GatewayStatus,
     ListenerSetStatus,
     ListenerStatus,
-    Name,
     Statuses,
     condition_of,
     fails,
@@ -20,7 +19,9 @@ from fastgate.translate.conditions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +32,51 @@ class Bound:
     error: str | None = None
 
 
-def resolve(statuses: Statuses, sockets: Mapping[str, Bound], realm: str = "") -> Statuses:
-    """Return statuses whose Programmed conditions are decided, as far as the sockets' fates are known.
+class Programmed:
+    """Decides Programmed, again and again; what was decided is not decided anew."""
 
-    Args:
-        statuses: as `translate` returned them.
-        sockets: by `Socket.key`. One that is missing leaves its listeners' Programmed at Unknown.
-        realm: where they are; Gateways that live elsewhere stay as they are.
-    """
-    gateways = {
-        name: _gateway(status, sockets) if status.realm == realm else status
-        for name, status in statuses.gateways.items()
-    }
-    listener_sets: dict[Name, ListenerSetStatus] = {}
-    for name, status in statuses.listener_sets.items():
-        if gateways[status.gateway].realm != realm:
-            listener_sets[name] = status
-            continue
-        listeners = tuple(_listener(listener, sockets) for listener in status.listeners)
-        conditions = _summary(status.conditions, listeners, "ListenersNotValid")
-        listener_sets[name] = replace(status, conditions=conditions, listeners=listeners)
-    return replace(statuses, gateways=gateways, listener_sets=listener_sets)
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._sockets: Mapping[str, Bound] | None = None
+        self._known: dict[int, tuple[Any, Any]] = {}  # by id of the status, which the value keeps alive
+
+    def resolve(self, statuses: Statuses, sockets: Mapping[str, Bound], realm: str = "") -> Statuses:
+        """Return statuses whose Programmed conditions are decided, as far as the sockets' fates are known.
+
+        Args:
+            statuses: as `translate` returned them.
+            sockets: by `Socket.key`. One that is missing leaves its listeners' Programmed at Unknown.
+            realm: where they are; Gateways that live elsewhere stay as they are.
+        """
+        known = self._known if self._sockets == sockets else {}
+        self._sockets, self._known = dict(sockets), {}
+
+        def once(status: S, decide: Callable[[S, Mapping[str, Bound]], S]) -> S:
+            entry = known.get(id(status)) or (status, decide(status, sockets))
+            self._known[id(status)] = entry
+            found: S = entry[1]
+            return found
+
+        realms = {name: status.realm for name, status in statuses.gateways.items()}
+        gateways = {
+            name: once(status, _gateway) if status.realm == realm else status
+            for name, status in statuses.gateways.items()
+        }
+        listener_sets = {
+            name: once(status, _listener_set) if realms[status.gateway] == realm else status
+            for name, status in statuses.listener_sets.items()
+        }
+        return replace(statuses, gateways=gateways, listener_sets=listener_sets)
+
+
+def resolve(statuses: Statuses, sockets: Mapping[str, Bound], realm: str = "") -> Statuses:
+    """Return statuses whose Programmed conditions are decided; see `Programmed.resolve`."""
+    return Programmed().resolve(statuses, sockets, realm)
+
+
+def _listener_set(status: ListenerSetStatus, sockets: Mapping[str, Bound]) -> ListenerSetStatus:
+    listeners = tuple(_listener(listener, sockets) for listener in status.listeners)
+    return replace(status, conditions=_summary(status.conditions, listeners, "ListenersNotValid"), listeners=listeners)
 
 
 def _listener(listener: ListenerStatus, sockets: Mapping[str, Bound]) -> ListenerStatus:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from fastgate.store import Store
+    from collections.abc import Iterable, Mapping
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
 
@@ -38,11 +36,15 @@ def _requirement(requirement: Any, labels: Mapping[str, str]) -> bool:
 class Namespaces:
     """Labels of namespaces. One that the store does not hold has the label that the API server gives to every one."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, namespaces: Iterable[Any]) -> None:
         self._labels: dict[str, Mapping[str, str]] = {
             namespace.metadata.name: {_NAME_LABEL: namespace.metadata.name, **(namespace.metadata.labels or {})}
-            for namespace in store.list("Namespace")
+            for namespace in namespaces
         }
+
+    def agrees(self, other: Namespaces) -> bool:
+        """Say whether both give every namespace the same labels."""
+        return all(self.labels(name) == other.labels(name) for name in {*self._labels, *other._labels})
 
     def labels(self, name: str) -> Mapping[str, str]:
         """Return the labels of a namespace."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastgate.ir import Ir
 from fastgate.plugins.discovery import Catalog
@@ -32,7 +32,7 @@ from fastgate.translate.selectors import Namespaces
 from fastgate.translate.tls_options import foreign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from fastgate.ir import Endpoints, Socket
     from fastgate.store import Key, Store
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from fastgate.translate.listeners import Attachable
     from fastgate.translate.placements import Placed
     from fastgate.translate.upstream_tls import Terms
+
+Owner = TypeVar("Owner")
+S = TypeVar("S")
 
 # What decides the listeners and their certificates, where a backendRef leads, how TLS is spoken there, and what an
 # ExtensionRef stands for.
@@ -103,7 +106,10 @@ class Translator:
         self._filter_objects = _Inputs(_FILTER_KINDS)
         self._classes: dict[str, ManagedClass] = {}
         self._gateways: list[ManagedGateway] = []
-        self._surroundings: Surroundings
+        self._surroundings = Surroundings({}, frozenset(), Namespaces(()))
+        self._served: dict[ParentKey, tuple[bool, ...]] = {}  # which of a parent's listeners are
+        self._reserved: set[ParentKey] = set()  # where that changed
+        self._owners: dict[Any, tuple[list[int], Any]] = {}  # statuses of Gateways and ListenerSets since a decision
         self._certificates = Certificates()
         self._anchors = TrustAnchors()
         self._backends: Backends
@@ -122,22 +128,15 @@ class Translator:
         """
         changes = store.changes_since(self._store)
         self._store = store
-        moved = self._listener_objects.changed(store, changes) or self._homes != (homes or {})
-        if moved:
-            self._homes = dict(homes or {})
-            self._collect(store)
-        decided = self._certificate_objects.changed(store, changes) or moved
-        if decided:
-            self._certificates.resolve(self._gateways, store, Grants(store))
-            moved |= self._decide()
+        moved = self._follow_gateways(store, changes, homes or {})
         targets = self._follow_backends(store, changes)
         refiltered = self._filter_objects.changed(store, changes)
         if refiltered:
             self._plugins.update(store, Grants(store))
-        if changes is None or moved or decided or refiltered or targets is None:
-            self._place_all(store, moved, refiltered or targets is None or bool(targets))
+        if changes is None or moved is None or refiltered or targets is None:
+            self._place_all(store, moved is None, refiltered or targets is None or bool(targets), moved or ())
         else:
-            self._place(store, changes, targets)
+            self._place(store, changes, targets, moved)
         identities = {gateway.name: gateway.client_certificate for gateway in self._gateways}
         at = None if targets is None else self._backends.clusters_of(targets)
         self._clusters.update(self._placements, self._backends, identities, at)
@@ -153,14 +152,41 @@ class Translator:
         faults = (*self._faults(), *_policy_faults(self._backend_tls))
         return Translation(ir, self._clusters.endpoints, self._statuses(store), tuple(sorted(warnings)), faults)
 
+    def _follow_gateways(
+        self, store: Store, changes: frozenset[Key] | None, homes: Mapping[Name, Home]
+    ) -> frozenset[ParentKey] | None:
+        """Decide about Gateways and listeners. Returns the parents to which routes have to attach anew; None: all."""
+        before, self._reserved = self._surroundings, set()
+        collected = self._listener_objects.changed(store, changes) or self._homes != homes
+        if collected:
+            self._homes = dict(homes)
+            self._collect(store)
+        if not self._certificate_objects.changed(store, changes) and not collected:
+            return frozenset()
+        self._certificates.resolve(self._gateways, store, Grants(store))
+        decide(self._gateways, self._surroundings.namespaces)
+        self._owners = {}
+        parents, served = _parents(self._gateways), _served(self._gateways)
+        self._surroundings = replace(self._surroundings, parents=parents)
+        known, self._served = self._served, served
+        self._reserved = {key for key in {*known, *served} if known.get(key) != served.get(key)}
+        if not before.namespaces.agrees(self._surroundings.namespaces) and _selects(self._gateways):
+            return None
+        return frozenset(
+            key
+            for key in {*before.parents, *parents, *before.existing, *self._surroundings.existing}
+            if before.parents.get(key) != parents.get(key)
+            or (key in before.existing) != (key in self._surroundings.existing)
+        )
+
     def _collect(self, store: Store) -> None:
-        self._classes, self._gateways = collect(store, self.mode.controller, self._homes)
+        self._classes, self._gateways = collect(store, self.mode.controller, self._homes, self._gateways)
         existing = frozenset(
             (kind, source.metadata.namespace, source.metadata.name)
             for kind in ("Gateway", "ListenerSet")
             for source in store.list(kind)
         )
-        self._surroundings = Surroundings({}, existing, Namespaces(store))
+        self._surroundings = Surroundings(self._surroundings.parents, existing, Namespaces(store.list("Namespace")))
         known = {source.metadata.name for source in store.list("GatewayClass")}
         self._warnings = [
             (
@@ -170,14 +196,6 @@ class Translator:
             for source in store.list("Gateway")
             if source.spec.gateway_class_name not in known
         ]
-
-    def _decide(self) -> bool:
-        """Decide what becomes of Gateways and listeners; whether routes attach to others than before."""
-        decide(self._gateways, self._surroundings.namespaces)
-        parents = _parents(self._gateways)
-        moved = parents != self._surroundings.parents
-        self._surroundings = replace(self._surroundings, parents=parents)
-        return moved
 
     def _foreign_options(self) -> Iterator[tuple[str, str]]:
         for gateway in self._gateways:
@@ -200,16 +218,17 @@ class Translator:
             return None
         return self._backends.follow(store, (key for key in changes or () if key[0] in _BACKEND_KINDS))
 
-    def _place_all(self, store: Store, moved: bool, resolved_anew: bool) -> None:
-        """Place every route that is not what and where it was."""
+    def _place_all(self, store: Store, moved: bool, resolved_anew: bool, parents: Iterable[ParentKey]) -> None:
+        """Place every route that is not what and where it was; those of `parents` are elsewhere in any case."""
         known = self._placements.routes
+        elsewhere = set(self._placements.attached_to(parents))
         placed: dict[Key, Placed] = {}
         for kind in _ROUTE_KINDS:
             for source in store.list(kind):
                 key = (kind, source.metadata.namespace, source.metadata.name)
                 before = known.get(key)
                 if before is not None and before.source is source:
-                    placed[key] = self._placed_again(before, moved, resolved_anew)
+                    placed[key] = self._placed_again(before, moved or key in elsewhere, resolved_anew)
                 else:
                     placed[key] = self._placed(kind, source)
         for gateway in self._gateways:
@@ -217,17 +236,22 @@ class Translator:
                 listener.attached = 0
         self._placements.reset(placed)
 
-    def _place(self, store: Store, changes: Iterable[Key], targets: Iterable[Target]) -> None:
-        """Place the routes that changed, and those whose references may stand for something else."""
+    def _place(
+        self, store: Store, changes: Iterable[Key], targets: Iterable[Target], parents: Iterable[ParentKey]
+    ) -> None:
+        """Place the routes that changed, and those whose references or parents may be something else."""
         for key in changes:
             if key[0] in _ROUTE_KINDS:
                 source = store.get(*key)
                 self._placements.put(key, None if source is None else self._placed(key[0], source))
-        for key in self._placements.leading_to(targets):
+        elsewhere = set(self._placements.attached_to(parents))
+        for key in dict.fromkeys([*self._placements.leading_to(targets), *elsewhere]):
             before = self._placements.routes[key]
-            after = self._placed_again(before, False, True)
+            after = self._placed_again(before, key in elsewhere, True)
             if after is not before:
                 self._placements.put(key, after)
+        for key in self._placements.attached_to(self._reserved):
+            self._placements.put(key, self._placements.routes[key])
 
     def _placed(self, kind: str, source: Any) -> Placed:
         if kind != KIND:
@@ -279,14 +303,23 @@ class Translator:
             for path, message in found.refusal.faults
         )
 
+    def _status_of(self, owner: Owner, listeners: Iterable[Attachable], make: Callable[[Owner], S]) -> S:
+        """Return the status of a Gateway or ListenerSet: the same one until something is decided, or attached, anew."""
+        parts = [listener.attached for listener in listeners]
+        known = self._owners.get(owner)
+        if known is None or known[0] != parts:
+            known = self._owners[owner] = (parts, make(owner))
+        found: S = known[1]
+        return found
+
     def _statuses(self, store: Store) -> Statuses:
         gateways = sorted(self._gateways, key=lambda gateway: gateway.name)
         sets = sorted((child for gateway in gateways for child in gateway.sets), key=lambda child: child.name)
         targets = Targets(store, self._surroundings, self._placements.routes)
         return Statuses(
             gateway_classes={name: class_status(managed, self.mode) for name, managed in sorted(self._classes.items())},
-            gateways={gateway.name: gateway_status(gateway) for gateway in gateways},
-            listener_sets={child.name: listener_set_status(child) for child in sets},
+            gateways={each.name: self._status_of(each, each.listeners, gateway_status) for each in gateways},
+            listener_sets={each.name: self._status_of(each, each.listeners, listener_set_status) for each in sets},
             routes=self._placements.statuses,
             backend_tls_policies=self._backend_tls.statuses(self._placements),
             filters={name: filter_status(found, targets) for name, found in sorted(self._plugins.filters.items())},
@@ -312,6 +345,24 @@ class _Inputs:
             return False
         self._objects = [source for kind in self._kinds for source in store.list(kind)]
         return before is None or len(before) != len(self._objects) or not all(map(is_, before, self._objects))
+
+
+def _served(gateways: list[ManagedGateway]) -> dict[ParentKey, tuple[bool, ...]]:
+    """Return which listeners of each parent are served."""
+    found: dict[ParentKey, tuple[bool, ...]] = {}
+    for gateway in gateways:
+        found["Gateway", *gateway.name] = tuple(listener.served for listener in gateway.listeners)
+        for child in gateway.sets:
+            found["ListenerSet", *child.name] = tuple(listener.served for listener in child.listeners)
+    return found
+
+
+def _selects(gateways: list[ManagedGateway]) -> bool:
+    """Say whether some listener admits routes by labels of their namespaces."""
+    rules = (entry.spec.allowed_routes for gateway in gateways for entry in gateway.candidates)
+    return any(
+        rule is not None and rule.namespaces is not None and rule.namespaces.from_ == "Selector" for rule in rules
+    )
 
 
 def _parents(gateways: list[ManagedGateway]) -> dict[ParentKey, tuple[list[Attachable], Rejection | None]]:
