@@ -173,24 +173,33 @@ class Server:
         except (OSError, HandOverError) as e:
             log.error("nothing was handed over: %s", e)  # noqa: TRY400 - no fault of ours
             return 1
+        return await self._live(prepared, inherited)
+
+    async def _live(self, prepared: Prepared | None, inherited: socket.socket | None) -> int:
+        """Start or adopt the workers, and serve until the end; what is not prepared yet is prepared first."""
         adopted = await self.manager.start()
         if adopted:
             log.info("adopted %d workers", adopted)
         try:
-            listening = await self._start_admin(inherited)
-            if listening and prepared is None:
+            if prepared is None:
+                if not await self._start_admin(inherited):  # health is asked for while nothing is served yet
+                    return self._give_up(adopted)
                 prepared = await self._unless_ended(self._prepare())
                 if prepared is None:
                     return await self._finish()
-            if prepared is None or not listening or not await self._start(prepared):
-                if adopted or self._predecessor is not None:
-                    self.manager.leave()  # ours too: they have accepted connections by now
-                return 1
+            if not await self._start(prepared, inherited):
+                return self._give_up(adopted)
             return await self._serve()
         finally:
             await self.manager.stop()
 
-    async def _start(self, prepared: Prepared) -> bool:
+    def _give_up(self, adopted: int) -> int:
+        """End without having served; who served before goes on."""
+        if adopted or self._predecessor is not None:
+            self.manager.leave()  # ours too: they have accepted connections by now
+        return 1
+
+    async def _start(self, prepared: Prepared, inherited: socket.socket | None) -> bool:
         """Serve for the first time. Returns whether that is what was asked for."""
         report = await self.runtime.publish(prepared)
         self._front.served(report, 0)
@@ -200,6 +209,8 @@ class Server:
                 if fate.error is not None:
                     print(f"fastgate: {fate.error}", file=sys.stderr)
             _not_started()
+            return False
+        if self._admin is None and not await self._start_admin(inherited):
             return False
         self._show()
         if self._predecessor is not None:

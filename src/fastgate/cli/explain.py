@@ -51,9 +51,9 @@ def explain(
     tcp://host:port or udp://host:port say where a connection or datagrams go.
     Exits 1 when nothing takes the request.
 
-    Examples: fastgate explain -f routes/ GET https://shop.example.com/cart -H 'x-user: 1'
+    Example: fastgate explain -f routes/ GET https://shop.example.com/cart -H 'x-user: 1'
 
-    fastgate explain --kubernetes GET http://shop.example.com/
+    Example: fastgate explain --kubernetes GET http://shop.example.com/
     """
     if kubernetes == bool(files):
         raise typer.BadParameter("either --file or --kubernetes says what is explained")

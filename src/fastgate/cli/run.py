@@ -175,9 +175,9 @@ def run(
     Signals: TERM and INT drain (twice: end at once), HUP reloads, USR1 opens the access log file again,
     USR2 hands over to the program that is installed now.
 
-    Examples: fastgate run gateway.yaml routes/ --port-map 80=8080
+    Example: fastgate run gateway.yaml routes/ --port-map 80=8080
 
-    fastgate run --kubernetes --address-pool 192.0.2.10-192.0.2.19
+    Example: fastgate run --kubernetes --address-pool 192.0.2.10-192.0.2.19
     """
     if kubernetes == bool(paths):
         raise typer.BadParameter("either PATHS or --kubernetes says what is served")

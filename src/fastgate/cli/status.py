@@ -35,9 +35,9 @@ def status(
     With --kubernetes: as the statuses of a cluster's objects have them.
     Exits 1 when an object is not as it should be or the last configuration was refused, 2 when no gateway answers.
 
-    Examples: fastgate status --admin 127.0.0.1:9901
+    Example: fastgate status --admin 127.0.0.1:9901
 
-    fastgate status --kubernetes
+    Example: fastgate status --kubernetes
     """
     document = _of_cluster(cluster.reached(kubeconfig, context), controller_name) if kubernetes else _fetch(admin)
     if as_json:

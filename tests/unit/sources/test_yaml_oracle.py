@@ -1,6 +1,6 @@
 """Scalars and keys of YAML beside the clients' own library: what `kubectl apply` sends for a text."""
 
-import api_server
+import crd_oracle
 import pytest
 
 from fastgate.sources.documents import YamlError, parse
@@ -38,12 +38,12 @@ def read(text):
 
 def test_texts_mean_what_they_mean_to_the_clients():
     texts = [*PLAIN, *TEXTS, *(f"a: {text}" for text in PLAIN), *(f"- {text}" for text in PLAIN)]
-    answers = api_server.json_of(texts)
+    answers = crd_oracle.json_of(texts)
     theirs = [() if "error" in answer else repr(answer["json"]) for answer in answers]
     ours = [read(text) for text in texts]
     assert [x for x in zip(texts, theirs, ours, strict=True) if x[1] != x[2]] == []
 
 
 def test_what_is_refused_on_purpose():
-    assert all("json" in answer for answer in api_server.json_of(STRICTER))
+    assert all("json" in answer for answer in crd_oracle.json_of(STRICTER))
     assert [read(text) for text in STRICTER] == [()] * len(STRICTER)
