@@ -8,21 +8,21 @@ from pathlib import Path
 
 import gateway_api
 import pytest
-from kubelab import lifecycle, network
+from kubelab import fastgate, lifecycle, network
 from kubelab.cluster import named
 
 _PREFIX = "pytest-"
 
 
 @pytest.fixture(scope="session")
-def cluster():
+def cluster(tmp_path_factory):
     """A cluster that is up, with the standard channel's CRDs."""
     if missing := lifecycle.missing():
         gateway_api.unavailable(f"a cluster needs {', '.join(missing)}")
     gateway_api.directory()  # the CRDs; whoever can fetch them can fetch what is built, too
     _end_left_over()
-    made = named(f"{_PREFIX}{os.getpid()}")
-    lifecycle.up(made, "standard", {"sh": "/bin/sh"})
+    made = named(f"{_PREFIX}{os.getpid()}", tmp_path_factory.mktemp("cluster"))
+    lifecycle.up(made, "standard", {"sh": "/bin/sh", "fastgate": str(fastgate.COMMAND)})
     yield made
     lifecycle.down(made)
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import pytest
+import yaml
 from kubelab import binaries, control_plane, fastgate, implementation, lifecycle, network, programs, suite
 from kubelab.cluster import named
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def build(_cluster: Cluster, _options: argparse.Namespace) -> int:
-    print(binaries.build())
+    print(*binaries.build(), sep="\n")
     return 0
 
 
@@ -64,10 +65,11 @@ def conformance(cluster: Cluster, options: argparse.Namespace) -> int:
 
 
 def run_suite(cluster: Cluster, options: argparse.Namespace) -> int:
-    subject = fastgate.on_the_node(cluster)
+    subject = fastgate.in_pods() if options.in_pods else fastgate.on_the_node(cluster)
     if options.implementation is not None:
         account = None if options.admin else fastgate.ACCOUNT
-        manifests = [*fastgate.MANIFESTS, *options.apply]
+        texts = [path.read_text() for path in options.apply]
+        manifests = [document for text in texts for document in yaml.safe_load_all(text)]
         words = shlex.split(options.implementation)
         subject = implementation.Implementation(
             options.gateway_class, options.controller_name, words, account, manifests
@@ -150,7 +152,8 @@ def parser() -> argparse.ArgumentParser:
         "--mode", default="default", help="what the report calls this way of running (default: %(default)s)"
     )
     suited.add_argument("--flag", action="append", default=[], help="of the suite, such as --flag=--debug")
-    other = suited.add_argument_group("another implementation than fastgate on the node")
+    suited.add_argument("--in-pods", action="store_true", help="fastgate runs as the DaemonSet of deploy/fastgate.yaml")
+    other = suited.add_argument_group("another implementation than fastgate")
     other.add_argument(
         "--implementation", metavar="COMMAND", help="runs in the cluster's network; '' if it runs already"
     )

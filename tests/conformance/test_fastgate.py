@@ -38,3 +38,4 @@ def test_the_official_suite_passes(cluster, tmp_path):
     said = (tmp_path / "suite.log").read_text()[-6000:] + log.read_text()[-2000:]
     assert outcome.succeeded, f"{outcome}\n{said}"
     assert sorted(outcome.passed) == sorted(TESTS)
+    assert "cannot" not in log.read_text()  # User ... cannot list resource

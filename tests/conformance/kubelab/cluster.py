@@ -45,14 +45,12 @@ class Cluster:
 
     def environment(self) -> dict[str, str]:
         """Variables for programs that talk to its API server; kubectl is on their path."""
-        path = f"{binaries.directory()}:{os.environ['PATH']}"
+        path = f"{binaries.directory('kubernetes')}:{os.environ['PATH']}"
         return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
 
     def kubectl(self, *arguments: str | Path, text: str | None = None) -> str:
         """What kubectl prints, as the administrator."""
-        return run(
-            *self.inside(binaries.directory() / "kubectl", "--kubeconfig", self.kubeconfig, *arguments), text=text
-        )
+        return run(*self.inside(binaries.program("kubectl"), "--kubeconfig", self.kubeconfig, *arguments), text=text)
 
 
 def named(name: str, state: Path | None = None) -> Cluster:

@@ -46,7 +46,7 @@ def start_etcd(cluster: Cluster) -> None:
     urls = f"--listen-client-urls={_ETCD}", f"--advertise-client-urls={_ETCD}"
     data = f"--data-dir={cluster.state / 'etcd'}"
     quiet = "--log-level=warn", "--unsafe-no-fsync"
-    programs.spawn(cluster, "etcd", [binaries.directory() / "etcd", data, *urls, *quiet])
+    programs.spawn(cluster, "etcd", [binaries.program("etcd"), data, *urls, *quiet])
 
 
 def start_api_server(cluster: Cluster) -> None:
@@ -55,7 +55,7 @@ def start_api_server(cluster: Cluster) -> None:
         cluster,
         "kube-apiserver",
         [
-            binaries.directory() / "kube-apiserver",
+            binaries.program("kube-apiserver"),
             f"--etcd-servers={_ETCD}",
             f"--advertise-address={NODE}",
             "--secure-port=6443",
@@ -79,7 +79,7 @@ def start_controller_manager(cluster: Cluster) -> None:
         cluster,
         "kube-controller-manager",
         [
-            binaries.directory() / "kube-controller-manager",
+            binaries.program("kube-controller-manager"),
             f"--kubeconfig={cluster.kubeconfig}",
             f"--controllers={','.join(_CONTROLLERS)}",
             f"--service-account-private-key-file={state / 'accounts.key'}",
@@ -118,8 +118,8 @@ def _make_credentials(cluster: Cluster) -> None:
         (state / name).write_bytes(secret)
 
 
-def kubeconfig(cluster: Cluster, token: str) -> str:
-    """Of whoever has this token."""
+def kubeconfig(cluster: Cluster, token: str, namespace: str = "default") -> str:
+    """Of whoever has this token, and whose namespace this is."""
     name = cluster.name
     server = {"server": SERVER, "certificate-authority": str(cluster.state / "ca.crt")}
     document = {
@@ -127,7 +127,7 @@ def kubeconfig(cluster: Cluster, token: str) -> str:
         "kind": "Config",
         "clusters": [{"name": name, "cluster": server}],
         "users": [{"name": name, "user": {"token": token}}],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": namespace}}],
         "current-context": name,
     }
     return yaml.safe_dump(document, sort_keys=False)

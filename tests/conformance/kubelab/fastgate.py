@@ -1,4 +1,4 @@
-"""fastgate as an implementation to test: this checkout's, with the rights of its manifests."""
+"""fastgate as an implementation to test: this checkout's, with the rights that its manifests give it and no others."""
 
 from __future__ import annotations
 
@@ -6,20 +6,42 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from kubelab import network
 from kubelab.implementation import Implementation
 
 if TYPE_CHECKING:
+    from kubelab.api import Document
     from kubelab.cluster import Cluster
 
 COMMAND = Path(sys.executable).with_name("fastgate")
 CLASS, CONTROLLER = "fastgate", "fastgate.dev/gateway-controller"
 ACCOUNT = ("fastgate-system", "fastgate")
-MANIFESTS = (Path(__file__).parents[1] / "manifests" / "fastgate.yaml",)
 POOL = f"{network.GATEWAYS[1]}-{network.GATEWAYS[254]}"
+_MANIFESTS = Path(__file__).parents[3] / "deploy" / "fastgate.yaml"
+
+
+def manifests() -> list[Document]:
+    """What deploy/ has for a cluster."""
+    return list(yaml.safe_load_all(_MANIFESTS.read_text()))
 
 
 def on_the_node(cluster: Cluster) -> Implementation:
     """`fastgate run --kubernetes`: Gateways have addresses of the node."""
     command = [str(COMMAND), "run", "--kubernetes", f"--address-pool={POOL}", f"--instance={cluster.namespace}"]
-    return Implementation(CLASS, CONTROLLER, command, ACCOUNT, MANIFESTS)
+    return Implementation(CLASS, CONTROLLER, command, ACCOUNT, rights())
+
+
+def rights() -> list[Document]:
+    """Its definitions, ServiceAccount and rights, and nothing that runs."""
+    return [document for document in manifests() if document["kind"] != "DaemonSet"]
+
+
+def in_pods() -> Implementation:
+    """The DaemonSet of the manifests, which shares the node's network, with a pool of addresses."""
+    documents = manifests()
+    for document in documents:
+        if document["kind"] == "DaemonSet":
+            document["spec"]["template"]["spec"]["containers"][0]["args"].append(f"--address-pool={POOL}")
+    return Implementation(CLASS, CONTROLLER, (), ACCOUNT, documents)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from kubelab.api import Document
     from kubelab.cluster import Cluster
 
 _END_SECONDS = 30
@@ -31,18 +32,20 @@ class Implementation:
     controller: str
     command: Sequence[str]  # none: it runs already, as Pods or elsewhere
     account: tuple[str, str] | None  # namespace and name of the ServiceAccount that it is; None: the administrator
-    manifests: Sequence[Path] = ()  # what it needs in the cluster
+    manifests: Sequence[Document] = ()  # what it needs in the cluster
 
 
-def make_class(cluster: Cluster, implementation: Implementation) -> None:
-    """Its GatewayClass, as an administrator would make it."""
-    document = {
+def apply(cluster: Cluster, implementation: Implementation) -> None:
+    """What it needs, and its GatewayClass, as an administrator would."""
+    gateway_class = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",
         "metadata": {"name": implementation.gateway_class},
         "spec": {"controllerName": implementation.controller},
     }
-    cluster.kubectl("apply", "-f", "-", text=json.dumps(document))
+    documents = [*implementation.manifests, gateway_class]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", text=text)
 
 
 def credentials(cluster: Cluster, implementation: Implementation) -> Path:
@@ -52,16 +55,14 @@ def credentials(cluster: Cluster, implementation: Implementation) -> Path:
     token = control_plane.service_account_token(cluster, *implementation.account)
     path = cluster.state / f"{implementation.gateway_class}.kubeconfig"
     path.touch(mode=0o600)
-    path.write_text(control_plane.kubeconfig(cluster, token))
+    path.write_text(control_plane.kubeconfig(cluster, token, implementation.account[0]))
     return path
 
 
 @contextlib.contextmanager
 def running(cluster: Cluster, implementation: Implementation) -> Iterator[Path]:
     """Run it until its GatewayClass is accepted and on, and give the log; at the end it is asked to stop, and must do so."""
-    for manifest in implementation.manifests:
-        cluster.kubectl("apply", "--server-side", "-f", manifest)
-    make_class(cluster, implementation)
+    apply(cluster, implementation)
     log = cluster.state / f"{implementation.gateway_class}.log"
     if not implementation.command:
         _wait_accepted(cluster, implementation, lambda: None)

@@ -51,7 +51,7 @@ def up(cluster: Cluster, channel: str, images: Mapping[str, str]) -> None:
     cluster.state.mkdir(parents=True)
     network.create(cluster)
     control_plane.start(cluster)
-    start_daemon(cluster, {"echo-basic": str(binaries.directory() / "echo-basic"), **images})
+    start_daemon(cluster, {"echo-basic": str(binaries.program("echo-basic")), **images})
     crds = (gateway_api.directory() / "config" / "crd" / channel).glob("gateway.networking*.yaml")
     cluster.kubectl("apply", "--server-side", *(f"--filename={path}" for path in sorted(crds)))
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")

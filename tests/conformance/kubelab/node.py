@@ -85,6 +85,9 @@ class Node:
         except ApiError as error:
             if error.status != 409:
                 raise
+        await self.api.patch(
+            f"/api/v1/nodes/{NODE_NAME}", {"spec": {"taints": None}}
+        )  # not ready, it says of a new one
         ready = {"type": "Ready", "status": "True", "reason": "Started", "message": ""}
         status = {
             "conditions": [{**ready, "lastHeartbeatTime": now(), "lastTransitionTime": now()}],

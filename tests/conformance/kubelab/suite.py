@@ -120,7 +120,7 @@ def run(cluster: Cluster, wanted: Run, log: Path, report: Report | None = None, 
 def _command(wanted: Run) -> list[str]:
     tests = f"^TestConformance$/^({wanted.only})$" if wanted.only else "^TestConformance$"
     return [
-        str(binaries.directory() / "conformance.test"),
+        str(binaries.program("conformance.test")),
         f"-test.run={tests}",
         "-test.timeout=80m",
         "-test.v",

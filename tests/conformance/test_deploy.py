@@ -1,0 +1,129 @@
+"""The Helm chart and the manifests: an API server takes them, and fastgate runs in their Pods with their rights."""
+
+from __future__ import annotations
+
+import json
+
+import gateway_api
+import make_manifests
+import pytest
+import yaml
+from kubelab import binaries, fastgate, implementation, suite
+from kubelab.cluster import run
+
+from fastgate.kubernetes.kinds import KINDS
+
+pytestmark = pytest.mark.timeout(1200)  # helm and the cluster's programs may have to be built
+
+VALUES = {
+    "defaults": {},
+    "deployment": {
+        "kind": "Deployment",
+        "replicas": 2,
+        "hostNetwork": False,
+        "watchNamespaces": ["default", "kube-public"],
+        "podDisruptionBudget": {"create": True},
+        "image": {"repository": "registry.example/fastgate", "tag": "latest"},
+        "args": ["--workers=2"],
+        "env": [{"name": "A", "value": "b"}],
+        "nodeSelector": {"edge": "true"},
+        "tolerations": [{"operator": "Exists"}],
+        "priorityClassName": "system-node-critical",
+        "podLabels": {"team": "edge"},
+        "podAnnotations": {"a": "b"},
+        "serviceAccount": {"annotations": {"a": "b"}},
+    },
+    "scaled": {"kind": "Deployment", "podDisruptionBudget": {"create": True, "minAvailable": 1}},
+    "monitored": {"podMonitor": {"create": True, "labels": {"release": "prometheus"}}},
+}
+
+
+@pytest.fixture(scope="session")
+def helm():
+    gateway_api.directory()  # whoever can fetch it can fetch what is built, too
+    binaries.build(["helm"])
+    return binaries.program("helm")
+
+
+@pytest.fixture
+def rendered(helm, tmp_path):
+    def render(values):
+        (tmp_path / "values.yaml").write_text(json.dumps(values))
+        text = run(helm, "template", "edge", make_manifests.CHART, "-n", "default", "-f", tmp_path / "values.yaml")
+        return list(filter(None, yaml.safe_load_all(text)))
+
+    return render
+
+
+def of_kind(documents, kind):
+    return [document for document in documents if document["kind"] == kind]
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_helm_finds_no_fault(helm, tmp_path, values):
+    (tmp_path / "values.yaml").write_text(json.dumps(values))
+    run(helm, "lint", "--strict", make_manifests.CHART, "-f", tmp_path / "values.yaml")
+
+
+def test_the_manifests_are_the_chart_with_its_defaults(helm):
+    assert make_manifests.text(helm) == make_manifests.MANIFESTS.read_text()
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_an_api_server_takes_them(cluster, rendered, values):
+    documents = [document for document in rendered(values) if document["kind"] != "PodMonitor"]  # no such kind here
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+    cluster.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", text=text)
+
+
+def test_replicas_are_left_to_whoever_scales(rendered):
+    (deployment,) = of_kind(rendered(VALUES["scaled"]), "Deployment")
+    assert "replicas" not in deployment["spec"]
+
+
+def test_who_watches_some_namespaces_has_rights_in_those_only(rendered):
+    documents = rendered(VALUES["deployment"])
+    (everywhere,) = of_kind(documents, "ClusterRole")
+    assert "secrets" not in str(everywhere)
+    roles = of_kind(documents, "Role")
+    assert {r["metadata"]["namespace"] for r in roles if "secrets" in str(r)} == {"default", "kube-public"}
+
+
+def test_what_is_followed_can_be_read_and_nothing_else(rendered):
+    rules = [rule for role in of_kind(rendered({}), "ClusterRole") for rule in role["rules"]]
+    read = {
+        (group, name)
+        for rule in rules
+        if "watch" in rule["verbs"]
+        for group in rule["apiGroups"]
+        for name in rule["resources"]
+    }
+    assert read == {(kind.group, kind.plural) for kind in KINDS.values()}
+
+
+def test_nothing_is_written_but_statuses_and_finalizers_of_classes(rendered):
+    rules = [rule for role in of_kind(rendered({}), "ClusterRole") for rule in role["rules"]]
+    written = {name: set(rule["verbs"]) for rule in rules for name in rule["resources"]}
+    written = {
+        name: verbs - {"get", "list", "watch"} for name, verbs in written.items() if verbs - {"get", "list", "watch"}
+    }
+    assert written.pop("gatewayclasses") == {"patch"}
+    assert all(name.endswith("/status") and verbs == {"update"} for name, verbs in written.items())
+
+
+def test_the_suite_passes_with_fastgate_in_pods(cluster, tmp_path):
+    wanted = suite.Run(
+        "fastgate",
+        only="HTTPRouteCrossNamespace|TLSRouteSimpleSameNamespace|UDPRoute",
+        flags=["--cleanup-base-resources=false"],
+    )
+    try:
+        with implementation.running(cluster, fastgate.in_pods()):
+            outcome = suite.run(cluster, wanted, tmp_path / "suite.log")
+        assert outcome.succeeded, f"{outcome}\n{(tmp_path / 'suite.log').read_text()[-6000:]}"
+        (log,) = (cluster.state / "pods").glob("fastgate-system.*.log")
+    finally:
+        cluster.kubectl("-n", "fastgate-system", "delete", "daemonset", "fastgate", "--ignore-not-found")
+        cluster.kubectl("-n", "fastgate-system", "wait", "--for=delete", "pod", "--all", "--timeout=60s")
+    assert "cannot" not in log.read_text()  # User ... cannot list resource
+    assert log.read_text().endswith("INFO stopped\n")
