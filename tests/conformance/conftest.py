@@ -9,7 +9,7 @@ from pathlib import Path
 import gateway_api
 import pytest
 from kubelab import fastgate, lifecycle, network
-from kubelab.cluster import named
+from kubelab.cluster import Namespace, named, until
 
 _PREFIX = "pytest-"
 
@@ -25,6 +25,17 @@ def cluster(tmp_path_factory):
     lifecycle.up(made, "standard", {"sh": "/bin/sh", "fastgate": str(fastgate.COMMAND)})
     yield made
     lifecycle.down(made)
+
+
+@pytest.fixture
+def namespace(cluster, request):
+    """A namespace of the test's own."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name)[:60].strip("-")
+    made = Namespace(cluster, name)
+    cluster.kubectl("create", "namespace", name)
+    until(lambda: "default" in made.kubectl("get", "serviceaccounts", "-o", "name"))
+    yield made
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 def _end_left_over():

@@ -76,8 +76,9 @@ def run_suite(cluster: Cluster, options: argparse.Namespace) -> int:
         )
     wanted = suite.Run(subject.gateway_class, options.profiles.split(","), options.run, options.flag)
     succeeded = True
-    with implementation.running(cluster, subject) as log:
-        print(f"the implementation's log: {log}")
+    with implementation.running(cluster, subject) as started:
+        if started:
+            print(f"the implementation's log: {started.log}")
         for number in range(1, options.times + 1):
             out = cluster.state / f"conformance-{number}.log"
             report = report_of(number, options)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 
 import pytest
 from kubelab import network
-from kubelab.cluster import run
+from kubelab.cluster import run, until
 
 pytestmark = pytest.mark.timeout(1200)  # the cluster's programs may have to be built
 
@@ -56,39 +55,12 @@ ONCE = {
 }
 
 
-def until(holds, seconds=30.0):
-    """What `holds` returns, once it is true."""
-    end = time.monotonic() + seconds
-    while not (result := holds()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.05)
-    return result
-
-
-@pytest.fixture
-def namespace(cluster, request):
-    """A namespace of the test's own; (kubectl in it, and the apply of documents)."""
-    name = request.node.name.replace("_", "-")[:60].strip("-")
-    cluster.kubectl("create", "namespace", name)
-    until(lambda: "default" in cluster.kubectl("get", "serviceaccounts", "-n", name, "-o", "name"))
-
-    def kubectl(*arguments, text=None):
-        return cluster.kubectl("-n", name, *arguments, text=text)
-
-    yield kubectl
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
-
-
-def apply(kubectl, *documents):
-    kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
-
-
 def fetch(cluster, url):
     return run(*cluster.inside("curl", "-sS", "-m", "5", url))
 
 
-def names(kubectl, *conditions):
-    return kubectl("get", "pods", "-o", "name", *conditions).split()
+def names(namespace):
+    return namespace.kubectl("get", "pods", "-o", "name").split()
 
 
 def pods_that_answer(cluster, url):
@@ -96,51 +68,51 @@ def pods_that_answer(cluster, url):
 
 
 def test_a_load_balancer_reaches_the_ready_pods(cluster, namespace):
-    apply(namespace, ECHO, SERVICE)
-    namespace("rollout", "status", "deployment/echo", "--timeout=30s")
+    namespace.apply(ECHO, SERVICE)
+    namespace.kubectl("rollout", "status", "deployment/echo", "--timeout=30s")
     address = "jsonpath={.status.loadBalancer.ingress[0].ip}"
-    url = f"http://{until(lambda: namespace('get', 'service', 'echo', '-o', address))}/"
+    url = f"http://{until(lambda: namespace.kubectl('get', 'service', 'echo', '-o', address))}/"
     both = {name.removeprefix("pod/") for name in names(namespace)}
     assert until(lambda: pods_that_answer(cluster, url) == both)
-    cluster_ip = namespace("get", "service", "echo", "-o", "jsonpath={.spec.clusterIP}")
+    cluster_ip = namespace.kubectl("get", "service", "echo", "-o", "jsonpath={.spec.clusterIP}")
     assert pods_that_answer(cluster, f"http://{cluster_ip}/") == both
-    port = namespace("get", "service", "echo", "-o", "jsonpath={.spec.ports[0].nodePort}")
+    port = namespace.kubectl("get", "service", "echo", "-o", "jsonpath={.spec.ports[0].nodePort}")
     assert pods_that_answer(cluster, f"http://{network.NODE}:{port}/") == both
 
-    namespace("scale", "deployment/echo", "--replicas=1")
+    namespace.kubectl("scale", "deployment/echo", "--replicas=1")
     assert until(lambda: len(names(namespace)) == 1)
     assert until(lambda: pods_that_answer(cluster, url) == {names(namespace)[0].removeprefix("pod/")})
 
-    namespace("scale", "deployment/echo", "--replicas=0")
+    namespace.kubectl("scale", "deployment/echo", "--replicas=0")
     assert until(lambda: not names(namespace))
     with pytest.raises(RuntimeError, match="Failed to connect"):
         fetch(cluster, url)
 
 
 def test_a_pod_that_ends_starts_again_and_says_so(cluster, namespace):
-    apply(namespace, ECHO)
-    namespace("rollout", "status", "deployment/echo", "--timeout=30s")
-    uid, *_ = namespace("get", "pods", "-o", "jsonpath={.items[*].metadata.uid}").split()
+    namespace.apply(ECHO)
+    namespace.kubectl("rollout", "status", "deployment/echo", "--timeout=30s")
+    uid, *_ = namespace.kubectl("get", "pods", "-o", "jsonpath={.items[*].metadata.uid}").split()
     first, *_ = run("ip", "netns", "pids", f"{cluster.namespace}.{uid[:13]}").split()
     os.kill(int(first), signal.SIGKILL)
     counts = "jsonpath={.items[*].status.containerStatuses[0].restartCount}"
-    assert until(lambda: sorted(namespace("get", "pods", "-o", counts).split()) == ["0", "1"])
-    namespace("wait", "--for=condition=Ready", "pods", "--all", "--timeout=30s")
+    assert until(lambda: sorted(namespace.kubectl("get", "pods", "-o", counts).split()) == ["0", "1"])
+    namespace.kubectl("wait", "--for=condition=Ready", "pods", "--all", "--timeout=30s")
 
 
 def test_a_pod_asks_the_api_server_as_its_service_account(namespace):
-    apply(namespace, ONCE)
-    namespace("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/once", "--timeout=30s")
-    answer = json.loads(namespace("logs", "once"))
+    namespace.apply(ONCE)
+    namespace.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/once", "--timeout=30s")
+    answer = json.loads(namespace.kubectl("logs", "once"))
     assert answer["code"] == 403
     assert 'User "system:serviceaccount:test-a-pod-asks' in answer["message"]
 
 
 def test_a_pod_that_is_deleted_is_asked_to_end_first(cluster, namespace):
     says = "trap 'echo told; exit 0' TERM; echo here; while :; do sleep 0.1; done"
-    apply(namespace, {**ONCE, "spec": {"containers": [{"name": "once", "image": "sh", "args": ["-c", says]}]}})
-    namespace("wait", "--for=jsonpath={.status.phase}=Running", "pod/once", "--timeout=30s")
-    until(lambda: "here" in namespace("logs", "once"))
+    namespace.apply({**ONCE, "spec": {"containers": [{"name": "once", "image": "sh", "args": ["-c", says]}]}})
+    namespace.kubectl("wait", "--for=jsonpath={.status.phase}=Running", "pod/once", "--timeout=30s")
+    until(lambda: "here" in namespace.kubectl("logs", "once"))
     (log,) = (cluster.state / "pods").glob("test-a-pod-that-is-deleted*.once.log")
-    namespace("delete", "pod", "once", "--timeout=20s")
+    namespace.kubectl("delete", "pod", "once", "--timeout=20s")
     assert log.read_text().endswith("told\n")

@@ -33,9 +33,9 @@ TESTS = (
 
 def test_the_official_suite_passes(cluster, tmp_path):
     wanted = suite.Run("fastgate", only="|".join(TESTS), flags=["--cleanup-base-resources=false"])
-    with implementation.running(cluster, fastgate.on_the_node(cluster)) as log:
+    with implementation.running(cluster, fastgate.on_the_node(cluster)) as started:
         outcome = suite.run(cluster, wanted, tmp_path / "suite.log")
-    said = (tmp_path / "suite.log").read_text()[-6000:] + log.read_text()[-2000:]
+    said = (tmp_path / "suite.log").read_text()[-6000:] + started.log.read_text()[-2000:]
     assert outcome.succeeded, f"{outcome}\n{said}"
     assert sorted(outcome.passed) == sorted(TESTS)
-    assert "cannot" not in log.read_text()  # User ... cannot list resource
+    assert "cannot" not in started.log.read_text()  # User ... cannot list resource

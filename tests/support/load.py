@@ -12,11 +12,12 @@ class Load:
     9.2.2), as every HTTP client does, but only on a connection that has answered before: a new one must be served.
     """
 
-    def __init__(self, port, clients=8):
+    def __init__(self, port, clients=8, host="127.0.0.1", enter=lambda: None):
         self.done = 0
         self.failures = []
         self.retries = 0
-        self._port = port
+        self._address = host, port
+        self._enter = enter  # what each thread does first, such as to go to another network
         self._ending = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._ask, args=(n,), daemon=True) for n in range(clients)]
@@ -32,11 +33,12 @@ class Load:
             thread.join()
 
     def _ask(self, number):
+        self._enter()
         connection, answered = None, 0
         body = b"x" * 5000 if number % 4 == 1 else None
         while not self._ending.is_set():
             if connection is None:
-                connection, answered = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10), 0
+                connection, answered = http.client.HTTPConnection(*self._address, timeout=10), 0
             try:
                 connection.request("POST" if body else "GET", f"/{number}", body)
                 answer = connection.getresponse()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from kubelab import control_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from kubelab.api import Document
@@ -43,9 +42,7 @@ def apply(cluster: Cluster, implementation: Implementation) -> None:
         "metadata": {"name": implementation.gateway_class},
         "spec": {"controllerName": implementation.controller},
     }
-    documents = [*implementation.manifests, gateway_class]
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", text=text)
+    cluster.apply(*implementation.manifests, gateway_class)
 
 
 def credentials(cluster: Cluster, implementation: Implementation) -> Path:
@@ -59,57 +56,69 @@ def credentials(cluster: Cluster, implementation: Implementation) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def running(cluster: Cluster, implementation: Implementation) -> Iterator[Path]:
-    """Run it until its GatewayClass is accepted and on, and give the log; at the end it is asked to stop, and must do so."""
-    apply(cluster, implementation)
-    log = cluster.state / f"{implementation.gateway_class}.log"
-    if not implementation.command:
-        _wait_accepted(cluster, implementation, lambda: None)
-        yield log
-        return
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            cluster.inside(*implementation.command),
-            env={**cluster.environment(), "KUBECONFIG": str(credentials(cluster, implementation))},
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
+class Started:
+    """Its process on the node."""
 
-    def check() -> None:
-        if process.poll() is not None:
-            raise RuntimeError(f"the implementation ended with {process.returncode}; see {log}")
-
-    try:
-        _wait_accepted(cluster, implementation, check)
-        yield log
-        check()
-    finally:
-        _end(process, log)
-
-
-def _wait_accepted(cluster: Cluster, implementation: Implementation, check: Callable[[], None]) -> None:
-    end = time.monotonic() + _ACCEPTED_SECONDS
-    while True:
-        check()
-        try:
-            cluster.kubectl(
-                "wait", "--for=condition=Accepted", "--timeout=1s", f"gatewayclass/{implementation.gateway_class}"
+    def __init__(self, cluster: Cluster, implementation: Implementation) -> None:
+        self._cluster, self._implementation = cluster, implementation
+        self.log = cluster.state / f"{implementation.gateway_class}.log"
+        environment = {**cluster.environment(), "KUBECONFIG": str(credentials(cluster, implementation))}
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                cluster.inside(*implementation.command),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
+
+    def check(self) -> None:
+        """Raise RuntimeError if it has ended."""
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the implementation ended with {self.process.returncode}; see {self.log}")
+
+    def kill(self) -> None:
+        """End the one process at once, not those that it started."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        """Ask it to stop; raise RuntimeError if it does not."""
+        self.process.terminate()
+        try:
+            self.process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            raise RuntimeError(f"the implementation did not end in {_END_SECONDS} s; see {self.log}") from None
+
+
+@contextlib.contextmanager
+def running(cluster: Cluster, implementation: Implementation) -> Iterator[Started | None]:
+    """Run it, unless it runs by itself, from when its GatewayClass is accepted on."""
+    apply(cluster, implementation)
+    started = Started(cluster, implementation) if implementation.command else None
+    try:
+        wait_accepted(cluster, implementation, started)
+        yield started
+        if started:
+            started.check()
+    finally:
+        if started:
+            started.end()
+
+
+def wait_accepted(cluster: Cluster, implementation: Implementation, started: Started | None) -> None:
+    end = time.monotonic() + _ACCEPTED_SECONDS
+    what = f"gatewayclass/{implementation.gateway_class}"
+    while True:
+        if started:
+            started.check()
+        try:
+            cluster.kubectl("wait", "--for=condition=Accepted", "--timeout=1s", what)
         except RuntimeError:
             if time.monotonic() > end:
                 raise
         else:
             return
-
-
-def _end(process: subprocess.Popen[bytes], log: Path) -> None:
-    process.terminate()
-    try:
-        process.wait(_END_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise RuntimeError(f"the implementation did not end in {_END_SECONDS} s; see {log}") from None

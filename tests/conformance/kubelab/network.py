@@ -6,9 +6,11 @@ are translated (services.py). So a Pod sees the address of whoever calls it.
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubelab.cluster import run
@@ -22,6 +24,7 @@ GATEWAYS = IPv4Network("198.18.200.0/24")  # for Gateways that are served on the
 LOAD_BALANCERS = IPv4Network("198.18.250.0/24")
 SERVICES = IPv4Network("198.19.0.0/16")  # the first is the API server's
 API_SERVICE = str(SERVICES[1])
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
 UNUSABLE = "198.18.128.1"  # of nothing
 
 
@@ -33,6 +36,14 @@ def create(cluster: Cluster) -> None:
     )
     run("ip", "-n", cluster.namespace, "-batch", "-", text=f"link set lo up\naddr add {NODE}/32 dev lo\n{local}")
     run(*cluster.inside("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"))
+
+
+def enter(cluster: Cluster) -> None:
+    """Move the calling thread, and no other, into the cluster's network."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path(f"/run/netns/{cluster.namespace}").open("rb") as namespace:
+        if libc.setns(namespace.fileno(), _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
 
 
 @dataclass(frozen=True, slots=True)
