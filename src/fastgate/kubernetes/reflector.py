@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 PAGE = 500  # objects
 FIRST_DELAY, LAST_DELAY = 0.1, 10.0  # seconds between attempts
-LOOK_AGAIN = 10.0  # seconds until a kind that is missing or forbidden is looked for again
+UNREACHED_DELAY = 1.0  # seconds at most, while nothing answers: what has come back is to be seen soon
+LOOK_AGAIN = 10.0  # seconds at most until a kind that is missing or forbidden is looked for again
 _INITIAL_END = "k8s.io/initial-events-end"
 _NO_STREAMS = (400, 422)  # how older servers refuse a streaming list
 _FORBIDDEN, _NOT_FOUND, _GONE = 403, 404, 410
@@ -76,12 +77,17 @@ class Reflector:
             where = f"namespace {self._namespace}" if self._namespace else "all namespaces"
             right = f"{e.verb} {self._kind.plural}.{self._kind.group}".rstrip(".")
             self._cache.fail(self._scope, f"no right to {right} in {where}: {e.message}", barred=True)
-            await self._rest(LOOK_AGAIN)
+            await self._rest(self._delay(LOOK_AGAIN))  # a server that has just started refuses what it will allow
         else:
             self._cache.fail(self._scope, str(e))
-            delay = min(FIRST_DELAY * 2**self._failures, LAST_DELAY)
-            self._failures = min(self._failures + 1, 16)
-            await asyncio.sleep(e.retry_after if e.retry_after is not None else delay * random.uniform(0.5, 1.0))  # noqa: S311
+            delay = self._delay(LAST_DELAY if e.status else UNREACHED_DELAY)
+            await asyncio.sleep(e.retry_after if e.retry_after is not None else delay)
+
+    def _delay(self, longest: float) -> float:
+        """Return the seconds until the next attempt: doubling after each failure up to `longest`, less by chance."""
+        delay: float = min(FIRST_DELAY * 2**self._failures, longest)
+        self._failures = min(self._failures + 1, 16)
+        return delay * random.uniform(0.5, 1.0)  # noqa: S311 - so that many clients fall out of step
 
     async def _look_elsewhere(self) -> None:
         """Try the next version; after the last one the kind is missing until it is looked for again."""

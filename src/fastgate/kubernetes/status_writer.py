@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 32  # writes in flight
 APART = 0.25  # seconds between two writes of one object
 FIRST_DELAY, LAST_DELAY = 0.2, 30.0  # seconds after a failed write
+UNREACHED_DELAY = 1.0  # seconds at most, while nothing answers
 _FORBIDDEN, _NOT_FOUND, _CONFLICT = 403, 404, 409
 
 
@@ -182,7 +183,8 @@ class StatusWriter:
         else:
             log.warning("the status of %s was not written: %s", "/".join(filter(None, key)), e)
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = LAST_DELAY if e.status == _FORBIDDEN else min(FIRST_DELAY * 2**failures, LAST_DELAY)
+        longest = LAST_DELAY if e.status else UNREACHED_DELAY
+        delay = LAST_DELAY if e.status == _FORBIDDEN else min(FIRST_DELAY * 2**failures, longest)
         asyncio.get_running_loop().call_later(e.retry_after or delay, self.look_at, key)
 
     async def _read_again(self, key: Key) -> None:
