@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import ssl
 from typing import Any
 
 from cryptography import x509
@@ -62,6 +64,7 @@ def key_pair(chain: bytes, key: bytes, staple: bytes = b"") -> KeyPair:
         raise CertificateError("tls.key is not the key of the first certificate in tls.crt")
     chain = _pem(certificates)
     key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    _check_served(chain + key)
     return KeyPair(
         digest=hashlib.sha256(chain + key + staple).hexdigest(),
         names=_names(leaf),
@@ -77,6 +80,7 @@ def key_pair(chain: bytes, key: bytes, staple: bytes = b"") -> KeyPair:
 def authorities(bundle: bytes, where: str = "ca.crt") -> Authorities:
     """Check a bundle of authorities in PEM; `where` names it in messages."""
     pem = _pem(list(dict.fromkeys(_certificates(bundle, where))))
+    _check_trusted(pem, where)
     return Authorities(hashlib.sha256(pem).hexdigest(), pem)
 
 
@@ -86,6 +90,29 @@ def _certificates(text: bytes, where: str) -> list[x509.Certificate]:
     except (ValueError, x509.InvalidVersion):
         wrong = "has a certificate that cannot be read" if b"-----BEGIN" in text else "holds no certificate in PEM"
         raise CertificateError(f"{where} {wrong}") from None
+
+
+def _check_served(pair: bytes) -> None:
+    """Have OpenSSL judge a chain and its key: a worker that cannot use what others read refuses all of an image."""
+    fd = os.memfd_create("fastgate-pair", os.MFD_CLOEXEC)  # the library reads files only
+    try:
+        os.write(fd, pair)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(f"/proc/self/fd/{fd}")
+    except ssl.SSLError as e:
+        raise CertificateError(f"tls.crt cannot be served: {_reason(e)}") from None
+    finally:
+        os.close(fd)
+
+
+def _check_trusted(bundle: bytes, where: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=bundle.decode())
+    except ssl.SSLError as e:
+        raise CertificateError(f"{where} cannot be verified by: {_reason(e)}") from None
+
+
+def _reason(e: ssl.SSLError) -> str:
+    return (e.reason or "the TLS library cannot read it").replace("_", " ").lower()
 
 
 def _check_staple(response: bytes) -> None:
