@@ -10,6 +10,7 @@ import gateway_api
 import pytest
 from kubelab import fastgate, lifecycle, network
 from kubelab.cluster import Namespace, named, until
+from served import Served
 
 _PREFIX = "pytest-"
 
@@ -36,6 +37,13 @@ def namespace(cluster, request):
     until(lambda: "default" in made.kubectl("get", "serviceaccounts", "-o", "name"))
     yield made
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def served(cluster, namespace):
+    made = Served(cluster, namespace)
+    yield made
+    made.started.end()
 
 
 def _end_left_over():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from kubelab import fastgate, implementation, suite
+from kubelab.cluster import run
 
 pytestmark = pytest.mark.timeout(1200)  # the cluster's programs may have to be built
 
@@ -38,4 +39,14 @@ def test_the_official_suite_passes(cluster, tmp_path):
     said = (tmp_path / "suite.log").read_text()[-6000:] + started.log.read_text()[-2000:]
     assert outcome.succeeded, f"{outcome}\n{said}"
     assert sorted(outcome.passed) == sorted(TESTS)
-    assert "cannot" not in started.log.read_text()  # User ... cannot list resource
+    assert "forbidden" not in started.log.read_text()
+
+
+def test_status_and_explain_look_at_a_cluster(cluster, served):
+    def say(*words):
+        return run(*cluster.inside("env", f"KUBECONFIG={cluster.kubeconfig}", fastgate.COMMAND, *words))
+
+    said = say("status", "--kubernetes")
+    assert f"{served.namespace.name}/gw" in said
+    assert served.address in said
+    assert "HTTPRoute" in say("explain", "--kubernetes", "GET", f"http://{served.address}/")

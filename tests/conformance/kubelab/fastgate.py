@@ -27,9 +27,16 @@ def manifests() -> list[Document]:
     return list(yaml.safe_load_all(_MANIFESTS.read_text()))
 
 
-def on_the_node(cluster: Cluster) -> Implementation:
+def on_the_node(cluster: Cluster, *options: str) -> Implementation:
     """`fastgate run --kubernetes`: Gateways have addresses of the node."""
-    command = [str(COMMAND), "run", "--kubernetes", f"--address-pool={POOL}", f"--instance={cluster.namespace}"]
+    command = [
+        str(COMMAND),
+        "run",
+        "--kubernetes",
+        f"--address-pool={POOL}",
+        f"--instance={cluster.namespace}",
+        *options,
+    ]
     return Implementation(CLASS, CONTROLLER, command, ACCOUNT, rights())
 
 
