@@ -18,7 +18,7 @@ from fastgate.plugins import inline
 from fastgate.plugins.discovery import Catalog
 from fastgate.plugins.process import serve
 from fastgate.runners import Process
-from fastgate.stages import offloaded
+from fastgate.stages import Offloaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -64,12 +64,13 @@ class PluginProcesses:
         self._beside: dict[Worker, _Beside] = {}
         self._left: list[_Beside] = []
         self._ending: set[asyncio.Task[None]] = set()  # of workers that died
+        self._offloaded = Offloaded()
         self.specs: dict[int, str] = {}  # stages of what is served, and of what is prepared
         self._needed: dict[int, str] = {}  # of them, those of what was prepared last
 
     async def prepare(self, config: Ir, workers: Sequence[Worker]) -> None:
         """Let these workers have what a configuration needs, beside what is served."""
-        self._needed = {snapshot.key(stage.spec): stage.spec for stage in offloaded(config)}
+        self._needed = {snapshot.key(stage.spec): stage.spec for stage in self._offloaded.of(config)}
         self.specs = {**self.specs, **self._needed}
         await self._configure(workers)
 

@@ -139,4 +139,6 @@ def _names_of(names: Mapping[str, tuple[Endpoint, ...]]) -> set[str]:
 
 def merged(clusters: Mapping[str, tuple[Endpoint, ...]], resolved: Table) -> Table:
     """Return the endpoints of all clusters, those by address and those by name."""
+    if not resolved:
+        return dict(clusters)
     return {key: tuple(sorted({*endpoints, *resolved.get(key, ())})) for key, endpoints in clusters.items()}

@@ -14,12 +14,11 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastgate import systemd
-from fastgate.admin import views
 from fastgate.admin.server import AdminServer
 from fastgate.handover import HandOverError, Predecessor, Successor
 from fastgate.instance import Instance, InstanceError, InUseError
 from fastgate.listener_manager import ListenerManager
-from fastgate.output import print_problems, print_table
+from fastgate.output import print_problems
 from fastgate.runtime import Runtime
 from fastgate.sinks import Sinks
 
@@ -45,13 +44,11 @@ class Front(Protocol):
         name: of the instance, under which a restarted server finds its workers.
         mode: how stores are read.
         is_patient: it may take long until there is something to serve, and faults in it keep nothing from starting.
-        nothing: why no listener is served, when none is.
     """
 
     name: str
     mode: Mode
     is_patient: bool
-    nothing: str
 
     async def open(self, server: Server) -> None:
         """Begin to follow what is to be served; what changes from now on ends in `server.reload()`."""
@@ -64,6 +61,9 @@ class Front(Protocol):
 
     def served(self, report: Report, before: int) -> None:
         """Learn what came of what was prepared last; `before` is the generation that was served until then."""
+
+    def show(self) -> None:
+        """Tell who looks on what is served now."""
 
     async def close(self) -> None:
         """Follow nothing more; connections are drained by now."""
@@ -118,7 +118,6 @@ class Server:
         self.manager: ListenerManager
         self.runtime: Runtime
         self._admin: AdminServer | None = None
-        self._shown: list[dict[str, object]] = []
 
     async def run(self) -> int:
         """Serve until a signal ends it. Returns the exit status."""
@@ -212,7 +211,7 @@ class Server:
             return False
         if self._admin is None and not await self._start_admin(inherited):
             return False
-        self._show()
+        self._front.show()
         if self._predecessor is not None:
             self._predecessor.serving()
             self._predecessor = None
@@ -336,7 +335,7 @@ class Server:
                 systemd.notify("READY=1")
             self._front.served(report, before)
             if report.applied and report.generation != before:
-                self._show()
+                self._front.show()
 
     async def _rebind(self) -> None:
         """Try again to bind what could not be bound: who had it may be gone."""
@@ -345,7 +344,7 @@ class Server:
             report = await self.runtime.rebind()
             if report is not None:
                 self._front.served(report, report.generation)
-                self._show()
+                self._front.show()
 
     async def renew(self) -> Report:
         """Serve by new workers, with new plugin processes; those of now finish what they have open."""
@@ -366,27 +365,6 @@ class Server:
     def reload(self) -> None:
         """Reload soon; from any thread."""
         self._loop.call_soon_threadsafe(self._wanted.set)
-
-    def _show(self) -> None:
-        """Print what is served, when it is not what was printed last."""
-        served = views.sockets(self.runtime)
-        if served == self._shown:
-            return
-        self._shown = served
-        rows = [
-            [
-                s["gateway"],
-                s["listener"],
-                s["protocol"],
-                s["hostname"] or "*",
-                s["error"] or s["address"],
-                str(s["routes"]),
-            ]
-            for s in served
-        ]
-        print_table(["GATEWAY", "LISTENER", "PROTOCOL", "HOSTNAME", "ADDRESS", "ROUTES"], rows, sys.stderr)
-        if not rows:
-            print(f"no listener is served: {self._front.nothing}", file=sys.stderr)
 
     # --- around it ---------------------------------------------------------------------------------------------------
 

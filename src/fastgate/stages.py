@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
+from itertools import compress, count, groupby
+from operator import is_not
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from fastgate.ir import Ir, Plugin
+    from fastgate.ir import Ir, Plugin, VirtualHost
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +56,56 @@ def _stage(plugins: list[Plugin]) -> Stage:
     )
 
 
-def offloaded(config: Ir) -> Iterator[Stage]:
-    """Every stage of a configuration that plugin processes run, once for each place where it stands."""
-    for plugins in _lists(config):
-        for stage in stages_of(plugins):
-            if not stage.inline:
-                yield stage
+class Offloaded:
+    """The stages that plugin processes run, of one configuration after the other; what is the same is not looked at."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._known: dict[str, _Hosts] = {}  # by key of the listener
+
+    def of(self, config: Ir) -> Iterator[Stage]:
+        """Every stage of a configuration that plugin processes run, once for each place where it stands."""
+        known, self._known = self._known, {}
+        for socket in config.sockets:
+            for listener in socket.listeners:
+                hosts = self._known[listener.key] = known.get(listener.key) or _Hosts()
+                hosts.follow(listener.hosts)
+                for plugins in (listener.plugins, *hosts.lists()):
+                    for stage in stages_of(plugins):
+                        if not stage.inline:
+                            yield stage
 
 
-def _lists(config: Ir) -> Iterator[tuple[Plugin, ...]]:
-    rules = {
-        id(match.rule): match.rule
-        for socket in config.sockets
-        for listener in socket.listeners
-        for host in listener.hosts
-        for match in host.matches
-    }
-    for socket in config.sockets:
-        for listener in socket.listeners:
-            if listener.plugins:
-                yield listener.plugins
-    for rule in rules.values():
-        if rule.filters.plugins:
-            yield rule.filters.plugins
-        for backend in getattr(rule.action, "backends", ()):
-            if backend.filters.plugins:
-                yield backend.filters.plugins
+class _Hosts:
+    """The virtual hosts of a listener, and the lists of plugins of those that have some."""
+
+    def __init__(self) -> None:
+        self._hosts: tuple[VirtualHost, ...] = ()
+        self._lists: dict[int, list[tuple[Plugin, ...]]] = {}  # by id of the host, which the tuple keeps alive
+
+    def follow(self, hosts: tuple[VirtualHost, ...]) -> None:
+        before, after = self._hosts, hosts
+        head = _same(before, after)
+        tail = min(_same(before[::-1], after[::-1]), min(len(before), len(after)) - head)
+        for host in before[head : len(before) - tail]:
+            self._lists.pop(id(host), None)
+        for host in after[head : len(after) - tail]:
+            if lists := _lists(host):
+                self._lists[id(host)] = lists
+        self._hosts = hosts
+
+    def lists(self) -> Iterator[tuple[Plugin, ...]]:
+        for lists in self._lists.values():
+            yield from lists
+
+
+def _same(one: tuple[VirtualHost, ...], other: tuple[VirtualHost, ...]) -> int:
+    """Return how many of the first hosts of both are the same objects."""
+    return next(compress(count(), map(is_not, one, other)), min(len(one), len(other)))
+
+
+def _lists(host: VirtualHost) -> list[tuple[Plugin, ...]]:
+    rules = {id(match.rule): match.rule for match in host.matches}.values()
+    filters = [rule.filters for rule in rules]
+    filters += [backend.filters for rule in rules for backend in getattr(rule.action, "backends", ())]
+    return [each.plugins for each in filters if each.plugins]

@@ -8,8 +8,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from fastgate.admin import views
 from fastgate.instance import derived_name
-from fastgate.output import print_problems
+from fastgate.output import print_problems, print_table
 from fastgate.plugins.reload import ReloadError, sources
 from fastgate.sources.files import GRACE, Files
 from fastgate.sources.plugged import Plugged
@@ -32,7 +33,6 @@ class Standalone:
 
     mode = FILES
     is_patient = False
-    nothing = "the files have no Gateway of class fastgate with a valid listener"
 
     def __init__(self, paths: list[Path], *, ports: Mapping[int, int], instance: str, dev: bool, hooks: Hooks) -> None:
         """Read these paths.
@@ -52,6 +52,7 @@ class Standalone:
         self._dev = dev
         self._server: Server
         self._watch: AsyncIterator[None]
+        self._shown: list[dict[str, object]] = []
         if dev:  # byte code is told from older one by the second and the size of its source
             sys.dont_write_bytecode = True
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -83,6 +84,30 @@ class Standalone:
             log.info("generation %d is served", report.generation)
         if self._files.pending():
             asyncio.get_running_loop().call_later(GRACE, self._server.reload)
+
+    def show(self) -> None:
+        """Print what is served, when it is not what was printed last."""
+        served = views.sockets(self._server.runtime)
+        if served == self._shown:
+            return
+        self._shown = served
+        rows = [
+            [
+                s["gateway"],
+                s["listener"],
+                s["protocol"],
+                s["hostname"] or "*",
+                s["error"] or s["address"],
+                str(s["routes"]),
+            ]
+            for s in served
+        ]
+        print_table(["GATEWAY", "LISTENER", "PROTOCOL", "HOSTNAME", "ADDRESS", "ROUTES"], rows, sys.stderr)
+        if not rows:
+            print(
+                "no listener is served: the files have no Gateway of class fastgate with a valid listener",
+                file=sys.stderr,
+            )
 
     async def close(self) -> None:
         """Nothing is open."""

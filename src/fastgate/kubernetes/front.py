@@ -62,7 +62,6 @@ class Cluster:
         controller = mode.controller.replace("/", "-")
         self.mode = mode
         self.name = instance or f"kubernetes-{controller}"
-        self.nothing = f"the cluster has no Gateway of a class of {mode.controller} with a valid listener"
         self._client = client
         self._addresses = Addresses(pool) if pool else None
         scopes = [
@@ -114,6 +113,9 @@ class Cluster:
                 log.error("%s", problem)
         if before and report.generation != before:
             log.info("generation %d is served", report.generation)
+
+    def show(self) -> None:
+        """The statuses say it."""
 
     async def close(self) -> None:
         """Follow nothing more."""

@@ -308,8 +308,8 @@ def _endpoints_of(backend: Any) -> _Addresses:
         if entry.weight != 0
     ]
     return (
-        tuple(sorted(endpoint for endpoint in endpoints if _is_ip(endpoint.address))),
-        tuple(sorted(endpoint for endpoint in endpoints if not _is_ip(endpoint.address))),
+        tuple(sorted({endpoint for endpoint in endpoints if _is_ip(endpoint.address)})),
+        tuple(sorted({endpoint for endpoint in endpoints if not _is_ip(endpoint.address)})),
     )
 
 
