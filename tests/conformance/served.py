@@ -54,8 +54,9 @@ GATEWAY = {
 }
 
 
-def route(name, path="/", **spec):
-    rule = {"matches": [{"path": {"value": path}}], "backendRefs": [{"name": "echo", "port": 80, **spec}]}
+def route(name, path="/", /, **backend):
+    """An HTTPRoute; `backend` changes its backendRef."""
+    rule = {"matches": [{"path": {"value": path}}], "backendRefs": [{"name": "echo", "port": 80} | backend]}
     return {
         "apiVersion": f"{GROUP}/v1",
         "kind": "HTTPRoute",

@@ -129,13 +129,14 @@ def test_what_is_followed_can_be_read_and_nothing_else(rendered):
     assert read == {(kind.group, kind.plural) for kind in KINDS.values()}
 
 
-def test_nothing_is_written_but_statuses_and_finalizers_of_classes(rendered):
+def test_nothing_is_written_but_statuses_finalizers_of_classes_and_events(rendered):
     rules = [rule for role in of_kind(rendered({}), "ClusterRole") for rule in role["rules"]]
     written = {name: set(rule["verbs"]) for rule in rules for name in rule["resources"]}
     written = {
         name: verbs - {"get", "list", "watch"} for name, verbs in written.items() if verbs - {"get", "list", "watch"}
     }
     assert written.pop("gatewayclasses") == {"patch"}
+    assert written.pop("events") == {"create", "patch"}
     assert all(name.endswith("/status") and verbs == {"update"} for name, verbs in written.items())
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from kubelab import fastgate, implementation, suite
-from kubelab.cluster import run
+from kubelab.cluster import run, until
+from served import route
 
 pytestmark = pytest.mark.timeout(1200)  # the cluster's programs may have to be built
 
@@ -50,3 +51,15 @@ def test_status_and_explain_look_at_a_cluster(cluster, served):
     assert f"{served.namespace.name}/gw" in said
     assert served.address in said
     assert "HTTPRoute" in say("explain", "--kubernetes", "GET", f"http://{served.address}/")
+
+
+def test_what_a_user_must_see_is_told(served):
+    lost = route("lost", "/lost", name="nowhere")
+    served.namespace.apply(lost)
+    said = until(
+        lambda: "BackendNotFound" in (text := served.namespace.kubectl("describe", "httproute", "lost")) and text
+    )
+    assert "Warning" in said
+    assert "fastgate.dev/gateway-controller" in said
+    served.namespace.apply(route("lost", "/lost"))
+    until(lambda: "Normal" in served.namespace.kubectl("describe", "httproute", "lost"))

@@ -82,6 +82,9 @@ class ApiServer:
     def get(self, collection: str, name: str, namespace: str = "default") -> dict[str, Any]:
         return self._objects[collection][namespace, name]
 
+    def all(self, collection: str) -> list[dict[str, Any]]:
+        return list(self._objects.get(collection, {}).values())
+
     def asked(self, method: str, text: str) -> list[dict[str, str]]:
         """The queries of the requests of a method whose paths contain a text."""
         return [query for m, path, query in self.requests if m == method and text in path]
@@ -155,7 +158,8 @@ class ApiServer:
     async def _change(self, request: web.Request, path: str) -> web.StreamResponse:
         document = await request.json()
         collection, namespace, name = _parsed(path.removesuffix("/status"))
-        name = name or document["metadata"]["name"]
+        changes = document.get("metadata", {})
+        name = name or changes["name"]
         before = self._objects.get(collection, {}).get((namespace, name))
         if request.method == "POST":
             if before is not None:
@@ -163,12 +167,12 @@ class ApiServer:
             return web.json_response(await self.put(collection, name, namespace, **document))
         if before is None:
             return _status(404, "NotFound")
-        if document["metadata"].get("resourceVersion") != before["metadata"]["resourceVersion"]:
+        is_patch = request.method == "PATCH"
+        if changes.get("resourceVersion", is_patch) not in (True, before["metadata"]["resourceVersion"]):
             return _status(409, "Conflict")
-        if request.method == "PATCH":
-            metadata = {**before["metadata"], **document["metadata"]}
-            metadata.pop("resourceVersion")
-            return web.json_response(await self.put(collection, name, namespace, metadata=metadata))
+        if is_patch:
+            metadata = {k: v for k, v in {**before["metadata"], **changes}.items() if k != "resourceVersion"}
+            return web.json_response(await self.put(collection, name, namespace, **{**document, "metadata": metadata}))
         content = {"status": document["status"]} if path.endswith("/status") else document
         metadata = {k: v for k, v in before["metadata"].items() if k != "resourceVersion"}
         return web.json_response(await self.put(collection, name, namespace, **{**content, "metadata": metadata}))

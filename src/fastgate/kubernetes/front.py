@@ -19,12 +19,14 @@ from fastgate.kubernetes import definitions
 from fastgate.kubernetes.addresses import Addresses, hostnames, own_gateways
 from fastgate.kubernetes.cache import Cache
 from fastgate.kubernetes.contents import Contents
+from fastgate.kubernetes.events import Events
 from fastgate.kubernetes.finalizers import Finalizers
 from fastgate.kubernetes.kinds import KINDS
 from fastgate.kubernetes.leader import Leader
 from fastgate.kubernetes.reflector import Reflector
 from fastgate.kubernetes.status_writer import StatusWriter
 from fastgate.plugins.discovery import Catalog
+from fastgate.status.news import news
 from fastgate.translate.features import features_of
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from fastgate.kubernetes.addresses import Pool
     from fastgate.kubernetes.client import Client
+    from fastgate.kubernetes.decoding import Stored
     from fastgate.runtime import Prepared, Report
     from fastgate.server import Server
     from fastgate.store import Key, Store
@@ -81,6 +84,8 @@ class Cluster:
         self._writer = StatusWriter(client, self._cache, mode.controller, self._leader.writes)
         self._finalizers = Finalizers(client, self._cache, mode.controller, self._leader.writes)
         self._leader.on_lead = self._lead
+        self._events = Events(client, mode.controller, identity)
+        self._writer.on_written = self._tell
         self._server: Server
         self._running: list[asyncio.Task[None]] = []
 
@@ -89,6 +94,7 @@ class Cluster:
         self._server = server
         reflectors = [each for of_kind in self._reflectors.values() for each in of_kind]
         runs = [*(each.run() for each in reflectors), self._leader.run(), self._writer.run(), self._finalizers.run()]
+        runs.append(self._events.run())
         self._running = [asyncio.ensure_future(each) for each in runs]
         log.info("following %s as %s", self._client.config.server, self.mode.controller)
 
@@ -130,6 +136,11 @@ class Cluster:
             await self._cache.changed()
             self._server.reload()
             await asyncio.sleep(SETTLE)
+
+    def _tell(self, key: Key, before: Stored, status: dict[str, Any]) -> None:
+        """Tell what a user must see of a status that was written just now."""
+        for each in news(msgspec.json.decode(before.status), status, self.mode.controller):
+            self._events.tell(key, before, each.reason, each.message, is_warning=each.is_bad)
 
     def _lead(self) -> None:
         self._writer.look_at_all()

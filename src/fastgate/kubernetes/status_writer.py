@@ -58,6 +58,7 @@ class StatusWriter:
         self._news = asyncio.Event()
         self._barred: set[str] = set()
         self.written = 0
+        self.on_written: Callable[[Key, Stored, dict[str, Any]], None] = lambda *_: None
         cache.on_stored = self.look_at
 
     def want(self, statuses: Statuses) -> None:
@@ -141,6 +142,7 @@ class StatusWriter:
             if decided is not None:
                 await self._write(key, *decided)
                 self._failures.pop(key, None)
+                self.on_written(key, *decided)
         except ApiError as e:
             await self._recover(key, e)
         finally:
