@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 32  # writes in flight
 APART = 0.25  # seconds between two writes of one object
+PATIENCE = 3  # times that somebody may undo a write before the seconds between two double with each
 FIRST_DELAY, LAST_DELAY = 0.2, 30.0  # seconds after a failed write
 UNREACHED_DELAY = 1.0  # seconds at most, while nothing answers
 _FORBIDDEN, _NOT_FOUND, _CONFLICT = 403, 404, 409
@@ -55,6 +56,9 @@ class StatusWriter:
         self._again: set[Key] = set()  # became due while busy
         self._failures: dict[Key, int] = {}
         self._last: dict[Key, float] = {}  # when an object was written, on the loop's clock
+        self._wrote: dict[Key, Any] = {}  # what was wanted of it then
+        self._undone: dict[Key, int] = {}  # how often it had to be written again for the same
+        self._postponed: set[Key] = set()
         self._news = asyncio.Event()
         self._barred: set[str] = set()
         self.written = 0
@@ -111,13 +115,16 @@ class StatusWriter:
                     elif number % 100 == 0:
                         await asyncio.sleep(0)
 
+    def _wanted(self, key: Key) -> Any:
+        return self._routes.get(key) or self._others.get(key)
+
     def _decide(self, key: Key) -> tuple[Stored, dict[str, Any]] | None:
         """Return what an object is to be given, and the version that this was decided on; None: it has it."""
         stored = self._cache.stored(key)
         if stored is None or not self._known or not self._may_write():
             return None
         status = msgspec.json.decode(stored.status)
-        wanted = self._routes.get(key) or self._others.get(key)
+        wanted = self._wanted(key)
         if wanted is not None:
             generation = stored.resource.metadata.generation or 0
             if _decided_on(wanted) != generation:
@@ -134,7 +141,10 @@ class StatusWriter:
 
     async def _attend(self, key: Key) -> None:
         try:
-            wait = self._last.get(key, float("-inf")) + APART - asyncio.get_running_loop().time()
+            wait = self._last.get(key, float("-inf")) + self._apart(key) - asyncio.get_running_loop().time()
+            if wait > APART:
+                self._postpone(key, wait)
+                return
             if wait > 0:
                 await asyncio.sleep(wait)
             self._again.discard(key)
@@ -151,6 +161,32 @@ class StatusWriter:
                 self._again.discard(key)
                 self.look_at(key)
 
+    def _apart(self, key: Key) -> float:
+        """Seconds between two writes of an object: many when another writer undoes ours again and again."""
+        fights = self._undone.get(key, 0) - PATIENCE
+        if fights < 0 or self._wanted(key) != self._wrote.get(key):
+            return APART
+        return min(APART * 2.0 ** (fights + 1), LAST_DELAY)
+
+    def _postpone(self, key: Key, seconds: float) -> None:
+        if key not in self._postponed:
+            self._postponed.add(key)
+            asyncio.get_running_loop().call_later(seconds, self._resume, key)
+
+    def _resume(self, key: Key) -> None:
+        self._postponed.discard(key)
+        self.look_at(key)
+
+    def _count(self, key: Key, since: float) -> None:
+        """Count a write of what was written before, so many seconds ago: somebody undid it."""
+        wanted = self._wanted(key)
+        is_fight = wanted is not None and self._wrote.get(key) == wanted and since < 2 * LAST_DELAY
+        undone = self._undone.get(key, 0) + 1 if is_fight else 0
+        self._wrote[key], self._undone[key] = wanted, undone
+        if undone == PATIENCE:
+            name = "/".join(filter(None, key))
+            log.warning("somebody else writes the entries of %s in the status of %s, too", self._controller, name)
+
     async def _write(self, key: Key, stored: Stored, status: dict[str, Any]) -> None:
         kind = KINDS[key[0]]
         version = stored.api_version.rpartition("/")[2]
@@ -159,9 +195,11 @@ class StatusWriter:
             metadata["namespace"] = key[1]
         document = {"apiVersion": stored.api_version, "kind": kind.name, "metadata": metadata, "status": status}
         path = kind.path(version, key[1], key[2], "status")
-        self._last[key] = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        since, self._last[key] = now - self._last.get(key, float("-inf")), now
         body = await self._client.request("update", "PUT", path, body=msgspec.json.encode(document))
         self.written += 1
+        self._count(key, since)
         self._note(key, body, stored)
 
     def _note(self, key: Key, body: bytes, before: Stored) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import pairwise
 
 import pytest
 from api_server import GATEWAYS, ROUTES
@@ -212,3 +213,27 @@ async def test_what_was_decided_on_another_generation_is_not_written(api, follow
         assert writes(api) == 0
         writer.want(wanted(parent(generation=1)))
         await until(lambda: parents(api))
+
+
+async def test_who_is_undone_again_and_again_writes_less_and_less_often(
+    api, following, writing, until, monkeypatch, caplog
+):
+    """Two controllers of one name: neither can win, and the API server must not pay for it."""
+    monkeypatch.setattr(status_writer, "APART", 0.01)
+    clock = asyncio.get_running_loop().time
+    await api.put(ROUTES, "a", spec={})
+    async with following("HTTPRoute") as cache:
+        writer = await writing(cache)
+        writer.want(wanted(parent()))
+        moments = []
+        for number in range(1, 9):
+            await until(lambda n=number: writes(api) == n and parents(api))
+            moments.append(clock())
+            await api.put(ROUTES, "a", status={"parents": []})
+        apart = [later - sooner for sooner, later in pairwise(moments)]
+        assert apart[-1] > 8 * status_writer.APART
+        assert caplog.text.count("somebody else writes the entries") == 1
+        writer.want(wanted(parent("other")))
+        began = clock()
+        await until(lambda: parents(api) and parents(api)[0]["parentRef"] == {"name": "other"})
+        assert clock() - began < apart[-1]
