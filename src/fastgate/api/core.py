@@ -49,11 +49,24 @@ class EndpointConditions(Core):
     terminating: bool | None = None
 
 
+class ForZone(Core):
+    """A zone whose clients an endpoint is meant for."""
+
+    name: str
+
+
+class EndpointHints(Core):
+    """Who an endpoint is meant for."""
+
+    for_zones: Annotated[list[ForZone], Field(max_length=8)] | None = None
+
+
 class Endpoint(Core):
     """One endpoint; its addresses are interchangeable."""
 
     addresses: Annotated[list[str], Field(min_length=1, max_length=100)]
     conditions: EndpointConditions | None = None
+    hints: EndpointHints | None = None
 
 
 class EndpointPort(Core):

@@ -15,6 +15,7 @@ from fastgate.ir import AccessLog  # noqa: TC001 - typer reads the annotations
 from fastgate.translate.mode import Mode
 
 if TYPE_CHECKING:
+    from fastgate.kubernetes.config import Config
     from fastgate.server import Front
 
 
@@ -48,15 +49,11 @@ def _pool_text(text: str) -> str:
     return text
 
 
-def _cluster(  # noqa: PLR0917
-    kubeconfig: str, context: str, controller: str, pool: str, namespaces: tuple[str, ...], instance: str
-) -> Front:
-    config = cluster.reached(kubeconfig, context)
+def _cluster(config: Config, mode: Mode, *, pool: str, namespaces: tuple[str, ...], instance: str) -> Front:
     from fastgate.kubernetes.addresses import Pool  # noqa: PLC0415 - their libraries are there by now
     from fastgate.kubernetes.client import Client  # noqa: PLC0415
     from fastgate.kubernetes.front import Cluster  # noqa: PLC0415
 
-    mode = Mode(controller=controller, guarded=True)
     return Cluster(Client(config), mode=mode, pool=Pool.parse(pool), namespaces=namespaces, instance=instance)
 
 
@@ -86,6 +83,14 @@ def run(
         str,
         typer.Option(
             envvar="FASTGATE_WATCH_NAMESPACES", metavar="NAME,...", help="Follow these namespaces only. [default: all]"
+        ),
+    ] = "",
+    zone: Annotated[
+        str,
+        typer.Option(
+            envvar="FASTGATE_ZONE",
+            metavar="NAME",
+            help="That this host is in: endpoints that are meant for it are preferred.",
         ),
     ] = "",
     workers: Annotated[
@@ -188,7 +193,9 @@ def run(
     bound = _ports(port_map)
     if kubernetes:
         namespaces = tuple(filter(None, (name.strip() for name in watch_namespaces.split(","))))
-        front = _cluster(kubeconfig, context, controller_name, address_pool, namespaces, instance)
+        mode = Mode(controller=controller_name, guarded=True, zone=zone)
+        config = cluster.reached(kubeconfig, context)
+        front = _cluster(config, mode, pool=address_pool, namespaces=namespaces, instance=instance)
     else:
         from fastgate.standalone import Standalone  # noqa: PLC0415
 

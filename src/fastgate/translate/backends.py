@@ -78,12 +78,21 @@ class Resolution:
 class Backends:
     """Resolves backendRefs against one store, each target once, and collects the clusters that are in use."""
 
-    def __init__(self, store: Store, grants: Grants, terms: Mapping[Section, Terms], *, guarded: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        grants: Grants,
+        terms: Mapping[Section, Terms],
+        *,
+        guarded: bool = False,
+        zone: str = "",
+    ) -> None:
         """Resolve against a store; `terms` say how TLS is spoken to its backends, where it is.
 
-        `guarded`: no endpoint of a Service may be on this host or its link, or nowhere.
+        `guarded`: no endpoint of a Service may be on this host or its link, or nowhere. `zone`: that this host is in.
         """
         self._guarded = guarded
+        self._zone = zone
         self._store = store
         self._grants = grants
         self._terms = terms
@@ -189,9 +198,11 @@ class Backends:
         """Return the ready endpoints of a Service's port by address and by name: one for every endpoint of its slices.
 
         The addresses of one endpoint are interchangeable (discovery/v1), so the first stands for it. When none is
-        ready, those that end and still serve are better than none (KEP-1669).
+        ready, those that end and still serve are better than none (KEP-1669). When all that are ready have hints, and
+        some are meant for our zone, it is those (KEP-2433).
         """
-        ready, ending = _Found(set(), set()), _Found(set(), set())
+        ready, near, ending = _Found(set(), set()), _Found(set(), set()), _Found(set(), set())
+        is_hinted = bool(self._zone)
         for piece in self._slices.of(service.metadata.namespace, service.metadata.name):
             number = next((entry.port for entry in piece.ports or () if (entry.name or "") == (port.name or "")), None)
             if number is None:
@@ -199,16 +210,20 @@ class Backends:
             for endpoint in piece.endpoints or ():
                 conditions = endpoint.conditions
                 if conditions is None or conditions.ready is not False:
-                    into = ready
+                    zones = {zone.name for zone in (endpoint.hints and endpoint.hints.for_zones) or ()}
+                    is_hinted = is_hinted and bool(zones)
+                    into = (ready, near) if self._zone in zones else (ready,)
                 elif conditions.serving and conditions.terminating:
-                    into = ending
+                    into = (ending,)
                 else:
                     continue
-                if piece.address_type == "FQDN":
-                    into.names.add(Endpoint(endpoint.addresses[0], number))
-                elif not self._guarded or _is_elsewhere(endpoint.addresses[0]):
-                    into.addresses.add(Endpoint(endpoint.addresses[0], number))
-        found = ready if ready.addresses or ready.names else ending
+                for each in into:
+                    if piece.address_type == "FQDN":
+                        each.names.add(Endpoint(endpoint.addresses[0], number))
+                    elif not self._guarded or _is_elsewhere(endpoint.addresses[0]):
+                        each.addresses.add(Endpoint(endpoint.addresses[0], number))
+        candidates = (near, ready) if is_hinted else (ready,)
+        found = next((each for each in candidates if each.addresses or each.names), ending)
         return tuple(sorted(found.addresses)), tuple(sorted(found.names))
 
     def _backend(self, backend: Any) -> Resolution:

@@ -214,7 +214,7 @@ class Translator:
         moved = self._backend_objects.changed(store, changes)
         if granted or self._backend_tls.terms != self._terms or (moved and changes is None):
             self._terms = self._backend_tls.terms
-            self._backends = Backends(store, Grants(store), self._terms, guarded=self.mode.guarded)
+            self._backends = Backends(store, Grants(store), self._terms, guarded=self.mode.guarded, zone=self.mode.zone)
             return None
         return self._backends.follow(store, (key for key in changes or () if key[0] in _BACKEND_KINDS))
 

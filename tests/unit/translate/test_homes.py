@@ -139,3 +139,28 @@ def test_endpoints_that_end_and_serve_are_used_while_no_other_is_ready():
 def test_who_publishes_endpoints_cannot_lead_to_this_host_or_its_link(address):
     assert endpoints_of(endpoint(address)) == ()
     assert endpoints_of(endpoint(address), mode=Mode()) == (Endpoint(address, 8080),)
+
+
+def meant_for(address, *zones, **conditions):
+    hints = {"hints": {"forZones": [{"name": zone} for zone in zones]}} if zones else {}
+    return {**endpoint(address, **conditions), **hints}
+
+
+A, B, OTHER = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+
+
+@pytest.mark.parametrize(
+    ("zone", "endpoints", "used"),
+    [
+        ("a", [meant_for(A, "a"), meant_for(B, "b"), meant_for(OTHER, "b", "a")], [A, OTHER]),
+        ("", [meant_for(A, "a"), meant_for(B, "b")], [A, B]),
+        ("c", [meant_for(A, "a"), meant_for(B, "b")], [A, B]),
+        ("a", [meant_for(A, "a"), meant_for(B)], [A, B]),  # while hints come or go
+        ("a", [meant_for(A, "a"), meant_for(B, ready=False)], [A]),
+        ("a", [meant_for(A, "a", ready=False), meant_for(B, "b")], [B]),
+        ("a", [meant_for(A, "a", **ENDING), meant_for(B, "b", **ENDING)], [A, B]),
+    ],
+)
+def test_endpoints_that_are_meant_for_the_zone_are_preferred_when_all_have_hints(zone, endpoints, used):
+    found = endpoints_of(*endpoints, mode=Mode(guarded=True, zone=zone))
+    assert found == tuple(Endpoint(address, 8080) for address in used)
