@@ -69,12 +69,19 @@ def test_a_translator_that_is_told_what_changed_gives_what_a_new_one_gives(case)
     resources = resources_of(BASE + documents_of(case.read_text().partition(MARK)[0]))
     store = Store(resources)
     translator = Translator(CATALOG)
-    expected = translator.translate(store)
+    last = translator.translate(store)
     keys = list(resources)
+
+    def amended(changes):
+        nonlocal store, last
+        store, before = store.amended(changes), last.statuses.routes
+        last = translator.translate(store)
+        assert last == translate(store, CATALOG)
+        told, after = last.statuses.changes, last.statuses.routes
+        if told is not None and told.before is before and after is not before:
+            assert all(before.get(key) == after.get(key) for key in {*before, *after} - told.keys)
+
     for first, second in zip(keys, [*keys[1:], keys[0]], strict=True):
-        store = store.amended({first: None})
-        assert translator.translate(store) == translate(store, CATALOG)
-        store = store.amended({first: resources[first], second: None})
-        assert translator.translate(store) == translate(store, CATALOG)
-        store = store.amended({second: resources[second]})
-        assert translator.translate(store) == expected
+        amended({first: None})
+        amended({first: resources[first], second: None})
+        amended({second: resources[second]})

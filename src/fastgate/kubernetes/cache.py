@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from fastgate.kubernetes.kinds import KINDS
@@ -45,7 +46,7 @@ class Cache:
         self.on_stored: Callable[[Key], None] = lambda _: None
         self.on_metadata: Callable[[Key], None] = lambda _: None
         self._waiting = set(scopes)
-        self._stored: dict[Key, Stored] = {}
+        self._stored: dict[str, dict[Key, Stored]] = defaultdict(dict)  # by kind
         self._scoped: dict[Scope, set[Key]] = {scope: set() for scope in self._waiting}
         self._metadata: dict[Key, Stored] = {}
         self._store = Store()
@@ -68,11 +69,11 @@ class Cache:
 
     def stored(self, key: Key) -> Stored | None:
         """Return an object with what the API server says of it; None: it is not there."""
-        return self._stored.get(key)
+        return self._stored[key[0]].get(key)
 
     def stored_of(self, kind: str) -> list[tuple[Key, Stored]]:
         """Return all objects of a kind."""
-        return [(key, stored) for key, stored in self._stored.items() if key[0] == kind]
+        return list(self._stored.get(kind, {}).items())
 
     def metadata(self, key: Key) -> Stored | None:
         """Return what is known of a Secret or ConfigMap without its contents; None: it is not there."""
@@ -109,13 +110,14 @@ class Cache:
 
     def keep(self, key: Key, stored: Stored | None) -> None:
         """Have an object in the Store; None: none. A version that is older than the one that is known is no news."""
-        before = self._stored.get(key)
+        objects = self._stored[key[0]]
+        before = objects.get(key)
         if before is not None and stored is not None and _is_older(stored.resource_version, before.resource_version):
             return
         if stored is None:
-            self._stored.pop(key, None)
+            objects.pop(key, None)
         else:
-            self._stored[key] = stored
+            objects[key] = stored
         old = before.resource if before is not None else None
         new = stored.resource if stored is not None else None
         if old is not new:

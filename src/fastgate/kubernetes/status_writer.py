@@ -69,7 +69,11 @@ class StatusWriter:
         """Want these statuses, and no entries of ours in any other object."""
         if statuses.routes is not self._routes:
             before, self._routes = self._routes, statuses.routes
-            self._compare(before, self._routes)
+            if statuses.changes is not None and statuses.changes.before is before:
+                for key in statuses.changes.keys:
+                    self.look_at(key)
+            else:
+                self._compare(before, self._routes)
         before, self._others = self._others, _by_key(statuses)
         self._compare(before, self._others)
         if not self._known:

@@ -132,6 +132,14 @@ Name = tuple[str, str]  # (namespace, name)
 Key = tuple[str, str, str]  # (kind, namespace, name)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RouteChanges:
+    """How the statuses of routes differ from those that were told before: at these keys, and nowhere else."""
+
+    before: dict[Key, RouteStatus]
+    keys: frozenset[Key]
+
+
 @dataclass(frozen=True, slots=True)
 class Statuses:
     """Statuses of all objects that this controller answers for: by name, routes of every kind by key, in no order."""
@@ -142,6 +150,7 @@ class Statuses:
     routes: dict[Key, RouteStatus] = field(default_factory=dict)
     filters: dict[Name, FilterStatus] = field(default_factory=dict)
     backend_tls_policies: dict[Name, PolicyStatus] = field(default_factory=dict)
+    changes: RouteChanges | None = field(default=None, compare=False, repr=False)
 
 
 def condition_of(conditions: tuple[Condition, ...], type_: str) -> Condition | None:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from fastgate.translate.attachment import parents_of
+from fastgate.translate.conditions import RouteChanges
 from fastgate.translate.layer4 import PlacedLayer4Route
 from fastgate.translate.placement import PlacedRoute
 
@@ -32,6 +33,7 @@ class Placements:
         layer4: those of layer 4.
         hosts: the HTTPRoutes of each listener that is served, by hostname.
         touched: hostnames of listeners whose routes changed since `settle`; None: any may have.
+        changes: how the statuses of now differ from those before; None: anyhow.
         layer4_touched: whether a route of layer 4 changed since then.
         users: the Gateways that lead to a cluster, and by how many routes.
         clusters_touched: clusters of routes that changed since then; None: any may be.
@@ -44,7 +46,9 @@ class Placements:
         self.clusters_touched: set[str] | None = None
         self.layer4_touched = True
         self._statuses: dict[Key, RouteStatus] = {}
-        self._shown: dict[Key, RouteStatus] | None = None
+        self._shown: dict[Key, RouteStatus] = {}
+        self._unshown: set[Key] | None = None  # keys at which `_shown` is out of date; None: any
+        self.changes: RouteChanges | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -66,7 +70,7 @@ class Placements:
         for key, route in self.routes.items():
             self._add(key, route)
         if self._statuses != before:
-            self._shown = None
+            self._unshown = None
 
     def put(self, key: Key, route: Placed | None) -> None:
         """Hold another route at a key; None: none."""
@@ -80,8 +84,8 @@ class Placements:
         if self._statuses.get(key) == status:
             if status is not None:
                 self._statuses[key] = status  # the same object, where it says the same
-        else:
-            self._shown = None
+        elif self._unshown is not None:
+            self._unshown.add(key)
 
     def leading_to(self, targets: Iterable[Target]) -> list[Key]:
         """Return the keys of the routes that refer to some of these backends."""
@@ -97,9 +101,11 @@ class Placements:
 
     @property
     def statuses(self) -> dict[Key, RouteStatus]:
-        """The statuses of the routes that have parents; the same object until one changes."""
-        if self._shown is None:
-            self._shown = dict(self._statuses)
+        """The statuses of the routes that have parents: the same object until one changes. `changes` tells which."""
+        if self._unshown or self._unshown is None:
+            keys = self._unshown
+            before, self._shown, self._unshown = self._shown, dict(self._statuses), set()
+            self.changes = None if keys is None else RouteChanges(before, frozenset(keys))
         return self._shown
 
     @property

@@ -321,6 +321,7 @@ class Translator:
             gateways={each.name: self._status_of(each, each.listeners, gateway_status) for each in gateways},
             listener_sets={each.name: self._status_of(each, each.listeners, listener_set_status) for each in sets},
             routes=self._placements.statuses,
+            changes=self._placements.changes,
             backend_tls_policies=self._backend_tls.statuses(self._placements),
             filters={name: filter_status(found, targets) for name, found in sorted(self._plugins.filters.items())},
         )
