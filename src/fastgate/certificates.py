@@ -46,7 +46,10 @@ def secret_value(secret: Any, key: str) -> bytes:
     encoded = (secret.data or {}).get(key)
     if not encoded:
         raise CertificateError(f"has no {key}")
-    return base64.b64decode(encoded)
+    try:
+        return base64.b64decode(encoded)
+    except ValueError:
+        raise CertificateError(f"{key} is no base64") from None
 
 
 def key_pair(chain: bytes, key: bytes, staple: bytes = b"") -> KeyPair:

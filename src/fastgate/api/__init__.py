@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Kinds = Mapping[tuple[str, str], type[metadata.Resource]]  # of plugins, by apiVersion and kind
 
-__all__ = ["CLUSTER_SCOPED", "KINDS", "Invalid", "Problem", "UnknownKind", "parse", "problems_of"]
+__all__ = ["CLUSTER_SCOPED", "KINDS", "Invalid", "Problem", "UnknownKind", "model_of", "parse", "problems_of"]
 
 KINDS: dict[tuple[str, str], type[BaseModel]] = {
     (GROUP, "GatewayClass"): gateway.GatewayClass,
@@ -77,6 +77,11 @@ _SUBJECT = re.compile(r"^(?:Input|String|List|Dictionary|Value) should ")
 _CORE_FIELDS = frozenset(("status",))
 
 
+def model_of(version: str, kind: str) -> type[BaseModel] | None:
+    """Return the model of a kind at an apiVersion; None: it is not read here."""
+    return _VERSIONS.get((version, kind)) or KINDS.get((version.rpartition("/")[0], kind))
+
+
 def parse(document: dict[str, Any], kinds: Kinds | None = None) -> Any:
     """Validate a document as the API server would (schema, then rules) and return its model.
 
@@ -89,7 +94,7 @@ def parse(document: dict[str, Any], kinds: Kinds | None = None) -> Any:
     """
     version, kind = document["apiVersion"], document["kind"]
     group = version.rpartition("/")[0]
-    own: type[BaseModel] | None = _VERSIONS.get((version, kind)) or KINDS.get((group, kind))
+    own = model_of(version, kind)
     others = kinds or {}
     model = own or others.get((version, kind))
     if model is None:

@@ -12,29 +12,36 @@ from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
+from annotated_types import MinLen
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypeAliasType
 
+from fastgate import durations
 from fastgate.api.metadata import Metadata
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+_NOT_IN_LISTS = ("api_version", "kind")  # of resources of Kubernetes itself
 _NOT_OF_THE_USER = frozenset(("resource_version", "managed_fields", "self_link", "generate_name"))
 
 
 @cache
 def struct_of(model: type[BaseModel]) -> type[msgspec.Struct]:
-    """Return the structure of a model: a field that is null or missing has the model's default, or None."""
+    """Return the structure of a model. A field that is required is there; of others, null and none are the default."""
     model.model_rebuild()
-    fields = []
+    fields: list[Any] = []
     names = {}
     for name, field in model.model_fields.items():
         if model is Metadata and name in _NOT_OF_THE_USER:
             continue
         names[name] = field.alias or to_camel(name)
-        fields.append((name, _type_of(field.annotation) | None, _default_of(field)))
+        type_ = _limited(_type_of(field.annotation), field.metadata)
+        if field.is_required() and name not in _NOT_IN_LISTS:
+            fields.append((name, type_))
+        else:
+            fields.append((name, type_ | None, _default_of(field)))
     return msgspec.defstruct(model.__name__, fields, rename=names, frozen=True, gc=False, kw_only=True, module=__name__)
 
 
@@ -49,7 +56,7 @@ def _type_of(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return struct_of(annotation)
     if origin is Annotated:
-        return _type_of(arguments[0])
+        return _limited(_type_of(arguments[0]), [m for each in arguments[1:] for m in getattr(each, "metadata", ())])
     if origin is Literal:
         return type(arguments[0])
     if origin in (Union, types.UnionType):
@@ -57,6 +64,16 @@ def _type_of(annotation: Any) -> Any:
     if origin in (list, dict):
         return origin[tuple(map(_type_of, arguments))]
     return Any if isinstance(annotation, TypeAliasType) else annotation
+
+
+def _limited(type_: Any, metadata: list[Any]) -> Any:
+    """What is relied on is checked here, too: lists whose first item is taken have one, and durations are some."""
+    least = next((each.min_length for each in metadata if isinstance(each, MinLen)), 0)
+    if least and get_origin(type_) is list:
+        return Annotated[type_, msgspec.Meta(min_length=least)]
+    if any(getattr(each, "pattern", None) == durations.PATTERN for each in metadata):
+        return Annotated[type_, msgspec.Meta(pattern=durations.PATTERN)]
+    return type_
 
 
 def _default_of(field: FieldInfo) -> Any:

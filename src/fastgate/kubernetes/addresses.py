@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summariz
 from typing import TYPE_CHECKING, Any
 
 from fastgate.translate.homes import Home
+from fastgate.translate.literals import is_ip
 from fastgate.translate.precedence import age
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Addresses:
                 wish.any_will_do = True
             else:
                 literals = (value,) if type_ == "IPAddress" else hosts.get(value, ())
-                found = [str(ip) for ip in map(ip_address, literals) if ip in self._pool]
+                found = [str(ip) for ip in map(ip_address, filter(is_ip, literals)) if ip in self._pool]
                 if found:
                     wish.addresses.update(dict.fromkeys(found))
                     wish.shown[type_, value] = None

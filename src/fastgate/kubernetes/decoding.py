@@ -83,7 +83,7 @@ class Decoder:
         """Decode what is read at this version; with `whole` also the contents of what is watched by metadata."""
         self._kind = kind
         self._api_version = kind.api_version(version)
-        self._decode = decoder_of(kind.model if whole or not kind.by_metadata else Resource).decode
+        self._decode = decoder_of(kind.model(version) if whole or not kind.by_metadata else Resource).decode
 
     def key(self, server_side: ServerSide) -> Key:
         """Return the key of an object."""

@@ -26,6 +26,8 @@ from fastgate.kubernetes.leader import Leader
 from fastgate.kubernetes.reflector import Reflector
 from fastgate.kubernetes.status_writer import StatusWriter
 from fastgate.plugins.discovery import Catalog
+from fastgate.problems import Problem
+from fastgate.runtime import Prepared
 from fastgate.status.news import news
 from fastgate.translate.features import features_of
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from fastgate.kubernetes.addresses import Pool
     from fastgate.kubernetes.client import Client
     from fastgate.kubernetes.decoding import Stored
-    from fastgate.runtime import Prepared, Report
+    from fastgate.runtime import Report
     from fastgate.server import Server
     from fastgate.store import Key, Store
     from fastgate.translate.conditions import Name
@@ -103,7 +105,11 @@ class Cluster:
         await self._cache.complete.wait()
         await self._contents.settle()
         store = self._cache.store()
-        return await self._server.runtime.prepare_store(store, await self._homes(store), self._mode())
+        try:
+            return await self._server.runtime.prepare_store(store, await self._homes(store), self._mode())
+        except Exception as e:
+            log.exception("a fault of fastgate's own: what is served stays as it is until the objects are others")
+            return Prepared((Problem(f"translation failed: {type(e).__name__}"),))
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Follow what changes."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastgate import api
 from fastgate.api.base import GROUP
+from fastgate.api.metadata import Resource
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -44,10 +45,10 @@ class Kind:
         """Return `apiVersion` as resources spell it."""
         return f"{self.group}/{version}" if self.group else version
 
-    @property
-    def model(self) -> type[BaseModel]:
-        """The model of its resources."""
-        return api.KINDS[self.group, self.name]
+    def model(self, version: str) -> type[BaseModel]:
+        """Return the model of its resources at a version."""
+        found = api.model_of(self.api_version(version), self.name)
+        return found if found is not None else Resource
 
 
 KINDS: dict[str, Kind] = {

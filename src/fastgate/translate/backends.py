@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastgate.durations import milliseconds
 from fastgate.ir import Cluster, Endpoint, HealthCheck, Protocol, UpstreamTls
 from fastgate.translate.conditions import GROUP
+from fastgate.translate.literals import is_elsewhere, is_ip
 from fastgate.translate.upstream_tls import Barred
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class Backends:
                 for each in into:
                     if piece.address_type == "FQDN":
                         each.names.add(Endpoint(endpoint.addresses[0], number))
-                    elif not self._guarded or _is_elsewhere(endpoint.addresses[0]):
+                    elif is_ip(endpoint.addresses[0]) and (not self._guarded or is_elsewhere(endpoint.addresses[0])):
                         each.addresses.add(Endpoint(endpoint.addresses[0], number))
         candidates = (near, ready) if is_hinted else (ready,)
         found = next((each for each in candidates if each.addresses or each.names), ending)
@@ -323,25 +323,9 @@ def _endpoints_of(backend: Any) -> _Addresses:
         if entry.weight != 0
     ]
     return (
-        tuple(sorted({endpoint for endpoint in endpoints if _is_ip(endpoint.address)})),
-        tuple(sorted({endpoint for endpoint in endpoints if not _is_ip(endpoint.address)})),
+        tuple(sorted({endpoint for endpoint in endpoints if is_ip(endpoint.address)})),
+        tuple(sorted({endpoint for endpoint in endpoints if not is_ip(endpoint.address)})),
     )
-
-
-def _is_elsewhere(address: str) -> bool:
-    """Say whether an IP literal can be another host's: those of this one and its link reach what nobody published."""
-    ip = ip_address(address)
-    mapped = getattr(ip, "ipv4_mapped", None)
-    ip = mapped if mapped is not None else ip
-    return not (ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast)
-
-
-def _is_ip(address: str) -> bool:
-    try:
-        ip_address(address)
-    except ValueError:
-        return False
-    return True
 
 
 def _health_check(check: Any) -> HealthCheck | None:

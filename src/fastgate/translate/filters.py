@@ -18,6 +18,15 @@ class Unsupported(Exception):  # noqa: N818 - a verdict on a rule, not a failure
     """Something that a rule asks for is not served. The message names the field and what is wrong with it."""
 
 
+# Where each type says what it does.
+_FIELDS = {
+    "RequestHeaderModifier": "request_header_modifier",
+    "ResponseHeaderModifier": "response_header_modifier",
+    "URLRewrite": "url_rewrite",
+    "RequestRedirect": "request_redirect",
+}
+
+
 def compile_filters(filters: Iterable[Any] | None, where: str) -> tuple[Filters, Redirect | None]:
     """Return the edits of a list of filters and the redirect among them. `plugins` has what ExtensionRefs name.
 
@@ -34,6 +43,8 @@ def compile_filters(filters: Iterable[Any] | None, where: str) -> tuple[Filters,
     redirect: Redirect | None = None
     for index, entry in enumerate(filters or ()):
         place = f"{where}[{index}]"
+        if entry.type in _FIELDS and getattr(entry, _FIELDS[entry.type]) is None:
+            raise Unsupported(f"{place}: a {entry.type} that says nothing is not supported")
         match entry.type:
             case "RequestHeaderModifier":
                 request = _edits(entry.request_header_modifier, request, f"{place}.requestHeaderModifier")
@@ -74,8 +85,8 @@ def _path(path: Any, where: str) -> PathRewrite | None:
     raise Unsupported(f"{where}: type {path.type} is not supported")
 
 
-def _checked(value: str, where: str) -> str:
-    if not PATH.fullmatch(value):
+def _checked(value: str | None, where: str) -> str:
+    if value is None or not PATH.fullmatch(value):
         raise Unsupported(f"{where}: {value!r} is not an absolute path")
     return value
 

@@ -12,6 +12,7 @@ from fastgate.translate.conditions import GROUP
 from fastgate.translate.homes import Home
 from fastgate.translate.listener_tls import mark_overlaps
 from fastgate.translate.listeners import Attachable, attachable, mark_conflicts
+from fastgate.translate.literals import is_ip
 from fastgate.translate.parameters import InvalidParameters, settings_of
 from fastgate.translate.precedence import age
 
@@ -192,6 +193,8 @@ def _own_home(source: Any) -> Home:
     for entry in source.spec.addresses or ():
         if (entry.type or "IPAddress") != "IPAddress":
             refusal = refusal or ("UnsupportedAddress", f"addresses of type {entry.type} are not supported")
+        elif entry.value and not is_ip(entry.value):
+            refusal = refusal or ("UnsupportedAddress", f"{entry.value} is no IP address")
         else:
             addresses[str(ip_address(entry.value)) if entry.value else ""] = None
     return Home(bind=tuple(addresses) or ("",), refusal=refusal)

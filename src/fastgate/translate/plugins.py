@@ -82,6 +82,8 @@ class Plugins:
 
     def resolve(self, namespace: str, ref: Any) -> FilterResolution:
         """Resolve the extensionRef of a route of `namespace`."""
+        if ref is None:
+            return FilterResolution(None, "InvalidKind", "an ExtensionRef that refers to nothing")
         if (ref.group, ref.kind) != (GROUP, KIND):
             return FilterResolution(None, "InvalidKind", f"{ref.group or 'core'}/{ref.kind} is not a kind of filter")
         found = self._named(namespace, ref.name)
