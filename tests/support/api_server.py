@@ -13,6 +13,7 @@ GATEWAY_API = "/apis/gateway.networking.k8s.io/v1"
 ROUTES = f"{GATEWAY_API}/httproutes"
 GATEWAYS = f"{GATEWAY_API}/gateways"
 LEASES = "/apis/coordination.k8s.io/v1/leases"
+LISTENERS = {"listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}  # of a Gateway
 _END = {"k8s.io/initial-events-end": "true"}
 
 

@@ -3,14 +3,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from api_server import GATEWAYS
+from api_server import GATEWAYS, LISTENERS
 
 from fastgate.kubernetes import finalizers
 from fastgate.kubernetes.finalizers import FINALIZER, Finalizers
 
 CLASSES = "/apis/gateway.networking.k8s.io/v1/gatewayclasses"
 OURS = {"spec": {"controllerName": "us"}}
-GATEWAY = {"spec": {"gatewayClassName": "ours"}}
+GATEWAY = {"spec": {"gatewayClassName": "ours", **LISTENERS}}
 
 
 def present(api, name="ours"):
@@ -37,7 +37,7 @@ async def test_a_class_stays_while_it_has_gateways(api, following, attending, un
     await api.put(CLASSES, "ours", "", metadata={"finalizers": ["theirs"]}, **OURS)
     await api.put(CLASSES, "other", "", spec={"controllerName": "them"})
     await api.put(GATEWAYS, "a", **GATEWAY)
-    await api.put(GATEWAYS, "b", spec={"gatewayClassName": "other"})
+    await api.put(GATEWAYS, "b", spec={"gatewayClassName": "other", **LISTENERS})
     async with following("GatewayClass", "Gateway") as cache:
         await attending(cache)
         await until(lambda: present(api) == ["theirs", FINALIZER])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from api_server import GATEWAYS, ROUTES
+from api_server import GATEWAYS, LISTENERS, ROUTES
 
 from fastgate.kubernetes import reflector
 from fastgate.kubernetes.cache import Cache
@@ -112,7 +112,7 @@ async def test_a_server_that_asks_for_patience_gets_it(api, following, monkeypat
 
 async def test_without_the_right_a_kind_has_no_objects_and_holds_nothing_up(api, following, until):
     await api.put(ROUTES, "a", **route())
-    await api.put(GATEWAYS, "gw", spec={"gatewayClassName": "fastgate"})
+    await api.put(GATEWAYS, "gw", spec={"gatewayClassName": "fastgate", **LISTENERS})
     api.faults = [(ROUTES, 403, {"reason": "Forbidden"})]
     async with following("HTTPRoute", "Gateway") as cache:
         assert len(cache.store().list("Gateway")) == 1

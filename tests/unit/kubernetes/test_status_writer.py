@@ -5,7 +5,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from api_server import GATEWAYS, ROUTES
+from api_server import GATEWAYS, LISTENERS, ROUTES
 
 from fastgate.kubernetes import status_writer
 from fastgate.kubernetes.status_writer import StatusWriter
@@ -162,7 +162,7 @@ async def test_many_changes_of_one_object_are_few_writes_and_the_last_is_written
     api, following, writing, until, monkeypatch
 ):
     monkeypatch.setattr(status_writer, "APART", 0.05)
-    await api.put(GATEWAYS, "gw", spec={"gatewayClassName": "fastgate"})
+    await api.put(GATEWAYS, "gw", spec={"gatewayClassName": "fastgate", **LISTENERS})
 
     def status(sets):
         accepted = Condition("Accepted", "True", "Accepted", "m", 1)
