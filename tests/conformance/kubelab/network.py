@@ -85,7 +85,14 @@ def namespaces(cluster: Cluster) -> list[str]:
 
 def processes(cluster: Cluster) -> list[int]:
     """Of everything that runs in them."""
-    return [int(pid) for name in namespaces(cluster) for pid in run("ip", "netns", "pids", name).split()]
+    return [pid for name in namespaces(cluster) for pid in _processes(name)]
+
+
+def _processes(namespace: str) -> list[int]:
+    try:
+        return [int(pid) for pid in run("ip", "netns", "pids", namespace).split()]
+    except RuntimeError:  # its Pod has gone
+        return []
 
 
 def remove(cluster: Cluster) -> None:
