@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_CLOSED = ("ReferenceGrant",)  # kinds of which nothing counts that cannot be read any more
+
 Scope = tuple[str, str]  # a kind, and the namespace that is watched, "" for all
 
 
@@ -86,18 +88,18 @@ class Cache:
         for key in self._scoped[scope] - objects.keys():
             self.drop(scope, key)
         for key, stored in objects.items():
-            self.put(scope, key, stored)
+            self.put(scope, key, stored, is_latest=True)
         self.fresh(scope)
         self._have(scope)
 
-    def put(self, scope: Scope, key: Key, stored: Stored) -> None:
-        """Take an object that is there."""
+    def put(self, scope: Scope, key: Key, stored: Stored, *, is_latest: bool = False) -> None:
+        """Take an object that is there. `is_latest`: whatever its version; see `keep`."""
         self._scoped[scope].add(key)
         if KINDS[key[0]].by_metadata:
             self._metadata[key] = stored
             self.on_metadata(key)
         else:
-            self.keep(key, stored)
+            self.keep(key, stored, is_latest=is_latest)
 
     def drop(self, scope: Scope, key: Key) -> None:
         """Take an object for gone."""
@@ -108,11 +110,20 @@ class Cache:
         else:
             self.keep(key, None)
 
-    def keep(self, key: Key, stored: Stored | None) -> None:
-        """Have an object in the Store; None: none. A version that is older than the one that is known is no news."""
+    def keep(self, key: Key, stored: Stored | None, *, is_latest: bool = False) -> None:
+        """Have an object in the Store; None: none.
+
+        A version that is older than the one that is known is no news: an answer to a write overtook it. One that was
+        read now, `is_latest`, counts whatever its version: those of a cluster that was restored begin lower again.
+        """
         objects = self._stored[key[0]]
         before = objects.get(key)
-        if before is not None and stored is not None and _is_older(stored.resource_version, before.resource_version):
+        if (
+            not is_latest
+            and before is not None
+            and stored is not None
+            and _is_older(stored.resource_version, before.resource_version)
+        ):
             return
         if stored is None:
             objects.pop(key, None)
@@ -142,6 +153,8 @@ class Cache:
             self.stale[scope[0]] = reason
             log.warning("%s: %s", scope[0], reason)
         if barred:
+            if scope[0] in _CLOSED:
+                self._empty(scope)
             self._have(scope)
 
     def miss(self, scope: Scope) -> None:
@@ -149,10 +162,13 @@ class Cache:
         if scope[0] not in self.missing:
             self.missing.add(scope[0])
             log.info("the API server has no %s: it is served when it appears", scope[0])
-        for key in list(self._scoped[scope]):
-            self.drop(scope, key)
+        self._empty(scope)
         self.stale.pop(scope[0], None)
         self._have(scope)
+
+    def _empty(self, scope: Scope) -> None:
+        for key in list(self._scoped[scope]):
+            self.drop(scope, key)
 
     def _have(self, scope: Scope) -> None:
         self._waiting.discard(scope)

@@ -99,7 +99,7 @@ class Contents:
             log.warning("%s %s/%s is malformed; it stays as it was", *key)
         else:
             if self._by.get(key):
-                self._cache.keep(key, stored)
+                self._cache.keep(key, stored, is_latest=True)
 
     def _later(self, key: Key) -> None:
         asyncio.get_running_loop().call_later(_AGAIN, self.moved, key)

@@ -28,6 +28,8 @@ LOOK_AGAIN = 10.0  # seconds at most until a kind that is missing or forbidden i
 _INITIAL_END = "k8s.io/initial-events-end"
 _NO_STREAMS = (400, 422)  # how older servers refuse a streaming list
 _FORBIDDEN, _NOT_FOUND, _GONE = 403, 404, 410
+_LIST_AGAIN = (_GONE, 504)  # 504: a server that was restored has not reached our version
+REFUSALS = 4  # in a row, until it is believed that there is no right: a server that has just started knows of none
 
 
 class Reflector:
@@ -66,9 +68,9 @@ class Reflector:
 
     async def _recover(self, e: ApiError) -> None:
         """Draw the consequences of a failure, and wait as long as it asks for."""
-        if e.status == _GONE:
+        if e.status in _LIST_AGAIN:
             self._resource_version = ""
-        elif e.status in _NO_STREAMS and self._streams and not self._resource_version:
+        if e.status in _NO_STREAMS and self._streams and not self._resource_version:
             self._streams = False
         elif e.status == _NOT_FOUND:
             self._resource_version = ""
@@ -76,9 +78,10 @@ class Reflector:
         elif e.status == _FORBIDDEN:
             where = f"namespace {self._namespace}" if self._namespace else "all namespaces"
             right = f"{e.verb} {self._kind.plural}.{self._kind.group}".rstrip(".")
-            self._cache.fail(self._scope, f"no right to {right} in {where}: {e.message}", barred=True)
-            await self._rest(self._delay(LOOK_AGAIN))  # a server that has just started refuses what it will allow
-        else:
+            is_barred = self._failures >= REFUSALS
+            self._cache.fail(self._scope, f"no right to {right} in {where}: {e.message}", barred=is_barred)
+            await self._rest(self._delay(LOOK_AGAIN))
+        elif e.status != _GONE:
             self._cache.fail(self._scope, str(e))
             delay = self._delay(LAST_DELAY if e.status else UNREACHED_DELAY)
             await asyncio.sleep(e.retry_after if e.retry_after is not None else delay)

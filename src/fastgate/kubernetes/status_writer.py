@@ -228,7 +228,7 @@ class StatusWriter:
             log.warning("the status of %s was not written: %s", "/".join(filter(None, key)), e)
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         longest = LAST_DELAY if e.status else UNREACHED_DELAY
-        delay = LAST_DELAY if e.status == _FORBIDDEN else min(FIRST_DELAY * 2**failures, longest)
+        delay = min(FIRST_DELAY * 2**failures, longest)
         asyncio.get_running_loop().call_later(e.retry_after or delay, self.look_at, key)
 
     async def _read_again(self, key: Key) -> None:

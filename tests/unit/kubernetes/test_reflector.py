@@ -24,6 +24,10 @@ def route(hostname="a.example.com"):
     return {"spec": {"hostnames": [hostname], "parentRefs": [{"name": "gw"}]}}
 
 
+def refusals(number):
+    return [(ROUTES, 403, {"reason": "Forbidden"}) for _ in range(number)]
+
+
 def names(cache):
     return sorted(source.metadata.name for source in cache.store().list("HTTPRoute"))
 
@@ -113,10 +117,42 @@ async def test_a_server_that_asks_for_patience_gets_it(api, following, monkeypat
 async def test_without_the_right_a_kind_has_no_objects_and_holds_nothing_up(api, following, until):
     await api.put(ROUTES, "a", **route())
     await api.put(GATEWAYS, "gw", spec={"gatewayClassName": "fastgate", **LISTENERS})
-    api.faults = [(ROUTES, 403, {"reason": "Forbidden"})]
+    api.faults = refusals(reflector.REFUSALS + 1)
     async with following("HTTPRoute", "Gateway") as cache:
         assert len(cache.store().list("Gateway")) == 1
         await until(lambda: names(cache) == ["a"])  # once somebody gives it
+
+
+async def test_a_server_that_knows_of_no_right_yet_is_waited_for(api, following):
+    """It has just started: to serve nothing, because nothing may be read, would end what workers serve."""
+    await api.put(ROUTES, "a", **route())
+    api.faults = refusals(reflector.REFUSALS)
+    async with following("HTTPRoute") as cache:
+        assert names(cache) == ["a"]
+
+
+async def test_grants_are_none_once_the_right_to_them_is_gone(api, following, until):
+    grants = ROUTES.replace("httproutes", "referencegrants")
+    spec = {"from": [{"group": "", "kind": "A", "namespace": "b"}], "to": [{"group": "", "kind": "Secret"}]}
+    await api.put(grants, "grant", spec=spec)
+    await api.put(ROUTES, "a", **route())
+    async with following("ReferenceGrant", "HTTPRoute") as cache:
+        assert cache.store().list("ReferenceGrant")
+        api.faults = [(path, 403, {}) for path in (grants, ROUTES) for _ in range(1000)]
+        await api.cut()
+        await until(lambda: not cache.store().list("ReferenceGrant"))
+        await until(lambda: "HTTPRoute" in cache.stale)
+        assert names(cache) == ["a"]
+
+
+async def test_what_a_restored_server_lists_counts_although_its_versions_are_lower(api, following, until):
+    await api.put(ROUTES, "a", **route("new.example.com"))
+    async with following("HTTPRoute") as cache:
+        api._version = 1
+        api.faults = [(ROUTES, 504, {"reason": "Timeout"})]
+        await api.put(ROUTES, "a", **route("old.example.com"))
+        await api.cut(forget=True)
+        await until(lambda: hostnames(cache) == {"a": ["old.example.com"]})
 
 
 async def test_a_missing_right_is_told_by_verb_and_resource(api, following, until):

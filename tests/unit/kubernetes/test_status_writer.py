@@ -74,7 +74,8 @@ async def test_a_status_is_written_once_and_only_when_it_changes(api, following,
         writer.want(wanted(parent()))
         writer.want(wanted(parent("other")))
         await until(lambda: parents(api)[0]["parentRef"] == {"name": "other"})
-        assert writes(api) == writer.written == 2
+        await until(lambda: writer.written == 2)
+        assert writes(api) == 2
 
 
 async def test_what_somebody_took_away_is_written_again_and_what_they_have_stays(api, following, writing, until):
