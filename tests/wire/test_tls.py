@@ -6,12 +6,9 @@ import ssl
 from dataclasses import replace
 
 import pytest
-from certificates import issued, pem
-from cryptography.hazmat.primitives.asymmetric import ec
-from mutation import damaged
 from secure import Authority, config, listener, open_tls, terminating, trusting
 
-from fastgate import certificates, ir
+from fastgate import ir
 from wire import TIMEOUT, Conn, fields
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -298,37 +295,6 @@ def test_logs_and_backends_know_of_it(proxies, backend, tmp_path):
         "https", "TLSv1.3", "a.example", "http/1.1",
     )  # fmt: skip
     assert line["client_names"] == "DNS:client.example"
-
-
-# --- certificates that were damaged ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
-def test_what_is_left_of_damaged_certificates_is_refused_alone_or_served(secured):
-    """One that a worker would refuse refuses everything with it: it has to be told before."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    whole = issued(("d.example",), key, (ROOT.certificate.subject, ROOT.key))
-    served, trusted, refused = [], [], 0
-    for text in damaged(whole, seed=5, count=1_000):
-        try:
-            served.append(certificates.key_pair(text, pem(key)))
-            trusted.append(certificates.authorities(text))
-        except certificates.CertificateError:
-            refused += 1
-    assert refused > 500
-    assert len(served) > 50
-    digests = tuple({each.digest: each for each in trusted})
-    clients = ir.ClientValidation(digests, required=False)
-    listeners = [listener(terminating(each), f"h{n}.example", f"h{n}") for n, each in enumerate(served)]
-    proxy = secured(
-        config(
-            *listeners,
-            listener(terminating(A, clients=clients), "a.example"),
-            pairs=(*served, A),
-            authorities=tuple({each.digest: each for each in trusted}.values()),
-        )
-    )
-    assert get(open_tls(proxy, trusting(ROOT))) == 200
 
 
 # --- what does not come to a handshake ----------------------------------------------------------------------------------------
