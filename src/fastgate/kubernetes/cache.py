@@ -32,7 +32,6 @@ class Cache:
 
     Attributes:
         complete: set once every kind had a complete list, or cannot be had.
-        stale: by kind, why it may have changed unseen: its watch fails.
         missing: kinds that the API server does not have.
         on_change: called with the key and the new resource, or None, of every change of what users wrote.
         on_stored: called with the key of every object that changed in any way, its status too.
@@ -42,11 +41,11 @@ class Cache:
     def __init__(self, scopes: Iterable[Scope]) -> None:
         """Wait for the objects of these scopes."""
         self.complete = asyncio.Event()
-        self.stale: dict[str, str] = {}
         self.missing: set[str] = set()
         self.on_change: Callable[[Key, Any], None] = lambda _key, _resource: None
         self.on_stored: Callable[[Key], None] = lambda _: None
         self.on_metadata: Callable[[Key], None] = lambda _: None
+        self._stale: dict[Scope, str] = {}
         self._waiting = set(scopes)
         self._stored: dict[str, dict[Key, Stored]] = defaultdict(dict)  # by kind
         self._scoped: dict[Scope, set[Key]] = {scope: set() for scope in self._waiting}
@@ -68,6 +67,16 @@ class Cache:
     async def changed(self) -> None:
         """Wait until `store` would return another Store."""
         await self._news.wait()
+
+    @property
+    def stale(self) -> dict[str, str]:
+        """By kind, why it may have changed unseen: a watch of it fails."""
+        return {kind: reason for (kind, _), reason in self._stale.items()}
+
+    def known(self, scope: Scope) -> dict[Key, Stored]:
+        """Return what was last told of a scope."""
+        objects = self._metadata if KINDS[scope[0]].by_metadata else self._stored[scope[0]]
+        return {key: objects[key] for key in self._scoped[scope] if key in objects}
 
     def stored(self, key: Key) -> Stored | None:
         """Return an object with what the API server says of it; None: it is not there."""
@@ -144,13 +153,13 @@ class Cache:
 
     def fresh(self, scope: Scope) -> None:
         """Take it that a kind is followed."""
-        self.stale.pop(scope[0], None)
+        self._stale.pop(scope, None)
         self.missing.discard(scope[0])
 
     def fail(self, scope: Scope, reason: str, *, barred: bool = False) -> None:
         """Take it that a kind cannot be followed now. What is `barred` holds nothing up: there may never be a right."""
-        if self.stale.get(scope[0]) != reason:
-            self.stale[scope[0]] = reason
+        if self._stale.get(scope) != reason:
+            self._stale[scope] = reason
             log.warning("%s: %s", scope[0], reason)
         if barred:
             if scope[0] in _CLOSED:
@@ -163,7 +172,7 @@ class Cache:
             self.missing.add(scope[0])
             log.info("the API server has no %s: it is served when it appears", scope[0])
         self._empty(scope)
-        self.stale.pop(scope[0], None)
+        self._stale.pop(scope, None)
         self._have(scope)
 
     def _empty(self, scope: Scope) -> None:

@@ -121,12 +121,13 @@ class Client:
             raise _unanswered(e, verb, path) from None
 
     async def watch(self, path: str, query: Mapping[str, str], accept: str = JSON) -> AsyncIterator[bytes]:
-        """Yield the lines of a watch until the server ends it.
+        """Yield the lines of a watch until the server ends it; before them an empty one, once it is accepted.
 
         Raises:
             ApiError: it was refused, or the connection was lost.
         """
         async with self._answer("watch", "GET", path, {**query, "watch": "true"}, accept=accept) as answer:
+            yield b""
             rest: list[bytes] = []
             try:
                 async for piece in answer.content.iter_any():

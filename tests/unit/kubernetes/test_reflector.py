@@ -114,6 +114,52 @@ async def test_a_server_that_asks_for_patience_gets_it(api, following, monkeypat
         assert slept[0] == 7.0
 
 
+async def test_nobody_is_given_patience_for_ever(api, following, monkeypatch):
+    slept = []
+    sleep = asyncio.sleep
+    monkeypatch.setattr(reflector.asyncio, "sleep", lambda seconds: slept.append(seconds) or sleep(0))
+    api.faults = [(ROUTES, 429, {"reason": "TooManyRequests", "Retry-After": "86400"})]
+    async with following("HTTPRoute"):
+        assert slept[0] == reflector.PATIENCE
+
+
+async def test_a_list_that_expires_while_it_is_read_is_begun_again_after_a_while(api, following, monkeypatch):
+    slept = []
+    sleep = asyncio.sleep
+    monkeypatch.setattr(reflector.asyncio, "sleep", lambda seconds: slept.append(seconds) or sleep(0))
+    monkeypatch.setattr(reflector, "LAST_DELAY", 100.0)
+    api.faults = [(ROUTES, 410, {"reason": "Expired"}) for _ in range(4)]
+    async with following("HTTPRoute"):
+        assert [reflector.FIRST_DELAY * 2**n >= seconds > 0 for n, seconds in enumerate(slept)] == [True] * 4
+
+
+async def test_a_watch_that_cannot_go_on_from_where_it_stands_begins_anew(api, following, until):
+    await api.put(ROUTES, "a", **route())
+    async with following("HTTPRoute") as cache:
+        api.faults = [(ROUTES, 500, {"reason": "InternalError"}) for _ in range(6)]
+        await api.cut()
+        await until(lambda: len(api.asked("GET", ROUTES)) == 8)
+        resumed = ["sendInitialEvents" not in query for query in api.asked("GET", ROUTES)]
+        assert resumed == [False, *[True] * 6, False]
+        await until(lambda: not cache.stale)
+        assert names(cache) == ["a"]
+
+
+async def test_a_watch_that_is_accepted_again_is_no_longer_stale_though_nothing_changes(api, following, until):
+    async with following("HTTPRoute") as cache:
+        api.faults = [(ROUTES, 503, {"reason": "ServiceUnavailable"})]
+        await api.cut()
+        await until(lambda: cache.stale)
+        await until(lambda: not cache.stale)
+
+
+def test_a_kind_is_stale_while_one_of_its_namespaces_is():
+    cache = Cache([("HTTPRoute", "a"), ("HTTPRoute", "b")])
+    cache.fail(("HTTPRoute", "a"), "refused")
+    cache.fresh(("HTTPRoute", "b"))
+    assert cache.stale == {"HTTPRoute": "refused"}
+
+
 async def test_without_the_right_a_kind_has_no_objects_and_holds_nothing_up(api, following, until):
     await api.put(ROUTES, "a", **route())
     await api.put(GATEWAYS, "gw", spec={"gatewayClassName": "fastgate", **LISTENERS})
@@ -206,6 +252,30 @@ async def test_a_malformed_object_stays_as_it_was_and_harms_no_other(api, follow
         assert hostnames(cache) == {"a": ["a.example.com"], "b": ["a.example.com"]}
     assert "HTTPRoute/default/a is malformed and stays as it was" in caplog.text
     assert "HTTPRoute/default/new is malformed:" in caplog.text
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_a_list_that_is_not_readable_as_a_whole_implies_no_deletion(api, following, until, caplog, streams):
+    api.streams = streams
+    for name in "ab":
+        await api.put(ROUTES, name, **route())
+    async with following("HTTPRoute") as cache:
+        api.get(ROUTES, "a")["metadata"] = 5
+        await api.put(ROUTES, "c", **route())
+        await cache.changed()
+        await api.cut(forget=True)
+        await until(lambda: "malformed and skipped" in caplog.text)
+        await api.put(ROUTES, "d", **route())
+        await until(lambda: names(cache) == ["a", "b", "c", "d"])
+
+
+async def test_a_first_list_with_an_unreadable_object_has_the_others(api, following):
+    api.streams = False
+    for name in "ab":
+        await api.put(ROUTES, name, **route())
+    api.get(ROUTES, "a")["metadata"] = 5
+    async with following("HTTPRoute") as cache:
+        assert names(cache) == ["b"]
 
 
 async def test_fields_that_are_null_or_unknown_are_none(api, following):
