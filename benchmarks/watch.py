@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from fastgate.kubernetes.cache import Cache
 from fastgate.kubernetes.client import Client
-from fastgate.kubernetes.config import Config, Static
+from fastgate.kubernetes.config import Config
+from fastgate.kubernetes.credentials import Source, Standing
 from fastgate.kubernetes.kinds import KINDS
 from fastgate.kubernetes.reflector import Reflector
 
@@ -107,7 +108,7 @@ async def follow(kind: str) -> None:
         process = context.Process(target=serve, args=(listener, kind, go))
         process.start()
     cache = Cache([("HTTPRoute", "")])
-    async with Client(Config(f"http://127.0.0.1:{port}", Static())) as client:
+    async with Client(Config(f"http://127.0.0.1:{port}", Standing(Source()))) as client:
         before, begun = pss(), time.process_time()
         task = asyncio.ensure_future(Reflector(client, cache, KINDS["HTTPRoute"]).run())
         await cache.complete.wait()

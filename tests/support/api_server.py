@@ -31,6 +31,7 @@ class ApiServer:
     def __init__(self) -> None:
         self.url = ""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.peers: list[Any] = []  # the client certificate of every request
         self.streams = True
         self.faults: list[tuple[str, int, dict[str, str]]] = []
         self.token: str | None = None
@@ -95,6 +96,7 @@ class ApiServer:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         path, query = request.path, dict(request.query)
         self.requests.append((request.method, path, query))
+        self.peers.append(request.get_extra_info("peercert"))
         if self.token is not None and request.headers.get("Authorization") != f"Bearer {self.token}":
             return _status(401, "Unauthorized")
         for fault in self.faults:
@@ -185,16 +187,16 @@ class ApiServer:
 
 
 @asynccontextmanager
-async def api_server():
-    """Run one."""
+async def api_server(tls=None):
+    """Run one; over TLS with a context."""
     server = ApiServer()
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", server.handle)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    server.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield server
     finally:

@@ -28,10 +28,10 @@ __all__ = ["CONTROLLER_NAME", "Context", "Controller", "Kubeconfig", "reached"]
 def reached(kubeconfig: str, context: str) -> Config:
     """Return how the API server is reached; typer.BadParameter says why it is not."""
     try:
-        from fastgate.kubernetes import config  # noqa: PLC0415 - the libraries of the extra may not be there
+        from fastgate.kubernetes import config, credentials  # noqa: PLC0415 - the libraries of the extra may not be there
     except ImportError as e:
         raise typer.BadParameter(f"--kubernetes needs {e.name}: pip install 'fastgate[kubernetes]'") from None
     try:
         return config.load(kubeconfig, context)
-    except config.ConfigError as e:
+    except credentials.ConfigError as e:
         raise typer.BadParameter(str(e)) from None

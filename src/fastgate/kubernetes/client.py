@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import msgspec
 
-from fastgate.kubernetes.config import ConfigError
+from fastgate.kubernetes.credentials import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -24,6 +25,7 @@ METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 
 TIMEOUT = 30.0  # seconds for an answer
 _SILENCE = 330.0  # seconds without a byte after which a watch is given up; the server sends bookmarks every minute
+_KEEPALIVE = 10  # seconds without a byte after which the other side is probed, and between probes
 _UNAUTHORIZED, _BAD = 401, 400
 
 
@@ -156,17 +158,25 @@ class Client:
             headers["Content-Type"] = content_type
         for is_last in (False, True):
             try:
-                token = await self.config.credential.token()
-                if token:
-                    headers["Authorization"] = f"Bearer {token}"
+                identity = await self.config.credential.identity()
+                if identity.token:
+                    headers["Authorization"] = f"Bearer {identity.token}"
                 answer = await self._connected().request(
-                    method, self.config.server + path, params=query, data=body, headers=headers, allow_redirects=False
+                    method,
+                    self.config.server + path,
+                    params=query,
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    ssl=self.config.tls.context(identity.pair) if self.config.tls is not None else True,
+                    server_hostname=self.config.name or None,
+                    proxy=self.config.proxy or None,
                 )
-            except (aiohttp.ClientError, OSError, ConfigError) as e:
+            except (aiohttp.ClientError, OSError, ValueError, ConfigError) as e:
                 raise _unanswered(e, verb, path) from None
             async with answer:
                 if answer.status == _UNAUTHORIZED and not is_last:
-                    self.config.credential.refuse()  # it may have been renewed
+                    self.config.credential.refuse(identity)  # it may have been renewed
                     continue
                 if answer.status >= _BAD:
                     raise await _refused(answer, verb, path)
@@ -176,13 +186,23 @@ class Client:
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self.config.tls if self.config.tls is not None else True, limit=0),
+                connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=_SILENCE),
                 headers={"User-Agent": f"fastgate/{version('fastgate')}"},
                 read_bufsize=1 << 20,
                 trust_env=True,
             )
         return self._session
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket that notices when the other side vanished without a word: a watch is silent for long."""
+    sock = socket.socket(*address[:3])
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    return sock
 
 
 async def _refused(answer: aiohttp.ClientResponse, verb: str, path: str) -> ApiError:

@@ -1,137 +1,24 @@
-"""How an API server is reached: by a kubeconfig, or as the ServiceAccount of this Pod.
-
-Credentials renew themselves: a token's file is read again, an exec plugin is asked again when what it gave has expired
-or was refused.
-"""
+"""How an API server is reached: by a kubeconfig, or as the ServiceAccount of this Pod."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import json
 import os
-import ssl
-import time
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from fastgate.kubernetes.credentials import ConfigError, ExecPlugin, Source, Standing, cluster_info
+from fastgate.kubernetes.tls import Tls
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from fastgate.kubernetes.credentials import Credential
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_REREAD = 60.0  # seconds after which a token's file is read again
-_EARLY = 30.0  # seconds before it expires that a credential is renewed
-
-
-class ConfigError(Exception):
-    """There is no way to an API server; the message says why."""
-
-
-class Credential(Protocol):
-    """What requests are authorized by."""
-
-    async def token(self) -> str | None:
-        """Return the bearer token; None: there is none."""
-
-    def refuse(self) -> None:
-        """Take it that the API server refused the last one."""
-
-
-class Static:
-    """A token that stays, or none."""
-
-    def __init__(self, token: str | None = None) -> None:
-        """Use this token."""
-        self._token = token
-
-    async def token(self) -> str | None:
-        """Return it."""
-        return self._token
-
-    def refuse(self) -> None:
-        """There is no other."""
-
-
-class TokenFile:
-    """A token in a file that somebody renews."""
-
-    def __init__(self, path: Path) -> None:
-        """Read this file."""
-        self._path = path
-        self._token = ""
-        self._read_at = 0.0
-
-    async def token(self) -> str | None:
-        """Return what the file says; what it said before, while it cannot be read."""
-        now = time.monotonic()
-        if not self._token or now - self._read_at > _REREAD:
-            try:
-                self._token = (await asyncio.to_thread(self._path.read_text)).strip()
-                self._read_at = now
-            except OSError:
-                if not self._token:
-                    raise
-        return self._token
-
-    def refuse(self) -> None:
-        """Read the file again for the next request."""
-        self._read_at = 0.0
-
-
-class ExecPlugin:
-    """A program that prints an ExecCredential (client.authentication.k8s.io)."""
-
-    def __init__(self, spec: Mapping[str, Any], directory: Path) -> None:
-        """Run what the `exec` of a kubeconfig in this directory says."""
-        self._spec = spec
-        self._directory = directory
-        self._token: str | None = None
-        self._until = 0.0  # seconds since the epoch
-        self._lock = asyncio.Lock()
-
-    async def token(self) -> str | None:
-        """Return what the program printed last; run it when there is nothing, or it expires."""
-        async with self._lock:
-            if self._token is None or time.time() > self._until:
-                status = (await self._run()).get("status") or {}
-                self._token = status.get("token")
-                expires = status.get("expirationTimestamp")
-                self._until = datetime.fromisoformat(expires).timestamp() - _EARLY if expires else float("inf")
-            return self._token
-
-    def refuse(self) -> None:
-        """Run the program again for the next request."""
-        self._token = None
-
-    async def _run(self) -> dict[str, Any]:
-        command = self._spec["command"]
-        if "/" in command:
-            command = str(self._directory / command)
-        version = self._spec.get("apiVersion", "client.authentication.k8s.io/v1")
-        asked = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
-        given = {entry["name"]: entry["value"] for entry in self._spec.get("env") or ()}
-        try:
-            process = await asyncio.create_subprocess_exec(
-                command, *(self._spec.get("args") or ()), stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, **given, "KUBERNETES_EXEC_INFO": json.dumps(asked)},
-            )  # fmt: skip
-            out, err = await process.communicate()
-        except OSError as e:
-            hint = self._spec.get("installHint") or e.strerror
-            raise ConfigError(f"credential plugin {command}: {hint}") from None
-        if process.returncode:
-            raise ConfigError(f"credential plugin {command}: exit status {process.returncode}: {err.decode().strip()}")
-        try:
-            document = json.loads(out)
-        except ValueError:
-            raise ConfigError(f"credential plugin {command}: what it prints is no ExecCredential") from None
-        return document if isinstance(document, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +30,16 @@ class Config:
         credential: what requests are authorized by.
         tls: None for plain HTTP.
         namespace: of this Pod, or of the context; "default" when neither says one.
+        name: that its certificate has to have; "" that of the URL.
+        proxy: URL of a proxy on the way; "" those of the environment.
     """
 
     server: str
     credential: Credential
-    tls: ssl.SSLContext | None = None
+    tls: Tls | None = None
     namespace: str = "default"
+    name: str = ""
+    proxy: str = ""
 
 
 def load(kubeconfig: str = "", context: str = "") -> Config:
@@ -161,86 +52,102 @@ def load(kubeconfig: str = "", context: str = "") -> Config:
     Raises:
         ConfigError: with a sentence.
     """
-    path = kubeconfig or os.environ.get("KUBECONFIG", "")
-    if not path and (SERVICE_ACCOUNT / "token").exists() and "KUBERNETES_SERVICE_HOST" in os.environ:
+    paths = [kubeconfig] if kubeconfig else list(filter(None, os.environ.get("KUBECONFIG", "").split(os.pathsep)))
+    if not paths and (SERVICE_ACCOUNT / "token").exists() and "KUBERNETES_SERVICE_HOST" in os.environ:
         return in_cluster()
-    return from_kubeconfig(Path(path) if path else Path.home() / ".kube" / "config", context)
+    there = [Path(path) for path in paths if len(paths) == 1 or Path(path).exists()]
+    return from_kubeconfig(there or [Path.home() / ".kube" / "config"], context)
 
 
 def in_cluster() -> Config:
     """Return the way of a Pod's ServiceAccount."""
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-    namespace = (SERVICE_ACCOUNT / "namespace").read_text().strip()
     return Config(
         f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
-        TokenFile(SERVICE_ACCOUNT / "token"),
-        ssl.create_default_context(cafile=str(SERVICE_ACCOUNT / "ca.crt")),
-        namespace,
+        Standing(Source(path=SERVICE_ACCOUNT / "token")),
+        Tls(Source(path=SERVICE_ACCOUNT / "ca.crt")),
+        (SERVICE_ACCOUNT / "namespace").read_text().strip(),
     )
 
 
-def from_kubeconfig(path: Path, context: str = "") -> Config:
-    """Return the way that a context of a kubeconfig says.
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A cluster or a user of a kubeconfig; paths in it are relative to its file."""
+
+    fields: Mapping[str, Any]
+    directory: Path
+
+    def source(self, name: str) -> Source:
+        """Return what stands in NAME-data, or in the file that NAME names."""
+        data, path = self.fields.get(f"{name}-data"), self.fields.get(name)
+        if data:
+            return Source(base64.b64decode(data))
+        return Source(path=self.directory / path) if path else Source()
+
+
+def from_kubeconfig(paths: Sequence[Path], context: str = "") -> Config:
+    """Return the way that a context of a kubeconfig says. Of several files the first one that has something holds.
 
     Raises:
         ConfigError: with a sentence.
     """
+    where = ", ".join(map(str, paths))
     try:
-        document = yaml.safe_load(path.read_text())
-        if not isinstance(document, dict):
-            raise ConfigError(f"{path}: is no kubeconfig")
-        chosen = context or document.get("current-context")
-        if not chosen:
-            raise ConfigError(f"{path}: has no current-context; --context names one")
-        where = _named(document, "contexts", "context", chosen, path)
-        cluster = _named(document, "clusters", "cluster", where.get("cluster"), path)
-        user = _named(document, "users", "user", where["user"], path) if where.get("user") else {}
-        server = str(cluster["server"]).rstrip("/")
-        tls = _tls(cluster, user, path.parent) if server.startswith("https:") else None
-        return Config(server, _credential(user, path.parent), tls, where.get("namespace") or "default")
+        return _way([(path.parent, _document(path)) for path in paths], context)
     except OSError as e:
-        raise ConfigError(f"{e.filename or path}: {e.strerror}") from None
+        raise ConfigError(f"{e.filename or where}: {e.strerror}") from None
     except yaml.YAMLError:
-        raise ConfigError(f"{path}: is no YAML") from None
-    except (KeyError, TypeError, ValueError, ssl.SSLError) as e:
-        raise ConfigError(f"{path}: {type(e).__name__}: {e}") from None
+        raise ConfigError(f"{where}: is no YAML") from None
+    except ConfigError as e:
+        raise ConfigError(f"{where}: {e}") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise ConfigError(f"{where}: {type(e).__name__}: {e}") from None
 
 
-def _named(document: Mapping[str, Any], plural: str, singular: str, name: Any, path: Path) -> dict[str, Any]:
-    for entry in document.get(plural) or ():
-        if entry.get("name") == name:
-            return entry.get(singular) or {}
-    raise ConfigError(f"{path}: has no {singular} {name}")
-
-
-def _credential(user: Mapping[str, Any], directory: Path) -> Credential:
-    if user.get("exec"):
-        return ExecPlugin(user["exec"], directory)
-    if user.get("tokenFile"):
-        return TokenFile(directory / user["tokenFile"])
-    return Static(user.get("token"))
-
-
-def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], directory: Path) -> ssl.SSLContext:
-    authorities = cluster.get("certificate-authority-data")
-    file = cluster.get("certificate-authority")
-    context = ssl.create_default_context(
-        cafile=str(directory / file) if file and not authorities else None,
-        cadata=base64.b64decode(authorities).decode() if authorities else None,
+def _way(files: Sequence[tuple[Path, dict[str, Any]]], context: str) -> Config:
+    chosen = context or next((c for _, document in files if (c := document.get("current-context"))), "")
+    if not chosen:
+        raise ConfigError("has no current-context; --context names one")
+    names = _named(files, "contexts", "context", chosen).fields
+    cluster = _named(files, "clusters", "cluster", names.get("cluster"))
+    user = _named(files, "users", "user", names["user"]) if names.get("user") else _Section({}, Path())
+    server = str(cluster.fields["server"]).rstrip("/")
+    authorities = cluster.source("certificate-authority")
+    credential = _credential(user, cluster_info(cluster.fields, authorities.read()))
+    tls = None
+    if server.startswith("https:"):
+        tls = Tls(authorities, is_verified=not cluster.fields.get("insecure-skip-tls-verify"))
+        tls.context(credential.pair() if isinstance(credential, Standing) else b"")  # faults are told at once
+    return Config(
+        server,
+        credential,
+        tls,
+        names.get("namespace") or "default",
+        cluster.fields.get("tls-server-name") or "",
+        cluster.fields.get("proxy-url") or "",
     )
-    if cluster.get("insecure-skip-tls-verify"):
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    certificate = _content(user, "client-certificate", directory)
-    key = _content(user, "client-key", directory)
-    if certificate and key:
-        with NamedTemporaryFile() as pair:  # mode 0600; the library reads files only
-            pair.write(certificate + b"\n" + key)
-            pair.flush()
-            context.load_cert_chain(pair.name)
-    return context
 
 
-def _content(user: Mapping[str, Any], field: str, directory: Path) -> bytes:
-    if user.get(f"{field}-data"):
-        return base64.b64decode(user[f"{field}-data"])
-    return (directory / user[field]).read_bytes() if user.get(field) else b""
+def _document(path: Path) -> dict[str, Any]:
+    document = yaml.safe_load(path.read_text())
+    if not isinstance(document, dict):
+        raise ConfigError("is no kubeconfig")
+    return document
+
+
+def _named(files: Sequence[tuple[Path, dict[str, Any]]], plural: str, singular: str, name: Any) -> _Section:
+    for directory, document in files:
+        for entry in document.get(plural) or ():
+            if entry.get("name") == name:
+                return _Section(entry.get(singular) or {}, directory)
+    raise ConfigError(f"has no {singular} {name}")
+
+
+def _credential(user: _Section, cluster: Mapping[str, Any]) -> Credential:
+    if user.fields.get("exec") is not None:
+        return ExecPlugin(user.fields["exec"], user.directory, cluster)
+    token = Source((user.fields.get("token") or "").encode())
+    if user.fields.get("tokenFile"):
+        token = Source(path=user.directory / user.fields["tokenFile"])
+    certificate, key = user.source("client-certificate"), user.source("client-key")
+    return Standing(token, certificate, key) if certificate.read() and key.read() else Standing(token)

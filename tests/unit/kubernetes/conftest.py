@@ -8,7 +8,8 @@ from api_server import api_server
 
 from fastgate.kubernetes.cache import Cache
 from fastgate.kubernetes.client import Client
-from fastgate.kubernetes.config import Config, Static
+from fastgate.kubernetes.config import Config
+from fastgate.kubernetes.credentials import Source, Standing
 from fastgate.kubernetes.kinds import KINDS
 from fastgate.kubernetes.reflector import Reflector
 
@@ -21,7 +22,7 @@ async def api():
 
 @pytest.fixture
 async def client(api):
-    async with Client(Config(api.url, Static())) as client:
+    async with Client(Config(api.url, Standing(Source()))) as client:
         yield client
 
 

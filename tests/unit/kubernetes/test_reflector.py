@@ -11,6 +11,7 @@ from fastgate.kubernetes import reflector
 from fastgate.kubernetes.cache import Cache
 from fastgate.kubernetes.client import ApiError, Client
 from fastgate.kubernetes.config import Config
+from fastgate.kubernetes.credentials import Identity
 from fastgate.kubernetes.decoding import Stored
 
 
@@ -312,10 +313,10 @@ class Renewed:
     def __init__(self):
         self.current = "old"
 
-    async def token(self):
-        return self.current
+    async def identity(self):
+        return Identity(self.current)
 
-    def refuse(self):
+    def refuse(self, identity):
         self.current = "new"
 
 
