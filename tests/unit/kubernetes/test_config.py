@@ -184,16 +184,14 @@ async def test_a_plugin_that_fails_before_what_it_gave_expires_is_not_missed(api
     assert plugin.times() == 2
 
 
-async def test_of_many_that_are_refused_together_one_has_the_plugin_asked(api, kubeconfig, plugin):
-    api.token = "new"
-    path = kubeconfig(plugin(printing(token="old")), server=api.url)
-    async with asking(path) as ask:
-        with pytest.raises(ApiError):
-            await ask()
-        before = plugin.times()
-        plugin(printing(token="new"))
-        await asyncio.gather(*(ask() for _ in range(5)))
-    assert plugin.times() - before == 1
+async def test_who_is_refused_late_has_no_plugin_asked_that_was_asked_since(kubeconfig, plugin):
+    credential = config.from_kubeconfig([kubeconfig(plugin(printing(token="old")))]).credential
+    old = await credential.identity()
+    plugin(printing(token="new"))
+    for _ in range(3):
+        credential.refuse(old)
+        assert (await credential.identity()).token == "new"
+    assert plugin.times() == 2
 
 
 @pytest.mark.parametrize(
