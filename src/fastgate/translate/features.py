@@ -50,6 +50,10 @@ SUPPORTED_FEATURES = (
 )
 
 
-def features_of(*, bundles: bool) -> tuple[str, ...]:
-    """Return the features where ClusterTrustBundles can be had, or cannot."""
-    return tuple(name for name in SUPPORTED_FEATURES if bundles or name != "ClusterTrustBundle")
+# Where data planes are provisioned: what becomes of spec.infrastructure is served, too; addresses are the Service's.
+PROVISIONED_FEATURES = tuple(sorted({*SUPPORTED_FEATURES, "GatewayInfrastructure"} - {"GatewayStaticAddresses"}))
+
+
+def features_of(features: tuple[str, ...], *, bundles: bool) -> tuple[str, ...]:
+    """Return those of the features that are served where ClusterTrustBundles can be had, or cannot."""
+    return tuple(name for name in features if bundles or name != "ClusterTrustBundle")
