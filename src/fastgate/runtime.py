@@ -185,7 +185,7 @@ class Runtime:
                 applied=True,
                 generation=self.manager.generation,
                 problems=prepared.problems,
-                statuses=self._programmed.resolve(translation.statuses, self.manager.fates),
+                statuses=self._programmed.resolve(translation.statuses, {"": self.manager.fates}),
             )
             self.last_reload = (
                 self._failed() if self.report.errors else LastReload(successful=True, succeeded_at=time.time())
@@ -214,7 +214,7 @@ class Runtime:
             if self.translation is None or not await self.manager.rebind():
                 return None
             self.report = replace(
-                self.report, statuses=self._programmed.resolve(self.translation.statuses, self.manager.fates)
+                self.report, statuses=self._programmed.resolve(self.translation.statuses, {"": self.manager.fates})
             )
             return self.report
 

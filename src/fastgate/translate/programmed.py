@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,17 +20,24 @@ from fastgate.translate.conditions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Fate of one socket: the addresses it is reachable at, or the error that keeps it from being served."""
+    """Fate of one socket: the addresses it is reachable at, or the error that keeps it from being served.
+
+    `reason` is that of Programmed=False when there is an error.
+    """
 
     addresses: tuple[str, ...] = ()
     error: str | None = None
+    reason: str = "PortUnavailable"
+
+
+Fates = Mapping[str, Bound]  # by `Socket.key`
 
 
 class Programmed:
@@ -37,56 +45,53 @@ class Programmed:
 
     def __init__(self) -> None:
         """Know nothing yet."""
-        self._sockets: Mapping[str, Bound] | None = None
+        self._fates: dict[str, Fates] = {}
         self._known: dict[int, tuple[Any, Any]] = {}  # by id of the status, which the value keeps alive
 
-    def resolve(self, statuses: Statuses, sockets: Mapping[str, Bound], realm: str = "") -> Statuses:
+    def resolve(self, statuses: Statuses, fates: Mapping[str, Fates]) -> Statuses:
         """Return statuses whose Programmed conditions are decided, as far as the sockets' fates are known.
 
         Args:
             statuses: as `translate` returned them.
-            sockets: by `Socket.key`. One that is missing leaves its listeners' Programmed at Unknown.
-            realm: where they are; Gateways that live elsewhere stay as they are.
+            fates: by realm. What is missing leaves its listeners' Programmed at Unknown.
         """
-        known = self._known if self._sockets == sockets else {}
-        self._sockets, self._known = dict(sockets), {}
+        moved = {realm for realm in {*fates, *self._fates} if fates.get(realm) != self._fates.get(realm)}
+        known, self._known = self._known, {}
+        self._fates = {realm: dict(there) for realm, there in fates.items()}
 
-        def once(status: S, decide: Callable[[S, Mapping[str, Bound]], S]) -> S:
-            entry = known.get(id(status)) or (status, decide(status, sockets))
-            self._known[id(status)] = entry
+        def once(status: S, realm: str, decide: Callable[[S, Fates], S]) -> S:
+            entry = None if realm in moved else known.get(id(status))
+            entry = self._known[id(status)] = entry or (status, decide(status, self._fates.get(realm, {})))
             found: S = entry[1]
             return found
 
         realms = {name: status.realm for name, status in statuses.gateways.items()}
-        gateways = {
-            name: once(status, _gateway) if status.realm == realm else status
-            for name, status in statuses.gateways.items()
-        }
+        gateways = {name: once(status, status.realm, _gateway) for name, status in statuses.gateways.items()}
         listener_sets = {
-            name: once(status, _listener_set) if realms[status.gateway] == realm else status
-            for name, status in statuses.listener_sets.items()
+            name: once(status, realms[status.gateway], _listener_set) for name, status in statuses.listener_sets.items()
         }
         return replace(statuses, gateways=gateways, listener_sets=listener_sets)
 
 
-def resolve(statuses: Statuses, sockets: Mapping[str, Bound], realm: str = "") -> Statuses:
+def resolve(statuses: Statuses, fates: Mapping[str, Fates]) -> Statuses:
     """Return statuses whose Programmed conditions are decided; see `Programmed.resolve`."""
-    return Programmed().resolve(statuses, sockets, realm)
+    return Programmed().resolve(statuses, fates)
 
 
-def _listener_set(status: ListenerSetStatus, sockets: Mapping[str, Bound]) -> ListenerSetStatus:
+def _listener_set(status: ListenerSetStatus, sockets: Fates) -> ListenerSetStatus:
     listeners = tuple(_listener(listener, sockets) for listener in status.listeners)
     return replace(status, conditions=_summary(status.conditions, listeners, "ListenersNotValid"), listeners=listeners)
 
 
-def _listener(listener: ListenerStatus, sockets: Mapping[str, Bound]) -> ListenerStatus:
+def _listener(listener: ListenerStatus, sockets: Fates) -> ListenerStatus:
     before = condition_of(listener.conditions, "Programmed")
     if before is None or not listener.sockets:
         return listener
     fates = [sockets.get(key) for key in listener.sockets]
-    errors = [fate.error for fate in fates if fate is not None and fate.error is not None]
-    if errors:
-        after = fails("Programmed", before.generation, "PortUnavailable", "; ".join(errors))
+    failed = [fate for fate in fates if fate is not None and fate.error is not None]
+    if failed:
+        message = "; ".join(dict.fromkeys(str(fate.error) for fate in failed))
+        after = fails("Programmed", before.generation, failed[0].reason, message)
     elif None in fates:
         return listener
     else:
@@ -94,7 +99,7 @@ def _listener(listener: ListenerStatus, sockets: Mapping[str, Bound]) -> Listene
     return replace(listener, conditions=replaced(listener.conditions, after))
 
 
-def _gateway(status: GatewayStatus, sockets: Mapping[str, Bound]) -> GatewayStatus:
+def _gateway(status: GatewayStatus, sockets: Fates) -> GatewayStatus:
     listeners = tuple(_listener(listener, sockets) for listener in status.listeners)
     keys = dict.fromkeys(key for listener in status.listeners for key in listener.sockets)
     bound = (("IPAddress", address) for key in keys if key in sockets for address in sockets[key].addresses)

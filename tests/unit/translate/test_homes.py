@@ -46,7 +46,7 @@ def test_a_home_says_where_a_gateway_binds_whatever_it_asks_for():
     translation = Translator().translate(store, homes)
     assert [socket.key for socket in translation.ir.sockets] == ["192.0.2.1:80", "192.0.2.2:80", "[2001:db8::2]:80"]
     fates = {socket.key: Bound((socket.address,)) for socket in translation.ir.sockets}
-    statuses = resolve(translation.statuses, fates)
+    statuses = resolve(translation.statuses, {"": fates})
     assert statuses.gateways["default", "a"].addresses == (("Hostname", "a.example.com"),)
     assert statuses.gateways["default", "b"].addresses == (("IPAddress", "192.0.2.2"), ("IPAddress", "2001:db8::2"))
     assert programmed(statuses, "a")[0] == "True"
@@ -62,7 +62,7 @@ def test_a_home_that_is_no_good_is_said_and_what_it_has_is_bound():
         ("default", "c"): Home(bind=(), refusal=("UnsupportedAddress", "of no known type")),
     }
     translation = Translator().translate(of_class(gateway("a"), gateway("b"), gateway("c")), homes)
-    statuses = resolve(translation.statuses, {"192.0.2.1:80": Bound(("192.0.2.1",))})
+    statuses = resolve(translation.statuses, {"": {"192.0.2.1:80": Bound(("192.0.2.1",))}})
     assert [socket.key for socket in translation.ir.sockets] == ["192.0.2.1:80"]
     assert programmed(statuses, "a") == ("False", "AddressNotUsable", "not ours: x")
     assert programmed(statuses, "b") == ("False", "AddressNotAssigned", "none is left")
@@ -74,7 +74,7 @@ def test_gateways_of_different_realms_share_ports_and_each_realm_decides_its_own
     homes = {("default", name): Home(realm=name) for name in "ab"}
     translation = Translator().translate(of_class(gateway("a"), gateway("b")), homes)
     assert [(socket.realm, socket.key) for socket in translation.ir.sockets] == [("a", ":80"), ("b", ":80")]
-    statuses = resolve(translation.statuses, {":80": Bound(error="taken")}, "a")
+    statuses = resolve(translation.statuses, {"a": {":80": Bound(error="taken")}})
     assert programmed(statuses, "a") == ("False", "AddressNotUsable", "taken")
     assert programmed(statuses, "b")[0] == "Unknown"
 

@@ -144,28 +144,28 @@ def verdicts(statuses):
 class TestProgrammed:
     def test_a_listener_is_programmed_when_all_its_sockets_are_bound(self):
         before = gateway(waiting("http", "1.2.3.4:80", "1.2.3.5:80"))
-        assert verdicts(resolve(before, {"1.2.3.4:80": Bound(("1.2.3.4",))})) == ("Unknown", ["Unknown"])
-        after = resolve(before, {"1.2.3.4:80": Bound(("1.2.3.4",)), "1.2.3.5:80": Bound(("1.2.3.5",))})
+        assert verdicts(resolve(before, {"": {"1.2.3.4:80": Bound(("1.2.3.4",))}})) == ("Unknown", ["Unknown"])
+        after = resolve(before, {"": {"1.2.3.4:80": Bound(("1.2.3.4",)), "1.2.3.5:80": Bound(("1.2.3.5",))}})
         assert verdicts(after) == ("True", ["True"])
         assert after.gateways["default", "gw"].addresses == (("IPAddress", "1.2.3.4"), ("IPAddress", "1.2.3.5"))
 
     def test_a_socket_that_cannot_be_bound_is_said_on_its_listener(self):
         before = gateway(waiting("http", ":80"), waiting("alt", ":8080"))
-        after = resolve(before, {":80": Bound(error="permission denied"), ":8080": Bound(("127.0.0.1",))})
+        after = resolve(before, {"": {":80": Bound(error="permission denied"), ":8080": Bound(("127.0.0.1",))}})
         assert verdicts(after) == ("True", ["False", "True"])
         failed = after.gateways["default", "gw"].listeners[0].conditions[0]
         assert (failed.reason, failed.message, failed.generation) == ("PortUnavailable", "permission denied", 7)
 
     def test_a_gateway_without_a_bound_socket_is_not_programmed(self):
-        after = resolve(gateway(waiting("http", ":80")), {":80": Bound(error="address in use")})
+        after = resolve(gateway(waiting("http", ":80")), {"": {":80": Bound(error="address in use")}})
         assert verdicts(after) == ("False", ["False"])
         assert after.gateways["default", "gw"].conditions[1].reason == "AddressNotUsable"
 
     def test_what_translation_decided_stays(self):
         unserved = ListenerStatus("tcp", (), 0, (condition("Programmed", "False", "Invalid"),))
         before = gateway(unserved, waiting("http", ":80"))
-        assert resolve(before, {}) == before
-        assert verdicts(resolve(before, {":80": Bound(("::1",))})) == ("True", ["False", "True"])
+        assert resolve(before, {"": {}}) == before
+        assert verdicts(resolve(before, {"": {":80": Bound(("::1",))}})) == ("True", ["False", "True"])
 
 
 def test_a_status_as_json_carries_the_observed_generation_and_the_controller():
