@@ -176,8 +176,9 @@ class ApiServer:
         if is_patch:
             metadata = {k: v for k, v in {**before["metadata"], **changes}.items() if k != "resourceVersion"}
             return web.json_response(await self.put(collection, name, namespace, **{**document, "metadata": metadata}))
-        content = {"status": document["status"]} if path.endswith("/status") else document
-        metadata = {k: v for k, v in before["metadata"].items() if k != "resourceVersion"}
+        is_status = path.endswith("/status")
+        content = {"status": document["status"]} if is_status else document
+        metadata = {k: v for k, v in (before["metadata"] if is_status else changes).items() if k != "resourceVersion"}
         return web.json_response(await self.put(collection, name, namespace, **{**content, "metadata": metadata}))
 
     async def _tell(self, collection: str, type_: str, document: dict[str, Any]) -> None:

@@ -52,13 +52,14 @@ class ApiServer:
         on_lead: called when this replica may write from now on.
     """
 
-    def __init__(self, client: Client, mode: Mode, namespaces: tuple[str, ...]) -> None:
+    def __init__(self, client: Client, mode: Mode, namespaces: tuple[str, ...], address: str = "") -> None:
         """Ask nothing yet.
 
         Args:
             client: closed in the end.
             mode: whose classes are ours.
             namespaces: that are watched; none: all.
+            address: where this replica is to be spoken to while it leads.
         """
         self.client = client
         self._mode = mode
@@ -76,7 +77,7 @@ class ApiServer:
             self._reflectors[definitions.name_of(kind)].append(reflector)
         identity = f"{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"
         lease = f"fastgate-{mode.controller.replace('/', '-')}"
-        self.leader = Leader(client, client.config.namespace, lease, identity)
+        self.leader = Leader(client, client.config.namespace, lease, identity, address=address)
         self.leader.on_lead = self._lead
         self.on_lead: Callable[[], None] = lambda: None
         self._writer = StatusWriter(client, self.cache, mode.controller, self.leader.writes)

@@ -33,6 +33,7 @@ class Cache:
     Attributes:
         complete: set once every kind had a complete list, or cannot be had.
         missing: kinds that the API server does not have.
+        latest: the highest resourceVersion that was heard of: how far its changes are known.
         on_change: called with the key and the new resource, or None, of every change of what users wrote.
         on_stored: called with the key of every object that changed in any way, its status too.
         on_metadata: called with the key of every Secret and ConfigMap that changed.
@@ -42,6 +43,7 @@ class Cache:
         """Wait for the objects of these scopes."""
         self.complete = asyncio.Event()
         self.missing: set[str] = set()
+        self.latest = 0
         self.on_change: Callable[[Key, Any], None] = lambda _key, _resource: None
         self.on_stored: Callable[[Key], None] = lambda _: None
         self.on_metadata: Callable[[Key], None] = lambda _: None
@@ -150,6 +152,11 @@ class Cache:
         """Have `changed` return."""
         if self.complete.is_set():
             self._news.set()
+
+    def reach(self, version: str) -> None:
+        """Know the changes of a kind up to this resourceVersion. They grow over all kinds (KEP-5504)."""
+        if version.isdecimal():
+            self.latest = max(self.latest, int(version))
 
     def fresh(self, scope: Scope) -> None:
         """Take it that a kind is followed."""

@@ -32,6 +32,7 @@ log = logging.getLogger("fastgate")
 DURATION = 6  # seconds without a renewal after which a Lease is anybody's
 RENEW = 2.0  # seconds between renewals
 MARGIN = 1.0  # seconds before that in which the holder writes no more
+ADDRESS = "fastgate.dev/data-planes"  # annotation: where the holder takes data planes
 _FORBIDDEN, _NOT_FOUND = 403, 404
 
 
@@ -44,13 +45,26 @@ class _Seen:
     duration: float
     transitions: int
     since: float
+    address: str
 
 
 class Leader:
-    """One candidate for a Lease."""
+    """One candidate for a Lease.
+
+    Attributes:
+        on_lead: called when this candidate may write from now on.
+        on_rest: called when it may not any more.
+    """
 
     def __init__(
-        self, client: Client, namespace: str, name: str, identity: str, clock: Callable[[], float] = time.monotonic
+        self,
+        client: Client,
+        namespace: str,
+        name: str,
+        identity: str,
+        *,
+        address: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Be a candidate.
 
@@ -59,22 +73,36 @@ class Leader:
             namespace: of the Lease.
             name: of the Lease.
             identity: of this candidate; no other one has it.
+            address: where this candidate is to be spoken to while it leads; told by the Lease.
             clock: seconds that only grow.
         """
         self.on_lead: Callable[[], None] = lambda: None
+        self.on_rest: Callable[[], None] = lambda: None
         self._client = client
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
-        self._metadata = {"namespace": namespace, "name": name}
+        self._metadata: dict[str, Any] = {"namespace": namespace, "name": name}
+        if address:
+            self._metadata["annotations"] = {ADDRESS: address}
         self._identity = identity
         self._clock = clock
         self._seen: _Seen | None = None
         self._until = float("-inf")  # on our clock, when we have to stop
+        self._leads = False  # as it was told last
         self._acquired = ""
         self._complained = ""
 
     def writes(self) -> bool:
         """Say whether this candidate may write now."""
         return self._clock() < self._until
+
+    def whereabouts(self) -> str | None:
+        """Say where the holder is to be spoken to: "" here, None nowhere that is known."""
+        if self.writes():
+            return ""
+        seen = self._seen
+        if seen is None or seen.holder in ("", self._identity):
+            return None
+        return seen.address or None
 
     async def run(self) -> None:
         """Acquire the Lease and renew it, until cancelled. Nothing is raised for what an API server does."""
@@ -89,7 +117,18 @@ class Leader:
 
     async def attempt(self) -> None:
         """Renew the Lease, or acquire it when it is nobody's."""
-        was_leading, now = self.writes(), self._clock()
+        try:
+            await self._attempt()
+        finally:
+            was_leading, self._leads = self._leads, self.writes()
+            if self._leads and not was_leading:
+                log.info("%s leads", self._identity)
+                self.on_lead()
+            elif was_leading and not self._leads:
+                self.on_rest()
+
+    async def _attempt(self) -> None:
+        now = self._clock()
         await self._look(now)
         seen = self._seen
         if seen is None:
@@ -102,9 +141,6 @@ class Leader:
             self._until = float("-inf")  # somebody else's
             return
         self._until = now + DURATION - MARGIN
-        if not was_leading:
-            log.info("%s leads", self._identity)
-            self.on_lead()
 
     async def release(self) -> None:
         """Let another candidate have the Lease at once, if it is ours."""
@@ -138,12 +174,13 @@ class Leader:
 
     def _see(self, body: bytes, now: float) -> None:
         document = msgspec.json.decode(body)
-        spec, version = document.get("spec") or {}, document["metadata"]["resourceVersion"]
+        spec, metadata = document.get("spec") or {}, document["metadata"]
+        version, address = metadata["resourceVersion"], (metadata.get("annotations") or {}).get(ADDRESS, "")
         before = self._seen
         since = before.since if before is not None and before.resource_version == version else now
         duration = float(spec.get("leaseDurationSeconds") or DURATION)
         transitions = spec.get("leaseTransitions") or 0
-        self._seen = _Seen(version, spec.get("holderIdentity") or "", duration, transitions, since)
+        self._seen = _Seen(version, spec.get("holderIdentity") or "", duration, transitions, since, address)
 
     def _document(self, *, holder: str, transitions: int, version: str | None) -> dict[str, Any]:
         return {

@@ -141,7 +141,7 @@ class Reflector:
             if not token:
                 break
         self._replace(listing)
-        self._resource_version = page.metadata.resource_version
+        self._stand_at(page.metadata.resource_version)
 
     async def _watch(self) -> None:
         query = {"allowWatchBookmarks": "true"}
@@ -179,8 +179,12 @@ class Reflector:
             self._listing = None
         else:
             return
-        self._resource_version = server_side.metadata.resource_version
+        self._stand_at(server_side.metadata.resource_version)
         self._failures = 0
+
+    def _stand_at(self, version: str) -> None:
+        self._resource_version = version
+        self._cache.reach(version)
 
     def _follow(self, event: Event, server_side: ServerSide) -> None:
         """Take what changed."""

@@ -1,4 +1,4 @@
-"""What each realm serves of a translation: the sockets there, and the clusters, endpoints and secrets that they lead to."""
+"""What each realm serves of a translation: the sockets there, and what they lead to."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ class _Realm:
             for listener in socket.listeners:
                 key = (socket.key, listener.key)
                 before = known.pop(key, {})
-                parts = self._parts[key] = {id(part): part for part in (*listener.hosts, *listener.names)}
+                held: tuple[_Part, ...] = (*listener.hosts, *listener.names)
+                parts = self._parts[key] = {id(part): part for part in held}
                 self._use((before[each] for each in before.keys() - parts.keys()), -1)
                 self._use((parts[each] for each in parts.keys() - before.keys()), 1)
         for gone in known.values():

@@ -21,7 +21,7 @@ class Clock:
 def candidates(client):
     """Two whose clocks have nothing to do with one another."""
     return [
-        (Leader(client, "system", "fastgate", name, clock), clock)
+        (Leader(client, "system", "fastgate", name, address=f"{name}:9443", clock=clock), clock)
         for name, clock in (("one", Clock(5.0)), ("two", Clock(9_000.0)))
     ]
 
@@ -45,8 +45,12 @@ async def test_the_first_one_leads_and_the_other_waits(api, candidates):
 
 async def test_who_does_not_renew_stops_before_the_other_may_begin(api, candidates):
     (one, first), (two, second) = candidates
+    told = []
+    one.on_rest = lambda: told.append("rest")
+    assert two.whereabouts() is None
     await one.attempt()
     await two.attempt()
+    assert (one.whereabouts(), two.whereabouts()) == ("", "one:9443")
     for clock in (first, second):
         clock.now += DURATION - MARGIN
     assert not one.writes()
@@ -57,7 +61,10 @@ async def test_who_does_not_renew_stops_before_the_other_may_begin(api, candidat
     assert two.writes()
     assert spec(api)["holderIdentity"] == "two"
     assert spec(api)["leaseTransitions"] == 1
+    assert not told
     await one.attempt()
+    assert told == ["rest"]
+    assert (one.whereabouts(), two.whereabouts()) == ("two:9443", "")
     assert not one.writes()
 
 
