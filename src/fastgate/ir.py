@@ -10,11 +10,8 @@ Units: times are integer milliseconds (0 means no limit), sizes are bytes. Names
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - who decodes an Ir reads the annotations
 from enum import Enum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 class PathKind(Enum):
@@ -76,8 +73,14 @@ class PathRewrite:
     value: str
 
 
+class Action:
+    """What is done with a request: Forward, Redirect or Respond. Each has a field that the others do not have."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class Redirect:
+class Redirect(Action):
     """An answer with Location; None keeps what the request had (GEP: HTTPRequestRedirectFilter)."""
 
     status: int
@@ -88,7 +91,7 @@ class Redirect:
 
 
 @dataclass(frozen=True, slots=True)
-class Respond:
+class Respond(Action):
     """A local answer. `reason` is a token of the access log: no_route, no_backends, invalid_backend, ..."""
 
     status: int
@@ -131,7 +134,7 @@ class WeightedBackend:
 
 
 @dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(Action):
     """Proxy to one of the backends, chosen by smooth weighted round robin."""
 
     backends: tuple[WeightedBackend, ...]
@@ -150,7 +153,7 @@ class Rule:
     key: str  # "HTTPRoute/namespace/name/index"
     route: str  # "HTTPRoute/namespace/name"
     name: str  # the rule's own name, "" when it has none
-    action: Forward | Redirect | Respond
+    action: Action
     filters: Filters = Filters()
 
 

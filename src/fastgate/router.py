@@ -32,7 +32,7 @@ class Match:
         index: of the rule in its route.
         name: of the rule, "" when it has none.
         prefix_length: bytes of the path that a PathPrefix matched; all of it for the other kinds.
-        action: what the rule does.
+        action: what the rule does: an ir.Forward, ir.Redirect or ir.Respond.
     """
 
     listener: str
@@ -41,7 +41,7 @@ class Match:
     index: int
     name: str
     prefix_length: int
-    action: ir.Forward | ir.Redirect | ir.Respond
+    action: ir.Action
 
 
 class Router:

@@ -15,6 +15,9 @@ from filter_types import CATALOG
 from golden_render import render
 from resources import resources_of, store_of
 
+from fastgate.remote import wire
+from fastgate.remote.difference import EMPTY, applied, difference
+from fastgate.remote.share import Share
 from fastgate.store import Store
 from fastgate.translate import Translator, translate
 
@@ -85,3 +88,10 @@ def test_a_translator_that_is_told_what_changed_gives_what_a_new_one_gives(case)
         amended({first: None})
         amended({first: resources[first], second: None})
         amended({second: resources[second]})
+
+
+def test_what_a_case_means_reaches_a_data_plane_unchanged(case):
+    documents = BASE + documents_of(case.read_text().partition(MARK)[0])
+    translation = translate(store_of(documents), CATALOG)
+    share = Share(1, translation.ir, translation.endpoints)
+    assert applied(EMPTY, wire.from_controller(wire.encode(difference(EMPTY, share)))) == share

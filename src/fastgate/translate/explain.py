@@ -219,6 +219,7 @@ def describe_action(match: Match, endpoints: Endpoints, tls: Mapping[str, Upstre
                     passes = f", through {through}" if through else ""
                     lines.append(f"{share}: {backend.cluster} ({places}){spoken}{passes}")
             return lines
+    raise TypeError(f"no action: {action!r}")
 
 
 def describe_endpoints(cluster: str, endpoints: Endpoints, otherwise: str = "no ready endpoint") -> str:
