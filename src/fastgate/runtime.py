@@ -17,6 +17,7 @@ from fastgate.problems import Problem, Severity
 from fastgate.resolver import Resolver, merged
 from fastgate.sources.findings import problems_of
 from fastgate.sources.objects import Loaded, Objects
+from fastgate.store import Store
 from fastgate.translate import Translation, Translator
 from fastgate.translate.conditions import Statuses
 from fastgate.translate.mode import FILES, Mode
@@ -25,11 +26,10 @@ from fastgate.translate.programmed import Programmed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fastgate.ir import AccessLog
+    from fastgate.ir import AccessLog, Endpoints, Ir
     from fastgate.listener_manager import ListenerManager
     from fastgate.publication import Table
     from fastgate.sources.objects import Source
-    from fastgate.store import Store
     from fastgate.translate.conditions import Name
     from fastgate.translate.homes import Home
 
@@ -145,6 +145,12 @@ class Runtime:
         async with self._lock:
             self._mode = self._translator.mode = mode
             return await self._prepared(Loaded(store, ()), list(self.hooks.problems), homes)
+
+    async def prepare_ir(self, ir: Ir, endpoints: Endpoints) -> Prepared:
+        """Likewise for what somebody else has translated: it has no statuses here."""
+        async with self._lock:
+            await self._resolver.resolve(endpoints.names)
+            return Prepared((), Loaded(Store(), ()), self._overridden(Translation(ir, endpoints, Statuses())))
 
     async def _prepared(
         self, loaded: Loaded, found: list[Problem], homes: Mapping[Name, Home] | None = None

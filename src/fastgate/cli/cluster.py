@@ -21,8 +21,14 @@ Context = Annotated[str, typer.Option(metavar="NAME", help="Context of the kubec
 Controller = Annotated[
     str, typer.Option(envvar="FASTGATE_CONTROLLER_NAME", help="controllerName of the GatewayClasses.")
 ]
+WatchNamespaces = Annotated[
+    str,
+    typer.Option(
+        envvar="FASTGATE_WATCH_NAMESPACES", metavar="NAME,...", help="Follow these namespaces only. [default: all]"
+    ),
+]
 
-__all__ = ["CONTROLLER_NAME", "Context", "Controller", "Kubeconfig", "reached"]
+__all__ = ["CONTROLLER_NAME", "Context", "Controller", "Kubeconfig", "WatchNamespaces", "names", "reached"]
 
 
 def reached(kubeconfig: str, context: str) -> Config:
@@ -35,3 +41,8 @@ def reached(kubeconfig: str, context: str) -> Config:
         return config.load(kubeconfig, context)
     except credentials.ConfigError as e:
         raise typer.BadParameter(str(e)) from None
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return the names that a list separates by commas."""
+    return tuple(filter(None, (name.strip() for name in text.split(","))))

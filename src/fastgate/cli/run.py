@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastgate import settings
-from fastgate.cli import cluster
-from fastgate.ir import AccessLog  # noqa: TC001 - typer reads the annotations
+from fastgate.cli import cluster, serving
 from fastgate.translate.mode import Mode
 
 if TYPE_CHECKING:
     from fastgate.kubernetes.config import Config
     from fastgate.server import Front
-
-
-def _ports(text: str) -> dict[int, int]:
-    try:
-        return settings.port_map(text)
-    except ValueError as e:
-        raise typer.BadParameter(str(e)) from None
-
-
-def _port_text(text: str) -> str:
-    _ports(text)
-    return text
-
-
-def _admin(text: str) -> str:
-    try:
-        settings.host_port(text)
-    except ValueError as e:
-        raise typer.BadParameter(str(e)) from None
-    return text
 
 
 def _pool_text(text: str) -> str:
@@ -79,12 +56,7 @@ def run(
             help="Addresses of this host, one for each Gateway. [default: all of them for every Gateway]",
         ),
     ] = "",
-    watch_namespaces: Annotated[
-        str,
-        typer.Option(
-            envvar="FASTGATE_WATCH_NAMESPACES", metavar="NAME,...", help="Follow these namespaces only. [default: all]"
-        ),
-    ] = "",
+    watch_namespaces: cluster.WatchNamespaces = "",
     zone: Annotated[
         str,
         typer.Option(
@@ -93,37 +65,16 @@ def run(
             help="That this host is in: endpoints that are meant for it are preferred.",
         ),
     ] = "",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=1024, envvar="FASTGATE_WORKERS", help="Worker processes. [default: CPUs that may be used]"
-        ),
-    ] = None,
-    port_map: Annotated[
-        str,
-        typer.Option(
-            envvar="FASTGATE_PORT_MAP",
-            metavar="80=8080,...",
-            callback=_port_text,
-            help="Bind other ports than the listeners name.",
-        ),
-    ] = "",
-    access_log: Annotated[
-        AccessLog | None,
-        typer.Option(envvar="FASTGATE_ACCESS_LOG", help="Form of access logs, whatever Gateways ask for."),
-    ] = None,
-    access_log_file: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="FASTGATE_ACCESS_LOG_FILE", help="Append access logs here; SIGUSR1 opens it again. [default: stdout]"
-        ),
-    ] = None,
-    admin: Annotated[
-        str,
-        typer.Option(
-            envvar="FASTGATE_ADMIN", metavar="HOST:PORT|off", callback=_admin, help="Health, metrics, status."
-        ),
-    ] = "127.0.0.1:9901",
+    workers: serving.Workers = None,
+    port_map: serving.PortMap = "",
+    access_log: serving.AccessLogForm = None,
+    access_log_file: serving.AccessLogFile = None,
+    admin: serving.Admin = serving.ADMIN,
+    drain_delay: serving.DrainDelay = 0.0,
+    drain_timeout: serving.DrainTimeout = serving.DRAIN_TIMEOUT,
+    orphan_timeout: serving.OrphanTimeout = serving.ORPHAN_TIMEOUT,
+    memory_limit: serving.MemoryLimit = 0,
+    plugin_memory_limit: serving.PluginMemoryLimit = serving.PLUGIN_MEMORY_LIMIT,
     strict: Annotated[
         bool, typer.Option("--strict", envvar="FASTGATE_STRICT", help="Refuse a set of files with an error in it.")
     ] = False,
@@ -133,34 +84,6 @@ def run(
             "--keep-going", envvar="FASTGATE_KEEP_GOING", help="Start although objects are refused or ports taken."
         ),
     ] = False,
-    drain_delay: Annotated[
-        float, typer.Option(min=0, envvar="FASTGATE_DRAIN_DELAY", help="Seconds to accept on after SIGTERM, unready.")
-    ] = 0.0,
-    drain_timeout: Annotated[
-        float,
-        typer.Option(min=0, envvar="FASTGATE_DRAIN_TIMEOUT", help="Seconds for open requests and tunnels to finish."),
-    ] = 60.0,
-    orphan_timeout: Annotated[
-        float,
-        typer.Option(
-            min=0, envvar="FASTGATE_ORPHAN_TIMEOUT", help="Seconds that workers serve on without their manager."
-        ),
-    ] = 60.0,
-    memory_limit: Annotated[
-        int,
-        typer.Option(
-            min=0, envvar="FASTGATE_MEMORY_LIMIT", metavar="MIB", help="Connection memory of a worker; 0: no limit."
-        ),
-    ] = 0,
-    plugin_memory_limit: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            envvar="FASTGATE_PLUGIN_MEMORY_LIMIT",
-            metavar="MIB",
-            help="Memory that the filters of a plugin process may take; 0: no limit.",
-        ),
-    ] = 512,
     instance: Annotated[
         str,
         typer.Option(
@@ -187,33 +110,29 @@ def run(
     if kubernetes == bool(paths):
         raise typer.BadParameter("either PATHS or --kubernetes says what is served")
     from fastgate.plugins.manager import Hooks  # noqa: PLC0415 - only this command needs the engine
-    from fastgate.server import Server  # noqa: PLC0415
 
     hooks = Hooks()
-    bound = _ports(port_map)
     if kubernetes:
-        namespaces = tuple(filter(None, (name.strip() for name in watch_namespaces.split(","))))
         mode = Mode(controller=controller_name, guarded=True, zone=zone)
-        config = cluster.reached(kubeconfig, context)
+        config, namespaces = cluster.reached(kubeconfig, context), cluster.names(watch_namespaces)
         front = _cluster(config, mode, pool=address_pool, namespaces=namespaces, instance=instance)
     else:
         from fastgate.standalone import Standalone  # noqa: PLC0415
 
-        front = Standalone(paths or [], ports=bound, instance=instance, dev=dev, hooks=hooks)
-    server = Server(
+        front = Standalone(paths or [], ports=settings.port_map(port_map), instance=instance, dev=dev, hooks=hooks)
+    serving.serve(
         front,
-        workers=workers or settings.default_workers(),
-        ports=bound,
+        hooks,
+        workers=workers,
+        port_map=port_map,
         access_log=access_log,
         access_log_file=access_log_file,
-        admin=settings.host_port(admin),
-        strict=strict,
-        keep_going=keep_going,
+        admin=admin,
         drain_delay=drain_delay,
         drain_timeout=drain_timeout,
-        orphan_timeout=int(orphan_timeout * 1000),
-        memory_limit=memory_limit << 20,
-        plugin_memory_limit=plugin_memory_limit << 20,
-        hooks=hooks,
+        orphan_timeout=orphan_timeout,
+        memory_limit=memory_limit,
+        plugin_memory_limit=plugin_memory_limit,
+        strict=strict,
+        keep_going=keep_going,
     )
-    sys.exit(asyncio.run(server.run()))

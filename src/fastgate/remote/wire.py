@@ -64,11 +64,13 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag="report"):
         revision: of the Update.
         error: why it is not served; "": it is.
         sockets: by `Socket.key` of what is served, the error that keeps it from being bound; "": it is bound.
+        is_held: it is older than what is served, and kept for later.
     """
 
     revision: int
     error: str = ""
     sockets: dict[str, str] = {}
+    is_held: bool = False
 
 
 class Changes(msgspec.Struct, Generic[T], frozen=True, array_like=True):
