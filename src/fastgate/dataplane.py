@@ -106,8 +106,10 @@ class DataPlane:
 
     def _take(self, share: Share) -> None:
         self._newest = share
-        self._have.set()
-        self._server.reload()
+        if self._have.is_set():
+            self._server.reload()
+        else:
+            self._have.set()  # the first preparation waits for it
 
     async def _be_told(self) -> None:
         self._filters = await asyncio.to_thread(_filters)

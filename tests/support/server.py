@@ -78,16 +78,16 @@ def fastgate(*arguments):
 
 
 class Server:
-    """`fastgate run` in a session of its own, whose standard error is read all the time."""
+    """`fastgate run`, or another `verb`, in a session of its own, whose standard error is read all the time."""
 
-    def __init__(self, *arguments, log, runtime, after=None):
+    def __init__(self, *arguments, log, runtime, after=None, verb="run"):
         """`after`: a server in whose place this one starts."""
         self.port, self.tls_port, self.admin = (
             (after.port, after.tls_port, after.admin) if after else (free_port(), free_port(), free_port())
         )
         self.text = ""
         line, environment = command(
-            "run", *arguments, "--port-map", f"80={self.port},443={self.tls_port}", "--admin", f"127.0.0.1:{self.admin}",
+            verb, *arguments, "--port-map", f"80={self.port},443={self.tls_port}", "--admin", f"127.0.0.1:{self.admin}",
             "--access-log-file", log, "--drain-timeout", "5",
         )  # fmt: skip
         environment["XDG_RUNTIME_DIR"] = str(runtime)

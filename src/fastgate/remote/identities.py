@@ -7,7 +7,7 @@ A controller's certificate is for the name `fastgate-controller` and may serve; 
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ class Identity:
     """A certificate, its key and who vouches for the other side; all in PEM."""
 
     certificate: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     authority: bytes
 
     @classmethod
