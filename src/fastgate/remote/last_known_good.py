@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fastgate.remote import wire
@@ -84,4 +85,5 @@ class LastKnownGood:
             temporary.replace(self._path)
         except OSError as e:
             log.warning("%s cannot be written: %s", self._path, e.strerror)
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
