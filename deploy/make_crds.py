@@ -26,6 +26,7 @@ _GROUP, _VERSION = "fastgate.dev", "v1alpha1"
 _PLURALS = {"GatewayParameters": "gatewayparameters"}
 _RULES = yaml.safe_load(Path(__file__).with_name("crd-rules.yaml").read_text())
 _DROPPED = ("title", "default", "additionalProperties", "properties", "items", "anyOf")  # or treated by itself
+_TYPING = ("type", "title")
 _EXACT = 2**53  # numbers above are not exact in JSON
 
 
@@ -102,10 +103,13 @@ def _structural(schema: Schema) -> Schema:
     schema = _without_null(schema)
     model = schema.get("title", "")
     out = {key: value for key, value in schema.items() if key not in _DROPPED}
-    if isinstance(schema.get("additionalProperties"), dict):  # an object of anything
-        return {**out, "x-kubernetes-preserve-unknown-fields": True}
-    if {option.get("type") for option in schema.get("anyOf", ())} == {"integer", "string"}:
-        return {**out, "x-kubernetes-int-or-string": True}
+    if isinstance(values := schema.get("additionalProperties"), dict):
+        if values.get("type") == "string":
+            return {**out, "additionalProperties": _structural(values)}
+        return {**out, "x-kubernetes-preserve-unknown-fields": True}  # an object of anything
+    if {option.get("type") for option in schema.get("anyOf", ())} - {"null"} == {"integer", "string"}:
+        limits = {key: limit for option in schema["anyOf"] for key, limit in option.items() if key not in _TYPING}
+        return {**out, **limits, "x-kubernetes-int-or-string": True}
     if "description" in out:
         out["description"] = _paragraphs(out["description"])
     if "const" in out:

@@ -20,6 +20,7 @@ from fastgate.api.base import (
     PreciseHostname,
     fault,
 )
+from fastgate.api.infrastructure import Infrastructure
 from fastgate.api.metadata import Metadata
 from fastgate.durations import milliseconds
 
@@ -293,6 +294,7 @@ class GatewayParametersSpec(Model):
     trailers: Annotated[list[Annotated[HeaderName, AfterValidator(_trailer)]], Field(max_length=64), SET] | None = None
     limits: Limits | None = None
     access_log: AccessLogParameters | None = None
+    infrastructure: Infrastructure | None = None
 
 
 class GatewayParameters(Model):

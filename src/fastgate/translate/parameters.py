@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+from fastgate.api.infrastructure import Infrastructure
 from fastgate.durations import milliseconds
 from fastgate.ir import AccessLog, Limits, Settings
 
@@ -33,15 +34,39 @@ def settings_of(store: Store, ref: Any, namespace: str, base: Settings) -> Setti
     Raises:
         InvalidParameters: the reference names another kind, or nothing.
     """
+    parameters = _referred(store, ref, namespace)
+    return base if parameters is None else merged(parameters.spec, base)
+
+
+def _referred(store: Store, ref: Any, namespace: str) -> Any:
+    """Return the GatewayParameters that a reference names; None without one."""
     if ref is None:
-        return base
+        return None
     if (ref.group, ref.kind) != (GROUP, KIND):
         raise InvalidParameters(f"parametersRef names {ref.group}/{ref.kind}; {GROUP}/{KIND} is expected")
     place = getattr(ref, "namespace", None) or namespace
     parameters = store.get(KIND, place, ref.name)
     if parameters is None:
         raise InvalidParameters(f"{KIND} {place}/{ref.name} does not exist")
-    return merged(parameters.spec, base)
+    return parameters
+
+
+def infrastructure_of(store: Store, gateway: Any) -> dict[str, Any]:
+    """Return what is said of a Gateway's data planes: fields of `Infrastructure`, its own over those of its class."""
+    gateway_class = store.get("GatewayClass", "", gateway.spec.gateway_class_name)
+    of_gateway = gateway.spec.infrastructure.parameters_ref if gateway.spec.infrastructure is not None else None
+    of_class = gateway_class.spec.parameters_ref if gateway_class is not None else None
+    found: dict[str, Any] = {}
+    for ref, namespace in ((of_class, "default"), (of_gateway, gateway.metadata.namespace)):
+        try:
+            parameters = _referred(store, ref, namespace)
+        except InvalidParameters:
+            continue  # a condition says so
+        infrastructure = parameters.spec.infrastructure if parameters is not None else None
+        if infrastructure is not None:
+            said = ((name, getattr(infrastructure, name)) for name in Infrastructure.model_fields)
+            found.update((name, value) for name, value in said if value is not None)
+    return found
 
 
 def merged(spec: Any, base: Settings) -> Settings:
