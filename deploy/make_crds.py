@@ -103,13 +103,8 @@ def _structural(schema: Schema) -> Schema:
     schema = _without_null(schema)
     model = schema.get("title", "")
     out = {key: value for key, value in schema.items() if key not in _DROPPED}
-    if isinstance(values := schema.get("additionalProperties"), dict):
-        if values.get("type") == "string":
-            return {**out, "additionalProperties": _structural(values)}
-        return {**out, "x-kubernetes-preserve-unknown-fields": True}  # an object of anything
-    if {option.get("type") for option in schema.get("anyOf", ())} - {"null"} == {"integer", "string"}:
-        limits = {key: limit for option in schema["anyOf"] for key, limit in option.items() if key not in _TYPING}
-        return {**out, **limits, "x-kubernetes-int-or-string": True}
+    if (special := _of_any(schema)) is not None:
+        return {**out, **special}
     if "description" in out:
         out["description"] = _paragraphs(out["description"])
     if "const" in out:
@@ -127,6 +122,18 @@ def _structural(schema: Schema) -> Schema:
     if rules := _RULES["rules"].get(model):
         out["x-kubernetes-validations"] = rules
     return out
+
+
+def _of_any(schema: Schema) -> Schema | None:
+    """What stands for objects with any keys, and for values of two types; None: it is neither."""
+    if isinstance(values := schema.get("additionalProperties"), dict):
+        if values.get("type") == "string":
+            return {"additionalProperties": _structural(values)}
+        return {"x-kubernetes-preserve-unknown-fields": True}
+    if {option.get("type") for option in schema.get("anyOf", ())} - {"null"} == {"integer", "string"}:
+        limits = {key: limit for option in schema["anyOf"] for key, limit in option.items() if key not in _TYPING}
+        return {**limits, "x-kubernetes-int-or-string": True}
+    return None
 
 
 def _without_null(schema: Schema) -> Schema:

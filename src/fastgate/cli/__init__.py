@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from fastgate.cli import dataplane, explain, plugins, run, status, validate
+from fastgate.cli import controller, dataplane, explain, plugins, run, status, validate
 
 app = typer.Typer(
     name="fastgate",
@@ -18,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run.run)
+app.command("controller")(controller.controller)
 app.command("dataplane")(dataplane.dataplane)
 app.command("validate")(validate.validate)
 app.command("explain")(explain.explain)

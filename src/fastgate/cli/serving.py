@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastgate.server import Front
 
 
-def _checked(read: Callable[[str], Any]) -> Callable[[str], str]:
+def checked(read: Callable[[str], Any]) -> Callable[[str], str]:
     """Return a callback of an option: its text, if it can be read."""
 
     def check(text: str) -> str:
@@ -41,7 +41,7 @@ PortMap = Annotated[
     typer.Option(
         envvar="FASTGATE_PORT_MAP",
         metavar="80=8080,...",
-        callback=_checked(settings.port_map),
+        callback=checked(settings.port_map),
         help="Bind other ports than the listeners name.",
     ),
 ]
@@ -60,7 +60,7 @@ Admin = Annotated[
     typer.Option(
         envvar="FASTGATE_ADMIN",
         metavar="HOST:PORT|off",
-        callback=_checked(settings.host_port),
+        callback=checked(settings.host_port),
         help="Health, metrics, status.",
     ),
 ]

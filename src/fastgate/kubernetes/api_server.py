@@ -124,6 +124,11 @@ class ApiServer:
         self._writer.want(statuses)
         self._finalizers.look()
 
+    @property
+    def written(self) -> int:
+        """How many statuses were written."""
+        return self._writer.written
+
     def status_of(self, gateway: Name) -> dict[str, Any]:
         """Return the status that is stored of a Gateway."""
         stored = self.cache.stored(("Gateway", *gateway))
