@@ -157,6 +157,7 @@ class Controller:
                     parameters=infrastructure_of(store, gateway),
                     addresses=tuple(_asked(gateway)),
                     identity=identities[name],
+                    instance=self._instance,
                 )
                 for name, gateway in gateways.items()
             }

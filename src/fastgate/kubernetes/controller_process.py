@@ -72,22 +72,32 @@ def _metrics(controller: Controller) -> str:
     planes: dict[tuple[str, str], int] = {}
     for plane in controller.data_planes:
         planes[plane.gateway] = planes.get(plane.gateway, 0) + 1
-    gateways = [({"gateway": "/".join(name)}, count) for name, count in sorted(planes.items())]
+    gateways = [({"gateway": "/".join(name)}, float(count)) for name, count in sorted(planes.items())]
     families: tuple[tuple[str, str, str, list[tuple[dict[str, str], float]]], ...] = (
-        ("fastgate_controller_leads", "gauge", "Whether this replica writes.", [({}, controller.api.leader.writes())]),
-        ("fastgate_controller_status_writes_total", "counter", "Statuses written.", [({}, controller.api.written)]),
+        (
+            "fastgate_controller_leads",
+            "gauge",
+            "Whether this replica writes.",
+            [({}, float(controller.api.leader.writes()))],
+        ),
+        (
+            "fastgate_controller_status_writes_total",
+            "counter",
+            "Statuses written.",
+            [({}, float(controller.api.written))],
+        ),
         (
             "fastgate_controller_stale_kinds",
             "gauge",
             "Kinds whose watch fails.",
-            [({}, len(controller.api.cache.stale))],
+            [({}, float(len(controller.api.cache.stale)))],
         ),
         ("fastgate_controller_data_planes", "gauge", "Data planes that are connected.", gateways),
     )
     lines = (
         line
         for name, kind, about, samples in families
-        for line in metrics.family(name, kind, about, [("", labels, float(value)) for labels, value in samples])
+        for line in metrics.family(name, kind, about, [("", labels, value) for labels, value in samples])
     )
     return "".join(f"{line}\n" for line in lines)
 

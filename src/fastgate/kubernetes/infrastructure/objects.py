@@ -48,17 +48,17 @@ class Wanted:
         gateway: the resource.
         ports: protocol and port of the Service, sorted: ("TCP", 443). Never empty.
         identity: tls.crt, tls.key and ca.crt.
+        instance: tells the objects of several controllers apart; see `names.instance_of`.
         parameters: fields of `api.infrastructure.Infrastructure` that are set.
         addresses: that spec.addresses asks for.
-        instance: tells the objects of several controllers apart.
     """
 
     gateway: Any
     ports: tuple[tuple[str, int], ...]
     identity: Mapping[str, bytes] = field(repr=False)
+    instance: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
-    instance: str = "fastgate"
 
     @property
     def name(self) -> str:
