@@ -33,7 +33,6 @@ LATE = 10.0  # seconds without a report after which a data plane is not waited f
 HEARTBEAT = 10.0  # seconds between two pings
 GREETING = 10.0  # seconds for a Hello
 _RETRY = 1  # seconds, while nobody leads
-_COMPRESSED = 1 << 12  # bytes above which a message is
 _FORBIDDEN, _UNAVAILABLE, _REDIRECT = 403, 503, 307
 
 
@@ -189,6 +188,9 @@ class Hub:
                 await self._attend(name, socket)
         except TimeoutError:
             await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"the certificate has expired")
+        except ExceptionGroup:
+            log.exception("a fault of fastgate's own: a data plane of Gateway %s/%s is told nothing more", *name)
+            await socket.close(code=WSCloseCode.INTERNAL_ERROR)
         except wire.WireError as e:
             log.warning("a data plane of Gateway %s/%s is dismissed: %s", *name, e)
             await socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=str(e).encode()[:100])
@@ -209,18 +211,25 @@ class Hub:
         gateway.planes[plane] = None
         plane.news.set()
         log.info("data plane %s of Gateway %s/%s, fastgate %s", hello.name, *name, hello.version)
-        telling = asyncio.ensure_future(self._tell(plane))
         try:
-            while (message := await self._heard(socket)) is not None:
-                if not isinstance(message, wire.Report):
-                    raise wire.WireError("a second Hello")
-                self._note(plane, message)
+            async with asyncio.TaskGroup() as tasks:
+                telling = tasks.create_task(self._tell(plane))
+                await self._hear(plane)
+                telling.cancel()
+        except* wire.WireError as e:
+            raise e.exceptions[0] from None
         finally:
-            telling.cancel()
             del gateway.planes[plane]
             self._sum_up(name)
             self._forget(name)
             log.info("data plane %s of Gateway %s/%s is gone", hello.name, *name)
+
+    async def _hear(self, plane: DataPlane) -> None:
+        """Take reports until there are no more."""
+        while (message := await self._heard(plane.socket)) is not None:
+            if not isinstance(message, wire.Report):
+                raise wire.WireError("a second Hello")
+            self._note(plane, message)
 
     @staticmethod
     async def _heard(socket: web.WebSocketResponse) -> wire.Hello | wire.Report | None:
@@ -243,7 +252,7 @@ class Hub:
             data = self._encoded(gateway, plane.has)
             plane.awaited, plane.sent_at = gateway.share, loop.time()
             with suppress(ConnectionError):
-                await plane.socket.send_bytes(data, compress=len(data) > _COMPRESSED)
+                await plane.socket.send_bytes(data)
 
     @staticmethod
     def _encoded(gateway: _Gateway, before: Share) -> bytes:

@@ -284,3 +284,26 @@ async def test_an_address_that_is_taken_is_said(hub, authority):
     with pytest.raises(OSError, match="in use"):
         async with hub_of(authority, leads, port):
             pass
+
+
+async def test_a_share_of_many_routes_travels_whole(hub, plane):
+    hub, address = hub
+    many = share(1)
+    (socket,) = many.ir.sockets
+    (listener,) = socket.listeners
+    hosts = tuple(replace(listener.hosts[0], hostname=f"{at:05}.example.com") for at in range(5000))
+    ir = replace(many.ir, sockets=(replace(socket, listeners=(replace(listener, hosts=hosts),)),))
+    hub.publish({GATEWAY: replace(many, ir=ir)})
+    async with plane(address) as pod:
+        assert (await pod.told(1)).ir == ir
+
+
+async def test_a_fault_of_our_own_ends_the_connection_and_is_logged(hub, plane, monkeypatch, caplog):
+    hub, address = hub
+    right = hubs.difference
+    monkeypatch.setattr(hubs, "difference", lambda *_: 1 / 0)
+    hub.publish({GATEWAY: share(1)})
+    async with plane(address) as pod:
+        await until(lambda: "ZeroDivisionError" in caplog.text)
+        monkeypatch.setattr(hubs, "difference", right)
+        await pod.told(1)
