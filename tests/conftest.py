@@ -1,4 +1,4 @@
-"""How tests are spread over worker processes (`pytest -n`)."""
+"""How tests are spread over worker processes (`pytest -n`), and the option that rewrites golden cases."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 _ONE_CLUSTER = "tests/conformance/"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="rewrite what golden cases expect")
 
 
 class _Scheduling(LoadScopeScheduling):

@@ -65,7 +65,10 @@ def conformance(cluster: Cluster, options: argparse.Namespace) -> int:
 
 
 def run_suite(cluster: Cluster, options: argparse.Namespace) -> int:
-    subject = fastgate.in_pods() if options.in_pods else fastgate.on_the_node(cluster)
+    if options.mode == "controller":
+        subject = fastgate.in_controller_mode()
+    else:
+        subject = fastgate.in_pods() if options.in_pods else fastgate.on_the_node(cluster)
     if options.implementation is not None:
         account = None if options.admin else fastgate.ACCOUNT
         texts = [path.read_text() for path in options.apply]
@@ -150,7 +153,9 @@ def parser() -> argparse.ArgumentParser:
     suited.add_argument("--profiles", default=",".join(suite.PROFILES), help="(default: %(default)s)")
     suited.add_argument("--report-output", type=Path, metavar="FILE", help="write the suite's report")
     suited.add_argument(
-        "--mode", default="default", help="what the report calls this way of running (default: %(default)s)"
+        "--mode",
+        default="default",
+        help="what the report calls this way of running; `controller` is fastgate's (default: %(default)s)",
     )
     suited.add_argument("--flag", action="append", default=[], help="of the suite, such as --flag=--debug")
     suited.add_argument("--in-pods", action="store_true", help="fastgate runs as the DaemonSet of deploy/fastgate.yaml")

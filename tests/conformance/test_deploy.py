@@ -13,6 +13,7 @@ from kubelab import binaries, fastgate, implementation, suite
 from kubelab.cluster import run, until
 from served import GATEWAY, POD, SERVICE, route
 
+from fastgate.kubernetes.infrastructure.owned import OWN_KINDS
 from fastgate.kubernetes.kinds import KINDS
 
 pytestmark = pytest.mark.timeout(1200)  # helm and the cluster's programs may have to be built
@@ -36,6 +37,17 @@ VALUES = {
         "serviceAccount": {"annotations": {"a": "b"}},
     },
     "scaled": {"kind": "Deployment", "podDisruptionBudget": {"create": True, "minAvailable": 1}},
+    "controller": {"mode": "controller"},
+    "controllers": {
+        "mode": "controller",
+        "replicas": 2,
+        "watchNamespaces": ["default", "kube-public"],
+        "controller": {"port": 9444, "address": "192.0.2.1:9444", "image": "registry.example/data-plane:1"},
+        "imagePullSecrets": [{"name": "a"}, {"name": "b"}],
+        "podDisruptionBudget": {"create": True},
+        "nodeSelector": {"control": "true"},
+        "tolerations": [{"operator": "Exists"}],
+    },
     "monitored": {"podMonitor": {"create": True, "labels": {"release": "prometheus"}}},
 }
 
@@ -72,8 +84,9 @@ def test_helm_finds_no_fault(helm, tmp_path, values):
     run(helm, "lint", "--strict", make_manifests.CHART, "-f", tmp_path / "values.yaml")
 
 
-def test_the_manifests_are_the_chart_with_its_defaults(helm):
-    assert make_manifests.text(helm) == make_manifests.MANIFESTS.read_text()
+@pytest.mark.parametrize("mode", make_manifests.MODES)
+def test_the_manifests_are_the_chart_with_its_defaults(helm, mode):
+    assert make_manifests.text(mode, helm) == make_manifests.path(mode).read_text()
 
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
@@ -117,16 +130,35 @@ def test_roles_in_some_namespaces_are_enough_for_those(cluster, namespace, rende
     assert "forbidden" not in started.log.read_text()
 
 
-def test_what_is_followed_can_be_read_and_nothing_else(rendered):
-    rules = [rule for role in of_kind(rendered({}), "ClusterRole") for rule in role["rules"]]
-    read = {
+def rules_of(documents):
+    return [rule for role in of_kind(documents, "ClusterRole") for rule in role["rules"]]
+
+
+def allowed(rules, verb):
+    return {
         (group, name)
         for rule in rules
-        if "watch" in rule["verbs"]
+        if verb in rule["verbs"]
         for group in rule["apiGroups"]
         for name in rule["resources"]
     }
-    assert read == {(kind.group, kind.plural) for kind in KINDS.values()}
+
+
+def test_what_is_followed_can_be_read_and_nothing_else(rendered):
+    followed = {(kind.group, kind.plural) for kind in KINDS.values()}
+    made = {(kind.group, kind.plural) for kind in OWN_KINDS.values()}
+    assert allowed(rules_of(rendered({})), "watch") == followed
+    assert allowed(rules_of(rendered(VALUES["controller"])), "watch") == followed | made
+
+
+def test_a_controller_may_make_and_delete_what_data_planes_run_on_and_nothing_else(rendered):
+    rules = rules_of(rendered(VALUES["controller"]))
+    made = {(kind.group, kind.plural) for kind in OWN_KINDS.values()}
+    assert allowed(rules, "delete") == made
+    assert allowed(rules, "create") == made | {("events.k8s.io", "events")}
+    assert allowed(rules, "update") - allowed(rules_of(rendered({})), "update") == {
+        ("gateway.networking.k8s.io", "gateways/finalizers")
+    }
 
 
 def test_nothing_is_written_but_statuses_finalizers_of_classes_and_events(rendered):

@@ -5,10 +5,6 @@ from pathlib import Path
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 
 
-def pytest_addoption(parser):
-    parser.addoption("--update-golden", action="store_true", help="rewrite what golden cases expect")
-
-
 def pytest_generate_tests(metafunc):
     if "case" in metafunc.fixturenames:
         metafunc.parametrize("case", CASES, ids=[path.stem for path in CASES])

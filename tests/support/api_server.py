@@ -106,6 +106,10 @@ class ApiServer:
                 return _status(status, headers.pop("reason", "Refused"), headers)
         if request.method == "GET":
             return await self._get(request, path, query)
+        if request.method == "DELETE":
+            return await self._delete(*_parsed(path))
+        if request.content_type == "application/apply-patch+yaml":
+            return await self._apply(*_parsed(path), await request.json())
         return await self._change(request, path)
 
     async def _get(self, request: web.Request, path: str, query: dict[str, str]) -> web.StreamResponse:
@@ -180,6 +184,24 @@ class ApiServer:
         content = {"status": document["status"]} if is_status else document
         metadata = {k: v for k, v in (before["metadata"] if is_status else changes).items() if k != "resourceVersion"}
         return web.json_response(await self.put(collection, name, namespace, **{**content, "metadata": metadata}))
+
+    async def _apply(self, collection: str, namespace: str, name: str, document: dict[str, Any]) -> web.Response:
+        """Apply as the one manager of all fields: what is the same is no change."""
+        before = self._objects.get(collection, {}).get((namespace, name))
+        counted = {"uid": f"uid-{self._version}", "generation": 0, "resourceVersion": ""}
+        counted |= {k: v for k, v in (before["metadata"] if before else {}).items() if k in counted}
+        after = {**(before or {}), **document, "metadata": {**document["metadata"], **counted}}
+        if after == before:
+            return web.json_response(before)
+        metadata = {**after["metadata"], "generation": counted["generation"] + 1 if "spec" in document else 0}
+        del metadata["resourceVersion"]
+        return web.json_response(await self.put(collection, name, namespace, **{**document, "metadata": metadata}))
+
+    async def _delete(self, collection: str, namespace: str, name: str) -> web.Response:
+        if (namespace, name) not in self._objects.get(collection, {}):
+            return _status(404, "NotFound")
+        await self.delete(collection, name, namespace)
+        return _status(200, "Success")
 
     async def _tell(self, collection: str, type_: str, document: dict[str, Any]) -> None:
         async with self._news:

@@ -42,7 +42,7 @@ def controller(
         typer.Option(
             envvar="FASTGATE_ADDRESS", metavar="HOST:PORT", help="Where data planes reach any replica: a Service's."
         ),
-    ] = "fastgate-controller.fastgate-system.svc:9443",
+    ] = "fastgate.fastgate-system.svc:9443",
     image: Annotated[str, typer.Option(envvar="FASTGATE_IMAGE", help="Of data planes.")] = "fastgate",
     image_pull_policy: Annotated[
         str,

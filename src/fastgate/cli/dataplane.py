@@ -56,7 +56,7 @@ def dataplane(
 
     What is served stays whatever becomes of the controller. Signals are those of `fastgate run`.
 
-    Example: fastgate dataplane --controller fastgate-controller.fastgate-system:9443 --state /run/fastgate/state
+    Example: fastgate dataplane --controller fastgate.fastgate-system.svc:9443 --state /run/fastgate/state
     """
     try:
         from fastgate.dataplane import DataPlane  # noqa: PLC0415 - the libraries of the extra may not be there

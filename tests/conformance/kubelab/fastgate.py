@@ -19,12 +19,13 @@ COMMAND = Path(sys.executable).with_name("fastgate")
 CLASS, CONTROLLER = "fastgate", "fastgate.dev/gateway-controller"
 ACCOUNT = ("fastgate-system", "fastgate")
 POOL = f"{network.GATEWAYS[1]}-{network.GATEWAYS[254]}"
-_MANIFESTS = Path(__file__).parents[3] / "deploy" / "fastgate.yaml"
+CONTROLLER_SERVICE = str(network.SERVICES[9443])  # data planes are told an address: there are no names here
+_DEPLOY = Path(__file__).parents[3] / "deploy"
 
 
-def manifests() -> list[Document]:
+def manifests(file: str = "fastgate.yaml") -> list[Document]:
     """What deploy/ has for a cluster."""
-    return list(yaml.safe_load_all(_MANIFESTS.read_text()))
+    return list(yaml.safe_load_all((_DEPLOY / file).read_text()))
 
 
 def on_the_node(cluster: Cluster, *options: str) -> Implementation:
@@ -51,4 +52,17 @@ def in_pods() -> Implementation:
     for document in documents:
         if document["kind"] == "DaemonSet":
             document["spec"]["template"]["spec"]["containers"][0]["args"].append(f"--address-pool={POOL}")
+    return Implementation(CLASS, CONTROLLER, (), ACCOUNT, documents)
+
+
+def in_controller_mode(replicas: int = 1) -> Implementation:
+    """The controller of the manifests, which provisions data planes in Pods."""
+    documents = manifests("fastgate-controller.yaml")
+    for document in documents:
+        if document["kind"] == "Service":
+            document["spec"]["clusterIP"] = CONTROLLER_SERVICE
+        elif document["kind"] == "Deployment":
+            document["spec"]["replicas"] = replicas
+            container = document["spec"]["template"]["spec"]["containers"][0]
+            container["args"].append(f"--address={CONTROLLER_SERVICE}:9443")
     return Implementation(CLASS, CONTROLLER, (), ACCOUNT, documents)
