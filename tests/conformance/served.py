@@ -65,6 +65,23 @@ def route(name, path="/", /, **backend):
     }
 
 
+def asked(cluster, url):
+    """The status of an answer in the cluster's network, or 0."""
+
+    def ask():
+        network.enter(cluster)
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    with ThreadPoolExecutor(1) as thread:  # that may leave the test's network
+        return thread.submit(ask).result()
+
+
 class Served:
     """A Gateway with one route, and fastgate on the node, which tests may kill."""
 
@@ -85,20 +102,7 @@ class Served:
         return Load(80, clients=4, host=self.address, enter=lambda: network.enter(self.cluster))
 
     def status(self, path):
-        """Of an answer, or 0."""
-
-        def ask():
-            network.enter(self.cluster)
-            try:
-                with urllib.request.urlopen(f"http://{self.address}{path}", timeout=5) as answer:
-                    return answer.status
-            except urllib.error.HTTPError as error:
-                return error.code
-            except OSError:
-                return 0
-
-        with ThreadPoolExecutor(1) as thread:  # that may leave the test's network
-            return thread.submit(ask).result()
+        return asked(self.cluster, f"http://{self.address}{path}")
 
     def is_current(self, name):
         """Whether the status of a route is about its newest generation."""

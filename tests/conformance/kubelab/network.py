@@ -61,7 +61,7 @@ class PodNetwork:
 
 def create_for_pod(cluster: Cluster, uid: str, address: IPv4Address) -> PodNetwork:
     """A namespace with one interface, whose other end is the node's; the node answers for every address."""
-    namespace, there = f"{cluster.namespace}.{uid[:13]}", f"pod{address.packed.hex()}"
+    namespace, there = _of_pod(cluster, uid), f"pod{address.packed.hex()}"
     run("ip", "netns", "add", namespace)
     peer = f"type veth peer name eth0 netns {namespace}"
     node = f"link add {there} {peer}\nlink set {there} up\nroute add {address}/32 dev {there}\n"
@@ -70,6 +70,15 @@ def create_for_pod(cluster: Cluster, uid: str, address: IPv4Address) -> PodNetwo
     pod += f"route add {NODE}/32 dev eth0 scope link\nroute add default via {NODE}\n"
     run("ip", "-n", namespace, "-batch", "-", text=pod)
     return PodNetwork(namespace, str(address))
+
+
+def _of_pod(cluster: Cluster, uid: str) -> str:
+    return f"{cluster.namespace}.{uid[:13]}"
+
+
+def pids(cluster: Cluster, uid: str) -> list[int]:
+    """The processes of a Pod."""
+    return _processes(_of_pod(cluster, uid))
 
 
 def all_namespaces() -> list[str]:
