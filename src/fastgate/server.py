@@ -6,7 +6,6 @@ A `Front` says what is to be served; signals, systemd, the admin listener and su
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastgate import systemd
 from fastgate.admin.server import AdminServer
+from fastgate.collector import Collector
 from fastgate.handover import HandOverError, Predecessor, Successor
 from fastgate.instance import Instance, InstanceError, InUseError
 from fastgate.listener_manager import ListenerManager
@@ -114,6 +114,7 @@ class Server:
         self._predecessor: Predecessor | None = None
         self._instance: Instance | None = None
         self._hooks = hooks
+        self._collector = Collector()
         self._loop: asyncio.AbstractEventLoop
         self.manager: ListenerManager
         self.runtime: Runtime
@@ -317,12 +318,8 @@ class Server:
     # --- configuration -----------------------------------------------------------------------------------------------
 
     async def _prepare(self, *, strict: bool = False) -> Prepared:
-        gc.disable()  # resources have no cycles, and collections would take most of the time of a reload
-        try:
+        with self._collector.paused():
             return await self._front.prepare(strict=strict)
-        finally:
-            gc.enable()
-            gc.freeze()  # what is served is not looked at again; references are counted all the same
 
     async def _reload(self) -> None:
         while True:

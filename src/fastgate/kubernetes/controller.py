@@ -11,6 +11,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from fastgate.collector import Collector
 from fastgate.ir import Endpoints, Ir
 from fastgate.kubernetes.addresses import own_gateways
 from fastgate.kubernetes.api_server import SETTLE, ApiServer
@@ -75,6 +76,7 @@ class Controller:
         self._translator = Translator(Catalog(), mode)
         self._portions = Portions()
         self._programmed = Programmed()
+        self._collector = Collector()
         self._shares: dict[Name, tuple[Portion, Share]] = {}
         self._translation: Translation | None = None
         self._since: float | None = None  # on the loop's clock: the first translation that statuses wait for
@@ -139,8 +141,9 @@ class Controller:
         gateways = {(g.metadata.namespace, g.metadata.name): g for g in own_gateways(store, self._mode.controller)}
         self._translator.mode = self.api.mode()
         homes = {name: self._home(name, gateway) for name, gateway in gateways.items()}
-        translation = await asyncio.to_thread(self._translator.translate, store, homes)
-        portions = self._portions.of(translation)
+        with self._collector.paused():
+            translation = await asyncio.to_thread(self._translator.translate, store, homes)
+            portions = self._portions.of(translation)
         found = {name: portions.get(realm_of(name), NOTHING) for name in gateways}
         self._shares = {name: self._share(name, portion, revision) for name, portion in found.items()}
         hub.publish({name: share for name, (_, share) in self._shares.items()})
