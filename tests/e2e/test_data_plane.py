@@ -7,7 +7,7 @@ import threading
 from http.server import ThreadingHTTPServer
 
 import pytest
-from data_planes import GATEWAY, hub_of, leads, share, until, write
+from data_planes import GATEWAY, hub_of, quiet, share, until, write
 from server import Echo, Server, free_port
 
 from fastgate.ir import Endpoint, Endpoints
@@ -31,12 +31,13 @@ def authority():
 
 
 @pytest.fixture
-def data_plane(tmp_path, authority):
+async def data_plane(tmp_path, authority):
     """Start data planes of one identity, one after the other."""
     identity = write(authority.data_plane(GATEWAY), tmp_path / "identity")
-    started = []
+    started, addresses = [], set()
 
     def start(address, after=None):
+        addresses.add(address)
         server = Server(
             "--controller", address, "--identity", identity, "--state", tmp_path / "state", "--workers", "1",
             verb="dataplane", log=tmp_path / "access.log", runtime=tmp_path, after=after,
@@ -47,6 +48,8 @@ def data_plane(tmp_path, authority):
     yield start
     for server in started:
         server.kill()
+    for address in addresses:
+        await quiet(address)
 
 
 async def served(server, status=200):
@@ -56,7 +59,7 @@ async def served(server, status=200):
 
 async def test_what_the_controller_says_is_served_and_stays_when_it_is_gone(authority, data_plane, backend):
     port = free_port()
-    async with hub_of(authority, leads, port) as (hub, address):
+    async with hub_of(authority, port=port, outlived=True) as (hub, address):
         hub.publish({GATEWAY: share(1, backend)})
         server = data_plane(address)
         await asyncio.to_thread(server.ready)
@@ -69,7 +72,7 @@ async def test_what_the_controller_says_is_served_and_stays_when_it_is_gone(auth
         hub.publish({GATEWAY: share(3, backend)})
         await served(server)
     assert (await asyncio.to_thread(server.get, "/x"))[0] == 200
-    async with hub_of(authority, leads, port) as (hub, _):
+    async with hub_of(authority, port=port, outlived=True) as (hub, _):
         hub.publish({GATEWAY: share(4, backend)})
         await until(lambda: hub.settled(GATEWAY) and hub.fates(GATEWAY))
         assert [plane.hello.revision for plane in hub.connected()] == [3]
@@ -80,7 +83,7 @@ async def test_what_the_controller_says_is_served_and_stays_when_it_is_gone(auth
 async def test_a_data_plane_that_is_started_again_without_a_controller_serves_what_it_did(
     authority, data_plane, backend
 ):
-    async with hub_of(authority) as (hub, address):
+    async with hub_of(authority, outlived=True) as (hub, address):
         hub.publish({GATEWAY: share(7, backend)})
         first = data_plane(address)
         await asyncio.to_thread(first.ready)
@@ -95,11 +98,11 @@ async def test_a_data_plane_that_is_started_again_without_a_controller_serves_wh
 
 async def test_a_replica_that_lags_is_not_followed(authority, data_plane, backend):
     port = free_port()
-    async with hub_of(authority, leads, port) as (hub, address):
+    async with hub_of(authority, port=port, outlived=True) as (hub, address):
         hub.publish({GATEWAY: share(9, backend)})
         server = data_plane(address)
         await asyncio.to_thread(server.ready)
-    async with hub_of(authority, leads, port) as (hub, _):
+    async with hub_of(authority, port=port, outlived=True) as (hub, _):
         hub.publish({GATEWAY: share(8, free_port())})
         await until(lambda: [plane for plane in hub.connected() if plane.has.revision == 8])
         assert (await asyncio.to_thread(server.get, "/x"))[0] == 200
@@ -107,7 +110,7 @@ async def test_a_replica_that_lags_is_not_followed(authority, data_plane, backen
 
 
 async def test_a_port_that_is_taken_is_reported_and_again_when_it_is_free(authority, data_plane, backend):
-    async with hub_of(authority) as (hub, address):
+    async with hub_of(authority, outlived=True) as (hub, address):
         server = data_plane(address)
         with ThreadingHTTPServer(("127.0.0.1", server.port), Echo):
             hub.publish({GATEWAY: share(1, backend)})

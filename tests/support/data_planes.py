@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from fastgate.ir import (
@@ -28,10 +29,10 @@ from fastgate.remote.share import Share
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from fastgate.remote.identities import Authority, Identity
 
+_OPEN = ("01", "03", "08")  # ESTABLISHED, SYN_RECV, CLOSE_WAIT (include/net/tcp_states.h)
 GATEWAY = ("default", "gw")
 TIMEOUT = 10.0
 
@@ -59,14 +60,18 @@ def write(identity: Identity, directory: Path) -> Path:
 
 
 @asynccontextmanager
-async def hub_of(authority: Authority, leader: Any = leads, port: int = 0) -> AsyncIterator[tuple[Hub, str]]:
-    """A hub that listens, and its address."""
+async def hub_of(
+    authority: Authority, leader: Any = leads, port: int = 0, *, outlived: bool = False
+) -> AsyncIterator[tuple[Hub, str]]:
+    """A hub that listens, and its address. Nothing is left of its connections, unless data planes outlive it."""
     hub = Hub(authority, leader)
     host, port = await hub.start("127.0.0.1", port)
     try:
         yield hub, f"{host}:{port}"
     finally:
         await hub.close()
+        if not outlived:
+            await quiet(f"{host}:{port}")
 
 
 class Plane:
@@ -98,6 +103,17 @@ class Plane:
         """Wait for a Share."""
         await until(lambda: self.shares and self.shares[-1].revision == revision)
         return self.shares[-1]
+
+
+async def quiet(address: str) -> None:
+    """Wait until no connection to a hub is open here any more, not even one that had not said who it is."""
+    port = f":{int(address.rpartition(':')[2]):04X}"
+
+    def is_quiet() -> bool:
+        lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        return not any(line[1].endswith(port) and line[3] in _OPEN for line in lines)
+
+    await until(is_quiet)
 
 
 async def until(holds: Any) -> None:

@@ -23,7 +23,7 @@ log = logging.getLogger("fastgate")
 
 FIRST_DELAY, LAST_DELAY = 0.1, 1.0  # seconds between attempts
 CONNECT = 5.0  # seconds
-HEARTBEAT = 10.0  # seconds between two pings
+HEARTBEAT = 4.0  # seconds between two pings: a leader that vanished is to be missed by when another one leads
 HELD = 30.0  # seconds that a Share waits which is older than what is served
 _REDIRECT = 307
 
