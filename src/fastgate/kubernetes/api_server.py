@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fastgate")
 
 SETTLE = 0.01  # seconds after an apply in which changes are collected
+STATUS_DELAY = 1.0  # seconds after a translation in which statuses wait for what comes of it
 
 
 class ApiServer:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastgate.collector import Collector
 from fastgate.ir import Endpoints, Ir
 from fastgate.kubernetes.addresses import own_gateways
-from fastgate.kubernetes.api_server import SETTLE, ApiServer
+from fastgate.kubernetes.api_server import SETTLE, STATUS_DELAY, ApiServer
 from fastgate.kubernetes.client import ApiError
 from fastgate.kubernetes.identities import Identities
 from fastgate.kubernetes.infrastructure import names
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fastgate")
 
-STATUS_DELAY = 1.0  # seconds after a translation in which statuses wait for the data planes
 RENEWAL_CHECK = 3600.0  # seconds at most until certificates are looked at
 AGAIN = 5.0  # seconds until what an API server refused is tried again
 NOTHING = Portion(Ir(), Endpoints())

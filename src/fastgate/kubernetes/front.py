@@ -8,9 +8,10 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from fastgate.kubernetes.addresses import Addresses, hostnames, own_gateways
-from fastgate.kubernetes.api_server import SETTLE, ApiServer
+from fastgate.kubernetes.api_server import SETTLE, STATUS_DELAY, ApiServer
 from fastgate.problems import Problem
 from fastgate.runtime import Prepared
+from fastgate.translate.programmed import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from fastgate.runtime import Report
     from fastgate.server import Server
     from fastgate.store import Store
-    from fastgate.translate.conditions import Name
+    from fastgate.translate.conditions import Name, Statuses
     from fastgate.translate.homes import Home
     from fastgate.translate.mode import Mode
 
@@ -46,6 +47,7 @@ class Cluster:
         self.name = instance or f"kubernetes-{mode.controller.replace('/', '-')}"
         self._addresses = Addresses(pool) if pool else None
         self._api = ApiServer(client, mode, namespaces)
+        self._early: asyncio.TimerHandle | None = None  # when statuses are written though nothing came of them yet
         self._server: Server
 
     async def open(self, server: Server) -> None:
@@ -57,10 +59,15 @@ class Cluster:
         """Translate what the API server has, once all of it is known."""
         store = await self._api.store()
         try:
-            return await self._server.runtime.prepare_store(store, await self._homes(store), self._api.mode())
+            prepared = await self._server.runtime.prepare_store(store, await self._homes(store), self._api.mode())
         except Exception as e:
             log.exception("a fault of fastgate's own: what is served stays as it is until the objects are others")
             return Prepared((Problem(f"translation failed: {type(e).__name__}"),))
+        self._hold()
+        if prepared.translation is not None:
+            loop = asyncio.get_running_loop()
+            self._early = loop.call_later(STATUS_DELAY, self._say_early, prepared.translation.statuses)
+        return prepared
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Follow what changes."""
@@ -68,6 +75,7 @@ class Cluster:
 
     def served(self, report: Report, before: int) -> None:
         """Have statuses written."""
+        self._hold()
         if report.applied:
             self._api.want(report.statuses)
         else:
@@ -81,7 +89,17 @@ class Cluster:
 
     async def close(self) -> None:
         """Follow nothing more."""
+        self._hold()
         await self._api.close()
+
+    def _say_early(self, statuses: Statuses) -> None:
+        """Have statuses written of what is not served yet: what of them is about sockets stays as it is known."""
+        self._api.want(resolve(statuses, {"": self._server.manager.fates}))
+
+    def _hold(self) -> None:
+        if self._early is not None:
+            self._early.cancel()
+            self._early = None
 
     async def _follow(self) -> None:
         while True:
