@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,12 +26,23 @@ def test_an_address_that_is_taken_is_said(proxies, peers):
     assert proxy.manager.fates[wanted.key].error == f"127.0.0.1:{wanted.port}: another process serves this address"
 
 
+def bind_both():
+    """A group of UDP and one of TCP at one port, whichever others of this machine leave free."""
+    while True:
+        free = bind("127.0.0.1", 0, 1, datagrams=True)
+        free.close()
+        with suppress(BindError):
+            datagrams = bind("127.0.0.1", free.port, 2, datagrams=True)
+            try:
+                return datagrams, bind("127.0.0.1", free.port, 2)
+            except BindError:
+                datagrams.close()
+
+
 def test_instances_keep_off_each_other_by_protocol():
     """Another one of the same user could join the group and take half of the sources."""
-    mine = bind("127.0.0.1", 0, 1, datagrams=True)
-    port = mine.port
-    mine.close()
-    first, tcp = bind("127.0.0.1", port, 2, datagrams=True), bind("127.0.0.1", port, 2)
+    first, tcp = bind_both()
+    port = first.port
     with pytest.raises(BindError, match="another process serves this address"):
         bind("127.0.0.1", port, 2, datagrams=True)
     first.close()

@@ -25,7 +25,7 @@ def ready(runtime: Runtime, *, draining: bool) -> tuple[bool, str]:
     """Say whether the configuration is live, and if not, why."""
     if draining:
         return False, "draining"
-    if not runtime.manager.generation:
+    if not runtime.report.generation:  # of which the sockets are bound, too
         return False, "no configuration is served yet"
     missing = runtime.manager.missing
     if missing:

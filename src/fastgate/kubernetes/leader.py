@@ -31,6 +31,7 @@ log = logging.getLogger("fastgate")
 
 DURATION = 6  # seconds without a renewal after which a Lease is anybody's
 RENEW = 2.0  # seconds between renewals
+LOOK = 0.8  # seconds between looks of the others
 MARGIN = 1.0  # seconds before that in which the holder writes no more
 ADDRESS = "fastgate.dev/data-planes"  # annotation: where the holder takes data planes
 _FORBIDDEN, _NOT_FOUND = 403, 404
@@ -113,7 +114,11 @@ class Leader:
                 self._complained = ""
             except (ApiError, msgspec.MsgspecError, TimeoutError) as e:
                 self._complain(str(e) or "the API server did not answer in time")
-            await asyncio.sleep(RENEW * random.uniform(0.8, 1.0))  # noqa: S311 - so that candidates fall out of step
+            await asyncio.sleep(self._pause() * random.uniform(0.8, 1.0))  # noqa: S311 - so that candidates fall out of step
+
+    def _pause(self) -> float:
+        """Return the seconds until the next attempt. Who waits looks more often, and misses a late holder soon."""
+        return RENEW if self.writes() else LOOK
 
     async def attempt(self) -> None:
         """Renew the Lease, or acquire it when it is nobody's."""
