@@ -47,6 +47,9 @@ class Assembly:
     def __init__(self) -> None:
         self._assembled: dict[Attachable, _Assembled] = {}
         self._names: dict[Attachable, tuple[ServerName, ...]] = {}
+        self._sockets: list[Socket] = []  # sorted
+        self._listeners: list[list[Listener]] = []  # of each socket
+        self._places: dict[Attachable, list[tuple[int, int]]] = {}  # of a listener: its sockets, and where in them
 
     def sockets(
         self,
@@ -54,30 +57,71 @@ class Assembly:
         placements: Placements,
         plugins: Plugins,
         speaks_tls: Callable[[str], bool],
+        *,
+        settled: bool,
     ) -> tuple[Socket, ...]:
         """Return the sockets of the Gateways, sorted, each with its listeners and their routes.
 
         `speaks_tls` says it of a cluster; a route is another object when its answer for one of its clusters changes.
+        `settled` says that neither Gateways nor Filters were decided about since the last time.
         """
         if placements.layer4_touched or placements.touched is None:
             self._names = server_names(placements.layer4.values())
-        sockets: list[Socket] = []
+        if settled and not placements.layer4_touched and placements.touched is not None:
+            self._assemble_again(placements.touched, placements, speaks_tls)
+        else:
+            self._assemble_all(gateways, placements, plugins, speaks_tls)
+        return tuple(self._sockets)
+
+    def _assemble_all(
+        self,
+        gateways: Iterable[ManagedGateway],
+        placements: Placements,
+        plugins: Plugins,
+        speaks_tls: Callable[[str], bool],
+    ) -> None:
         assembled: dict[Attachable, _Assembled] = {}
+        found: list[tuple[Socket, list[Attachable]]] = []
         for gateway in gateways:
-            groups: dict[tuple[str, int, bool], list[Listener]] = defaultdict(list)
+            groups: dict[tuple[str, int, bool], list[Attachable]] = defaultdict(list)
             for listener in gateway.all_listeners:
                 if listener.sockets:
                     filters = plugins.of_listener(listener) if listener.speaks_http else ()
                     identity = None if gateway.client_certificate is None else speaks_tls
-                    entry = self._assemble(listener, placements, filters, identity)
-                    assembled[listener] = entry
+                    assembled[listener] = self._assemble(listener, placements, filters, identity)
                     for address, port in listener.sockets:
-                        groups[address, port, listener.datagrams].append(entry.listener)
-            for (address, port, datagrams), listeners in groups.items():
-                listeners.sort(key=lambda listener: hostname_key(listener.hostname))
-                sockets.append(Socket(address, port, tuple(listeners), gateway.settings, datagrams, gateway.home.realm))
+                        groups[address, port, listener.datagrams].append(listener)
+            for (address, port, datagrams), there in groups.items():
+                there.sort(key=lambda listener: hostname_key(listener.hostname))
+                listeners = tuple(assembled[listener].listener for listener in there)
+                socket = Socket(address, port, listeners, gateway.settings, datagrams, gateway.home.realm)
+                found.append((socket, there))
+        found.sort(key=lambda one: (one[0].realm, one[0].address, one[0].port, one[0].datagrams))
         self._assembled = assembled
-        return tuple(sorted(sockets, key=lambda socket: (socket.realm, socket.address, socket.port, socket.datagrams)))
+        self._sockets = [socket for socket, _ in found]
+        self._listeners = [list(socket.listeners) for socket in self._sockets]
+        self._places = defaultdict(list)
+        for number, (_, there) in enumerate(found):
+            for at, listener in enumerate(there):
+                self._places[listener].append((number, at))
+
+    def _assemble_again(
+        self, touched: Iterable[Attachable], placements: Placements, speaks_tls: Callable[[str], bool]
+    ) -> None:
+        """Assemble the listeners whose routes changed; everything else about them is what it was."""
+        moved: set[int] = set()
+        for listener in touched:
+            entry = self._assembled.get(listener)
+            if entry is None:
+                continue
+            before = entry.listener
+            self._assemble(listener, placements, entry.filters, speaks_tls if entry.identified else None)
+            if entry.listener is not before:
+                for number, at in self._places[listener]:
+                    self._listeners[number][at] = entry.listener
+                    moved.add(number)
+        for number in moved:
+            self._sockets[number] = replace(self._sockets[number], listeners=tuple(self._listeners[number]))
 
     def _assemble(
         self,

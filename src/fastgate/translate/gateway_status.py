@@ -132,8 +132,23 @@ def _insecure(gateway: ManagedGateway, generation: int) -> tuple[Condition, ...]
 
 
 def _listener_statuses(listeners: Iterable[Attachable]) -> tuple[ListenerStatus, ...]:
-    return tuple(
-        ListenerStatus(
+    return tuple(map(_listener_status, listeners))
+
+
+def _listener_status(listener: Attachable) -> ListenerStatus:
+    """Return the status of a listener: the same one until something that it says is another."""
+    said = (
+        listener.attached,
+        listener.sockets,
+        listener.conflict,
+        listener.unsupported,
+        listener.distrust,
+        listener.withheld,
+        listener.unresolved,
+        listener.overlap,
+    )
+    if listener.status is None or listener.status[0] != said:
+        status = ListenerStatus(
             name=listener.name,
             supported_kinds=tuple((GROUP, kind) for kind in listener.kinds),
             attached_routes=listener.attached,
@@ -142,5 +157,5 @@ def _listener_statuses(listeners: Iterable[Attachable]) -> tuple[ListenerStatus,
                 Socket(address, port, (), datagrams=listener.datagrams).key for address, port in listener.sockets
             ),
         )
-        for listener in listeners
-    )
+        listener.status = (said, status)
+    return listener.status[1]

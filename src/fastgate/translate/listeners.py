@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fastgate.ir import Authorities, KeyPair, Tls
+    from fastgate.translate.conditions import ListenerStatus
 
 # Kinds of routes that a protocol carries. A protocol that is missing here is not served.
 _ROUTE_KINDS: dict[str, tuple[str, ...]] = {
@@ -63,6 +64,7 @@ class Attachable:
     overlap: tuple[str, str] | None = None  # reason of OverlappingTLSConfig, message
     sockets: tuple[tuple[str, int], ...] = ()  # (address, port) that it is served on
     attached: int = 0
+    status: tuple[tuple[Any, ...], ListenerStatus] | None = None  # the last one, and what it was made of
 
     @property
     def key(self) -> str:

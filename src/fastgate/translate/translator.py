@@ -109,7 +109,11 @@ class Translator:
         self._surroundings = Surroundings({}, frozenset(), Namespaces(()))
         self._served: dict[ParentKey, tuple[bool, ...]] = {}  # which of a parent's listeners are
         self._reserved: set[ParentKey] = set()  # where that changed
-        self._owners: dict[Any, tuple[list[int], Any]] = {}  # statuses of Gateways and ListenerSets since a decision
+        self._decided = False  # whether Gateways and listeners were decided about in this pass
+        self._listener_warnings: tuple[tuple[str, str], ...] = ()
+        self._listener_faults: tuple[Fault, ...] = ()
+        self._owners: dict[Any, tuple[list[int], Any]] = {}  # statuses of Gateways and ListenerSets, and those before
+        self._owners_before: dict[Any, tuple[list[int], Any]] = {}
         self._certificates = Certificates()
         self._anchors = TrustAnchors()
         self._backends: Backends
@@ -128,6 +132,7 @@ class Translator:
         """
         changes = store.changes_since(self._store)
         self._store = store
+        self._decided = False
         moved = self._follow_gateways(store, changes, homes or {})
         targets = self._follow_backends(store, changes)
         refiltered = self._filter_objects.changed(store, changes)
@@ -140,12 +145,15 @@ class Translator:
         identities = {gateway.name: gateway.client_certificate for gateway in self._gateways}
         at = None if targets is None else self._backends.clusters_of(targets)
         self._clusters.update(self._placements, self._backends, identities, at)
-        sockets = self._assembly.sockets(self._gateways, self._placements, self._plugins, self._backends.speaks_tls)
+        settled = not self._decided and not refiltered
+        sockets = self._assembly.sockets(
+            self._gateways, self._placements, self._plugins, self._backends.speaks_tls, settled=settled
+        )
         self._placements.settle()
         ir = self._with_secrets(sockets)
         warnings = [
             *self._warnings,
-            *self._foreign_options(),
+            *self._listener_warnings,
             *self._backend_tls.warnings(),
             *self._placements.warnings,
         ]
@@ -165,7 +173,8 @@ class Translator:
             return frozenset()
         self._certificates.resolve(self._gateways, store, Grants(store))
         decide(self._gateways, self._surroundings.namespaces)
-        self._owners = {}
+        self._decided = True
+        self._listener_warnings, self._listener_faults = tuple(self._foreign_options()), tuple(self._faulty_listeners())
         parents, served = _parents(self._gateways), _served(self._gateways)
         self._surroundings = replace(self._surroundings, parents=parents)
         known, self._served = self._served, served
@@ -282,9 +291,9 @@ class Translator:
         return Ir(sockets, clusters, *found)
 
     def _faults(self) -> tuple[Fault, ...]:
-        return (*self._listener_faults(), *self._filter_faults())
+        return (*self._listener_faults, *self._filter_faults())
 
-    def _listener_faults(self) -> Iterator[Fault]:
+    def _faulty_listeners(self) -> Iterator[Fault]:
         for gateway in sorted(self._gateways, key=lambda gateway: gateway.name):
             owners: list[tuple[Key, list[Attachable]]] = [(("Gateway", *gateway.name), gateway.listeners)]
             owners += [(("ListenerSet", *child.name), child.listeners) for child in gateway.sets]
@@ -304,18 +313,24 @@ class Translator:
         )
 
     def _status_of(self, owner: Owner, listeners: Iterable[Attachable], make: Callable[[Owner], S]) -> S:
-        """Return the status of a Gateway or ListenerSet: the same one until something is decided, or attached, anew."""
+        """Return the status of a Gateway or ListenerSet: the same object for as long as it is equal."""
         parts = [listener.attached for listener in listeners]
-        known = self._owners.get(owner)
-        if known is None or known[0] != parts:
-            known = self._owners[owner] = (parts, make(owner))
-        found: S = known[1]
-        return found
+        known = self._owners_before.get(owner)
+        status: S
+        if known is not None and known[0] == parts and not self._decided:
+            status = known[1]
+        else:
+            status = make(owner)
+            if known is not None and known[1] == status:
+                status = known[1]
+        self._owners[owner] = (parts, status)
+        return status
 
     def _statuses(self, store: Store) -> Statuses:
         gateways = sorted(self._gateways, key=lambda gateway: gateway.name)
         sets = sorted((child for gateway in gateways for child in gateway.sets), key=lambda child: child.name)
         targets = Targets(store, self._surroundings, self._placements.routes)
+        self._owners_before, self._owners = self._owners, {}
         return Statuses(
             gateway_classes={name: class_status(managed, self.mode) for name, managed in sorted(self._classes.items())},
             gateways={each.name: self._status_of(each, each.listeners, gateway_status) for each in gateways},
