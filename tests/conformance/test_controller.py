@@ -139,6 +139,13 @@ def test_a_rolling_restart_of_the_data_planes_loses_nobody(provisioned):
     assert load.failures == []
 
 
+def test_what_is_changed_by_hand_is_as_it_was_again(provisioned):
+    namespace = provisioned.namespace
+    before = namespace.get("service", "gw-fastgate")["spec"]["selector"]
+    namespace.kubectl("patch", "service", "gw-fastgate", "-p", '{"spec": {"selector": {"elsewhere": "yes"}}}')
+    until(lambda: namespace.get("service", "gw-fastgate")["spec"]["selector"] == before)
+
+
 def test_what_is_deleted_by_hand_comes_again_and_goes_with_its_gateway(provisioned):
     namespace = provisioned.namespace
     namespace.kubectl("delete", "deployment", "gw-fastgate")

@@ -109,7 +109,7 @@ class ApiServer:
         if request.method == "DELETE":
             return await self._delete(*_parsed(path))
         if request.content_type == "application/apply-patch+yaml":
-            return await self._apply(*_parsed(path), await request.json())
+            return await self._apply(*_parsed(path), await request.json(), query["fieldManager"])
         return await self._change(request, path)
 
     async def _get(self, request: web.Request, path: str, query: dict[str, str]) -> web.StreamResponse:
@@ -185,11 +185,15 @@ class ApiServer:
         metadata = {k: v for k, v in (before["metadata"] if is_status else changes).items() if k != "resourceVersion"}
         return web.json_response(await self.put(collection, name, namespace, **{**content, "metadata": metadata}))
 
-    async def _apply(self, collection: str, namespace: str, name: str, document: dict[str, Any]) -> web.Response:
+    async def _apply(
+        self, collection: str, namespace: str, name: str, document: dict[str, Any], manager: str
+    ) -> web.Response:
         """Apply as the one manager of all fields: what is the same is no change."""
         before = self._objects.get(collection, {}).get((namespace, name))
         counted = {"uid": f"uid-{self._version}", "generation": 0, "resourceVersion": ""}
         counted |= {k: v for k, v in (before["metadata"] if before else {}).items() if k in counted}
+        fields = [{"manager": manager, "operation": "Apply", "fieldsV1": _fields(document)}]
+        document["metadata"]["managedFields"] = fields
         after = {**(before or {}), **document, "metadata": {**document["metadata"], **counted}}
         if after == before:
             return web.json_response(before)
@@ -236,6 +240,11 @@ def _parsed(path: str) -> tuple[str, str, str]:
     parts = path.split("/")
     length = 5 if parts[1] == "apis" else 4
     return "/".join(parts[:length]), "", parts[length] if len(parts) > length else ""
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """The fields of a document, without values."""
+    return {f"f:{key}": _fields(each) for key, each in value.items()} if isinstance(value, dict) else {}
 
 
 def _line(type_: str, document: dict[str, Any]) -> bytes:

@@ -8,9 +8,9 @@ import msgspec
 
 from fastgate.api.fastgate import GatewayParameters
 from fastgate.api.gateway import Gateway
-from fastgate.api.infrastructure import Infrastructure
 from fastgate.api.structs import decoder_of
 from fastgate.kubernetes.infrastructure.objects import Defaults, Wanted
+from fastgate.translate.parameters import provisioned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,8 +41,7 @@ def parameters(said: Mapping[str, Any]) -> dict[str, Any]:
         "spec": {"infrastructure": said},
     }
     found: Any = decoder_of(GatewayParameters).decode(msgspec.json.encode(document))
-    fields = ((name, getattr(found.spec.infrastructure, name)) for name in Infrastructure.model_fields)
-    return {name: value for name, value in fields if value is not None}
+    return provisioned(found.spec.infrastructure, {})
 
 
 def wanted(source: Any = None, *ports: tuple[str, int], said: Mapping[str, Any] | None = None, **more: Any) -> Wanted:

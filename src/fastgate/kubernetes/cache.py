@@ -49,6 +49,7 @@ class Cache:
         self.on_metadata: Callable[[Key], None] = lambda _: None
         self._stale: dict[Scope, str] = {}
         self._waiting = set(scopes)
+        self._read: set[Scope] = set()  # had a complete list since they were there
         self._stored: dict[str, dict[Key, Stored]] = defaultdict(dict)  # by kind
         self._scoped: dict[Scope, set[Key]] = {scope: set() for scope in self._waiting}
         self._metadata: dict[Key, Stored] = {}
@@ -92,6 +93,10 @@ class Cache:
         """Return what is known of a Secret or ConfigMap without its contents; None: it is not there."""
         return self._metadata.get(key)
 
+    def is_read(self, kind: str, namespace: str) -> bool:
+        """Say whether it is known which objects of a kind a namespace has, or had when they could last be read."""
+        return not self._read.isdisjoint({(kind, ""), (kind, namespace)})
+
     # --- what it is told ----------------------------------------------------------------------------------------------
 
     def replace(self, scope: Scope, objects: Mapping[Key, Stored]) -> None:
@@ -100,6 +105,9 @@ class Cache:
             self.drop(scope, key)
         for key, stored in objects.items():
             self.put(scope, key, stored, is_latest=True)
+        if scope not in self._read:
+            self._read.add(scope)
+            self.wake()
         self.fresh(scope)
         self._have(scope)
 
@@ -179,6 +187,7 @@ class Cache:
             self.missing.add(scope[0])
             log.info("the API server has no %s: it is served when it appears", scope[0])
         self._empty(scope)
+        self._read.discard(scope)
         self._stale.pop(scope, None)
         self._have(scope)
 

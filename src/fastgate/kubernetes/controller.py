@@ -67,6 +67,7 @@ class Controller:
         self.api = ApiServer(client, mode, namespaces, address)
         self._instance = names.instance_of(mode.controller)
         self.provisioner = Provisioner(client, defaults, self.api.leader.writes, self._instance, namespaces)
+        self.provisioner.is_known = self._knows
         self.provisioner.on_change = lambda _: self.api.cache.wake()
         self.hub: Hub | None = None
         self.statuses = Statuses()  # as they are to be written
@@ -118,6 +119,10 @@ class Controller:
         self.provisioner.look_at_all()
         self.api.cache.wake()
 
+    def _knows(self, namespace: str) -> bool:
+        """Say whether it is known which Gateways of ours a namespace has."""
+        return self.api.cache.is_read("Gateway", namespace) and self.api.cache.is_read("GatewayClass", "")
+
     # --- from objects to data planes ----------------------------------------------------------------------------------
 
     async def _follow(self, hub: Hub) -> None:
@@ -151,12 +156,14 @@ class Controller:
             self._since = asyncio.get_running_loop().time()
         self._due.set()
         identities = await self._identities.of(gateways)
+        said = {name: infrastructure_of(store, gateway) for name, gateway in gateways.items()}
         self.provisioner.want(
             {
                 name: Wanted(
                     gateway=gateway,
                     ports=_ports(gateway, found[name]),
-                    parameters=infrastructure_of(store, gateway),
+                    parameters=said[name] or {},
+                    is_held=said[name] is None,
                     addresses=tuple(_asked(gateway)),
                     identity=identities[name],
                     instance=self._instance,

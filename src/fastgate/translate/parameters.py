@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from fastgate.api.infrastructure import Infrastructure
+from fastgate.api.infrastructure import Drain, Infrastructure, ServiceParameters
 from fastgate.durations import milliseconds
 from fastgate.ir import AccessLog, Limits, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fastgate.api.base import Model
     from fastgate.store import Store
 
 GROUP = "fastgate.dev"
 KIND = "GatewayParameters"
 
+_PARTS: dict[str, type[Model]] = {"service": ServiceParameters, "drain": Drain}  # of Infrastructure
 _SCALARS = ("trusted_hops", "underscores", "request_id", "via", "server", "proxy_protocol")
 
 
@@ -51,8 +55,12 @@ def _referred(store: Store, ref: Any, namespace: str) -> Any:
     return parameters
 
 
-def infrastructure_of(store: Store, gateway: Any) -> dict[str, Any]:
-    """Return what is said of a Gateway's data planes: fields of `Infrastructure`, its own over those of its class."""
+def infrastructure_of(store: Store, gateway: Any) -> dict[str, Any] | None:
+    """Return what is said of a Gateway's data planes, its own over what is said of its class; see `provisioned`.
+
+    None: it is not known, as a reference cannot be followed, which a condition says. What is not known is nobody's
+    wish: a Service that was internal must not become a public one because its parameters are not there.
+    """
     gateway_class = store.get("GatewayClass", "", gateway.spec.gateway_class_name)
     of_gateway = gateway.spec.infrastructure.parameters_ref if gateway.spec.infrastructure is not None else None
     of_class = gateway_class.spec.parameters_ref if gateway_class is not None else None
@@ -61,12 +69,24 @@ def infrastructure_of(store: Store, gateway: Any) -> dict[str, Any]:
         try:
             parameters = _referred(store, ref, namespace)
         except InvalidParameters:
-            continue  # a condition says so
-        infrastructure = parameters.spec.infrastructure if parameters is not None else None
-        if infrastructure is not None:
-            said = ((name, getattr(infrastructure, name)) for name in Infrastructure.model_fields)
-            found.update((name, value) for name, value in said if value is not None)
+            return None
+        if parameters is not None and parameters.spec.infrastructure is not None:
+            found = provisioned(parameters.spec.infrastructure, found)
     return found
+
+
+def provisioned(infrastructure: Any, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with every field that a spec.infrastructure sets, and each that its service and drain set."""
+    found = dict(base)
+    for name, value in _said(Infrastructure, infrastructure):
+        part = _PARTS.get(name)
+        found[name] = value if part is None else {**base.get(name, {}), **dict(_said(part, value))}
+    return found
+
+
+def _said(model: type[Model], value: Any) -> Iterator[tuple[str, Any]]:
+    """The fields that are set."""
+    return ((name, each) for name in model.model_fields if (each := getattr(value, name)) is not None)
 
 
 def merged(spec: Any, base: Settings) -> Settings:

@@ -216,6 +216,35 @@ async def test_a_missing_right_is_told_by_verb_and_resource(api, following, unti
         ]
 
 
+async def test_what_a_kind_has_is_known_once_it_was_listed_and_not_for_want_of_a_right(
+    api, following, until, monkeypatch
+):
+    monkeypatch.setattr(reflector, "LOOK_AGAIN", 0.01)
+    refusals = [("/httproutes", 403, {"reason": "Forbidden"})] * (reflector.REFUSALS + 20)
+    api.faults += refusals
+    async with following("HTTPRoute") as cache:
+        assert not cache.is_read("HTTPRoute", "default")
+        api.faults.clear()
+        await cache.changed()  # though there is none
+        assert cache.is_read("HTTPRoute", "default")
+        api.faults += refusals
+        await api.cut()
+        await until(lambda: cache.stale)
+        assert cache.is_read("HTTPRoute", "default")
+        api.faults.clear()
+        api.served = set()
+        await api.cut()
+        await until(lambda: cache.missing)
+        assert not cache.is_read("HTTPRoute", "default")
+
+
+def test_what_one_namespace_has_says_nothing_of_another():
+    cache = Cache([("Gateway", "a"), ("Gateway", "b")])
+    cache.replace(("Gateway", "a"), {})
+    assert cache.is_read("Gateway", "a")
+    assert not cache.is_read("Gateway", "b")
+
+
 async def test_a_kind_that_is_not_there_is_found_when_it_appears(api, following, until, monkeypatch):
     monkeypatch.setattr(reflector, "LOOK_AGAIN", 60.0)
     api.served = set()

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 IDENTITY, RUN = "/etc/fastgate/identity", "/run/fastgate"
 ADMIN_PORT = 9901  # or the next one that is no listener's
-DRAIN_DELAY, DRAIN_TIMEOUT = 5_000, 60_000  # ms
+DRAIN_DELAY, DRAIN_TIMEOUT = 5_000, 60_000  # ms that a Pod accepts on once it is to end, and has for what is open then
 _GRACE = 5  # seconds for the process itself to end
 _USER = 65532
-_CUT = ("app.kubernetes.io/", "gateway.networking.k8s.io/")  # labels that nobody else says
 
 Document = dict[str, Any]
 
@@ -49,8 +48,9 @@ class Wanted:
         ports: protocol and port of the Service, sorted: ("TCP", 443). Never empty.
         identity: tls.crt, tls.key and ca.crt.
         instance: tells the objects of several controllers apart; see `names.instance_of`.
-        parameters: fields of `api.infrastructure.Infrastructure` that are set.
+        parameters: what `translate.parameters.infrastructure_of` says.
         addresses: that spec.addresses asks for.
+        is_held: nobody knows what is wanted: what is there stays as it is, and nothing is made.
     """
 
     gateway: Any
@@ -59,6 +59,7 @@ class Wanted:
     instance: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
+    is_held: bool = False
 
     @property
     def name(self) -> str:
@@ -112,8 +113,12 @@ def _said(wanted: Wanted, what: str) -> dict[str, str]:
 
 
 def _labels(wanted: Wanted) -> dict[str, str]:
-    said = {key: value for key, value in _said(wanted, "labels").items() if not key.startswith(_CUT)}
-    return {**said, **_selector(wanted), names.MANAGED_BY: names.MANAGER, names.INSTANCE: wanted.instance}
+    return {
+        **_said(wanted, "labels"),
+        **_selector(wanted),
+        names.MANAGED_BY: names.MANAGER,
+        names.INSTANCE: wanted.instance,
+    }
 
 
 def _selector(wanted: Wanted) -> dict[str, str]:
@@ -135,8 +140,8 @@ def _secret(wanted: Wanted) -> Document:
 
 
 def _service(wanted: Wanted) -> Document:
-    said = wanted.parameters.get("service")
-    type_ = (said.type if said is not None else None) or "LoadBalancer"
+    said = wanted.parameters.get("service", {})
+    type_ = said.get("type", "LoadBalancer")
     spec: Document = {
         "type": type_,
         "selector": _selector(wanted),
@@ -145,17 +150,16 @@ def _service(wanted: Wanted) -> Document:
             for protocol, port in wanted.ports
         ],
     }
-    if type_ != "ClusterIP" and said is not None and said.external_traffic_policy is not None:
-        spec["externalTrafficPolicy"] = said.external_traffic_policy
+    if type_ != "ClusterIP" and "external_traffic_policy" in said:
+        spec["externalTrafficPolicy"] = said["external_traffic_policy"]
     if type_ == "LoadBalancer":
-        if said is not None and said.load_balancer_class is not None:
-            spec["loadBalancerClass"] = said.load_balancer_class
-        if said is not None and said.load_balancer_source_ranges is not None:
-            spec["loadBalancerSourceRanges"] = list(said.load_balancer_source_ranges)
+        if "load_balancer_class" in said:
+            spec["loadBalancerClass"] = said["load_balancer_class"]
+        if "load_balancer_source_ranges" in said:
+            spec["loadBalancerSourceRanges"] = list(said["load_balancer_source_ranges"])
         if wanted.addresses:
             spec["loadBalancerIP"] = wanted.addresses[0]
-    annotations = said.annotations if said is not None else None
-    return _object(wanted, "v1", "Service", annotations, spec=spec)
+    return _object(wanted, "v1", "Service", said.get("annotations"), spec=spec)
 
 
 def _kind(wanted: Wanted) -> str:
@@ -181,7 +185,8 @@ def _workload(wanted: Wanted, defaults: Defaults) -> Document:
 
 def _pod(wanted: Wanted, defaults: Defaults) -> Document:
     parameters = wanted.parameters
-    delay, timeout = _drain(parameters.get("drain"))
+    drain = {name: milliseconds(value) for name, value in parameters.get("drain", {}).items()}
+    delay, timeout = drain.get("delay", DRAIN_DELAY), drain.get("timeout", DRAIN_TIMEOUT)
     secrets = parameters.get("image_pull_secrets") or defaults.image_pull_secrets
     placed = {
         "nodeSelector": parameters.get("node_selector"),
@@ -216,6 +221,8 @@ def _pod(wanted: Wanted, defaults: Defaults) -> Document:
 def _container(wanted: Wanted, defaults: Defaults, delay: int, timeout: int) -> Document:
     parameters = wanted.parameters
     policy = parameters.get("image_pull_policy", defaults.image_pull_policy)
+    environment = {"RUNTIME_DIRECTORY": RUN, "TMPDIR": RUN}
+    environment |= {each.name: each.value for each in parameters.get("env", ())}
     resources = parameters.get("resources")
     return {
         "name": "fastgate",
@@ -231,18 +238,9 @@ def _container(wanted: Wanted, defaults: Defaults, delay: int, timeout: int) -> 
             f"--drain-timeout={timeout / 1000:g}",
             *parameters.get("args", ()),
         ],
-        "env": [
-            {"name": "RUNTIME_DIRECTORY", "value": RUN},
-            {"name": "TMPDIR", "value": RUN},
-            *({"name": each.name, "value": each.value} for each in parameters.get("env", ())),
-        ],
-        "ports": [
-            {"name": "admin", "containerPort": _admin_port(wanted), "protocol": "TCP"},
-            *(
-                {"name": f"{protocol.lower()}-{port}", "containerPort": port, "protocol": protocol}
-                for protocol, port in wanted.ports
-            ),
-        ],
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        # Not the listeners': nobody needs them here, and every new one would have all Pods replaced.
+        "ports": [{"name": "admin", "containerPort": _admin_port(wanted), "protocol": "TCP"}],
         "startupProbe": {"httpGet": {"path": "/healthz", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 60},
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "admin"}, "periodSeconds": 2, "failureThreshold": 2},
         "livenessProbe": {"httpGet": {"path": "/healthz", "port": "admin"}, "periodSeconds": 10, "timeoutSeconds": 5},
@@ -261,16 +259,6 @@ def _container(wanted: Wanted, defaults: Defaults, delay: int, timeout: int) -> 
 
 def _admin_port(wanted: Wanted) -> int:
     return next(port for port in count(ADMIN_PORT) if ("TCP", port) not in wanted.ports)
-
-
-def _drain(said: Any) -> tuple[int, int]:
-    """How long a Pod accepts on once it is to end, and has for what is open then; in ms."""
-    delay = said.delay if said is not None else None
-    timeout = said.timeout if said is not None else None
-    return (
-        DRAIN_DELAY if delay is None else milliseconds(delay),
-        DRAIN_TIMEOUT if timeout is None else milliseconds(timeout),
-    )
 
 
 def _disruption_budget(wanted: Wanted) -> Document:

@@ -11,6 +11,7 @@ import msgspec
 
 from fastgate.kubernetes.client import ApiError
 from fastgate.kubernetes.decoding import event_of
+from fastgate.kubernetes.infrastructure.names import MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY, LAST_DELAY = 0.2, 10.0  # seconds between attempts
 UNREACHED_DELAY = 1.0  # seconds at most, while nothing answers
-_GONE, _MALFORMED = 410, 500
+_FORBIDDEN, _NOT_FOUND, _GONE, _MALFORMED = 403, 404, 410, 500
 
 ObjectKey = tuple[str, str, str]  # kind, namespace, name
 
@@ -60,6 +61,7 @@ OWN_KINDS = {
         OwnKind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
     )
 }
+WORKLOADS = ("Deployment", "DaemonSet")
 
 
 class Owner(msgspec.Struct, gc=False):
@@ -70,17 +72,36 @@ class Owner(msgspec.Struct, gc=False):
     controller: bool | None = None
 
 
+class Manager(msgspec.Struct, rename="camel", gc=False):
+    """One of metadata.managedFields."""
+
+    manager: str = ""
+    operation: str = ""
+    fields_v1: msgspec.Raw = msgspec.Raw()
+
+
 class Meta(msgspec.Struct, rename="camel", gc=False):
-    """Metadata, as far as it matters."""
+    """Metadata, as far as it matters.
+
+    Attributes:
+        managed_fields: are replaced by `applied`.
+        applied: hash of the fields that are as we applied them: whoever changes one takes it from us.
+    """
 
     name: str = ""
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""
-    generation: int = 0
-    labels: dict[str, str] | None = None
     owner_references: list[Owner] | None = None
     deletion_timestamp: str | None = None
+    managed_fields: list[Manager] | None = None
+    applied: int = 0
+
+    def __post_init__(self) -> None:
+        for each in self.managed_fields or ():
+            if (each.manager, each.operation) == (MANAGER, "Apply"):
+                self.applied = hash(bytes(each.fields_v1))
+        self.managed_fields = None
 
 
 class Ingress(msgspec.Struct, gc=False):
@@ -97,9 +118,11 @@ class Balancer(msgspec.Struct, gc=False):
 
 
 class Status(msgspec.Struct, rename="camel", gc=False):
-    """The status of a Service."""
+    """The status of a Service, a Deployment or a DaemonSet."""
 
     load_balancer: Balancer | None = None
+    available_replicas: int = 0
+    number_available: int = 0
 
 
 class Spec(msgspec.Struct, gc=False):
@@ -118,9 +141,16 @@ class Own(msgspec.Struct, gc=False):
     code: int = 0  # of an ERROR event
     message: str = ""
 
-    def is_of(self, uid: str) -> bool:
-        """Say whether the object with this UID controls it."""
-        return any(owner.uid == uid and owner.controller for owner in self.metadata.owner_references or ())
+    @property
+    def gateway(self) -> str:
+        """The UID of the Gateway that controls it; "": none does."""
+        owners = self.metadata.owner_references or ()
+        return next((owner.uid for owner in owners if owner.controller and owner.kind == "Gateway"), "")
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a Pod of this Deployment or DaemonSet serves."""
+        return self.status is not None and bool(self.status.available_replicas or self.status.number_available)
 
 
 class _List(msgspec.Struct, gc=False):
@@ -137,7 +167,7 @@ class Owned:
 
     Attributes:
         objects: by key.
-        complete: set once all of them are known.
+        complete: set once all of them are known, or cannot be.
         on_change: called with the key of what changed.
     """
 
@@ -164,6 +194,8 @@ class Owned:
                 status = e.status if isinstance(e, ApiError) else _MALFORMED
                 if status:
                     version = ""
+                if status in (_FORBIDDEN, _NOT_FOUND):
+                    self.complete.set()  # what nobody may list holds nothing up, and is not deleted
                 self._failures += 1
                 self._complain(str(e))
                 longest = LAST_DELAY if status else UNREACHED_DELAY

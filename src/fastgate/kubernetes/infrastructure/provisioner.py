@@ -1,7 +1,8 @@
 """Keeps the objects of all Gateways' data planes as they are wanted, and takes away those that are not.
 
 Objects are applied by the server (server-side apply): what somebody else adds, such as a number of replicas, stays. An
-object that is not controlled by the Gateway is not touched, whatever its name.
+object that is not controlled by the Gateway is not touched, whatever its name. What is not wanted any more is deleted
+once what is wanted instead of it serves.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 from fastgate.kubernetes.client import APPLY, ApiError
 from fastgate.kubernetes.infrastructure import names
 from fastgate.kubernetes.infrastructure.objects import documents
-from fastgate.kubernetes.infrastructure.owned import OWN_KINDS, Own, Owned, own_of
+from fastgate.kubernetes.infrastructure.owned import OWN_KINDS, WORKLOADS, Own, Owned, own_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,6 +43,7 @@ class Provisioner:
 
     Attributes:
         on_change: called with a Gateway whose addresses or problem changed.
+        is_known: whether all Gateways of a namespace are, and their classes: only there is deleted what has none.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Provisioner:
             namespaces: where Gateways are; none: anywhere.
         """
         self.on_change: Callable[[Name], None] = lambda _: None
+        self.is_known: Callable[[str], bool] = lambda _: False
         self._client = client
         self._defaults = defaults
         self._may_write = may_write
@@ -72,9 +75,9 @@ class Provisioner:
         for owned in self._owned:
             owned.on_change = self._moved
         self._wanted: dict[Name, Wanted] = {}
-        self._is_known = False  # whether it was ever said what is wanted
+        self._is_told = False  # whether it was ever said what is wanted
         self._documents: dict[Name, dict[ObjectKey, Document]] = {}
-        self._gateway_of: dict[tuple[str, str], Name] = {}  # by namespace and name of its objects
+        self._gateways: dict[tuple[str, str], list[Name]] = {}  # by namespace and name of their objects
         self._applied: dict[ObjectKey, tuple[Document, Own]] = {}
         self._addresses: dict[Name, tuple[tuple[str, str], ...]] = {}
         self._problems: dict[Name, str] = {}
@@ -83,7 +86,8 @@ class Provisioner:
         self._busy: set[Name] = set()
         self._again: set[Name] = set()  # became due while busy
         self._postponed: set[Name] = set()
-        self._sweep_due = False
+        self._kept: set[Name] = set()  # have more than is wanted until what is wanted serves
+        self._sweep_due = self._sweep_postponed = False
         self._news = asyncio.Event()
 
     # --- what is asked of it ------------------------------------------------------------------------------------------
@@ -93,17 +97,18 @@ class Provisioner:
         before, self._wanted = self._wanted, dict(wanted)
         for name, each in wanted.items():
             if before.get(name) != each:
-                found = documents(each, self._defaults)
+                found = documents(each, self._defaults) if not each.is_held else ()
                 self._documents[name] = {_key(document): document for document in found}
                 self._look(name)
         for gone in before.keys() - wanted.keys():
             for known in (self._documents, self._addresses, self._problems, self._failures):
                 known.pop(gone, None)
-        self._gateway_of = {(each.gateway.metadata.namespace, each.name): name for name, each in wanted.items()}
+        self._gateways = {}
         for name, each in wanted.items():
+            self._gateways.setdefault((name[0], each.name), []).append(name)
             if before.get(name) != each:
                 self._see(name)
-        self._is_known = self._sweep_due = True
+        self._is_told = self._sweep_due = True
         self._news.set()
 
     def addresses(self, gateway: Name) -> tuple[tuple[str, str], ...] | None:
@@ -141,7 +146,7 @@ class Provisioner:
                     self._busy.add(name)
                     await gate.acquire()
                     tasks.create_task(self._attend(name)).add_done_callback(lambda _: gate.release())
-                if self._sweep_due and self._is_known and self._may_write():
+                if self._sweep_due and self._is_told and self._may_write():
                     self._sweep_due = False
                     await self._sweep()
 
@@ -156,28 +161,25 @@ class Provisioner:
 
     def _moved(self, key: ObjectKey) -> None:
         """Take it that an object of ours is another one: by our own doing, or somebody else's."""
-        name = self._gateway_of.get(key[1:])
-        if name is None:
+        gateways = self._gateways.get(key[1:], ())
+        if not self._kept.isdisjoint(gateways) or not any(key in self._documents[name] for name in gateways):
             self._sweep_due = True
             self._news.set()
-            return
-        if key[0] == "Service":
-            self._see(name)
+        for name in gateways:
+            if key[0] == "Service":
+                self._see(name)
         there, known = self._there(key), self._applied.get(key)
-        if known is None:
-            if key not in self._documents.get(name, ()):
-                self._sweep_due = True
-                self._news.set()
-        elif there is None or _drifted(known[1], there):
+        if known is not None and (there is None or _drifted(known[1], there)):
             del self._applied[key]
-            self._postpone(name, APART)
+            for name in gateways:
+                self._postpone(name, APART)
 
     def _see(self, name: Name) -> None:
         """Know the addresses of a Gateway's Service."""
         wanted = self._wanted[name]
         service = self._there(("Service", wanted.gateway.metadata.namespace, wanted.name))
         before = self._addresses.get(name)
-        if service is None or not service.is_of(wanted.gateway.metadata.uid):
+        if service is None or service.gateway != wanted.gateway.metadata.uid:
             self._addresses.pop(name, None)
         else:
             self._addresses[name] = _addresses_of(service)
@@ -214,6 +216,9 @@ class Provisioner:
             self._postpone(name, min(FIRST_DELAY * 2**failures, LAST_DELAY))
         else:
             self._failures.pop(name, None)
+            if name in self._kept:
+                self._sweep_due = True
+                self._news.set()
         if problem != self._problems.get(name, ""):
             self._problems[name] = problem
             if problem:
@@ -221,27 +226,30 @@ class Provisioner:
             self.on_change(name)
 
     async def _provide(self, name: Name) -> str:
-        """Apply what differs. Returns why it could not be."""
+        """Apply what differs. Returns the first reason why not all of it could be."""
+        problem = ""
         for key, document in list(self._documents.get(name, {}).items()):
             wanted = self._wanted.get(name)
             if wanted is None or not self._may_write():
-                return ""
+                break
             known = self._applied.get(key)
             if known is not None and known[0] == document:
                 continue
             try:
                 await self._apply(key, document, wanted.gateway.metadata.uid)
             except _NotOursError as e:
-                return str(e)
+                problem = problem or str(e)
             except ApiError as e:
-                return _explained(e, key)
-        return ""
+                problem = problem or _explained(e, key)
+                if not e.status:
+                    break
+        return problem
 
     async def _apply(self, key: ObjectKey, document: Document, uid: str) -> None:
         kind = OWN_KINDS[key[0]]
         path = kind.path(key[1], key[2])
         there = self._there(key) or await self._read(path)
-        if there is not None and not there.is_of(uid):
+        if there is not None and there.gateway != uid:
             raise _NotOursError(f"{key[0]} {key[1]}/{key[2]} exists and is not of this Gateway: it is not touched")
         query = {"fieldManager": names.MANAGER, "force": "true"}
         body = msgspec.json.encode(document)
@@ -263,22 +271,49 @@ class Provisioner:
     async def _sweep(self) -> None:
         """Delete what is ours and nobody wants."""
         wanted = {key for found in self._documents.values() for key in found}
+        gateways = {each.gateway.metadata.uid: name for name, each in self._wanted.items()}
+        self._kept.clear()
         for key, own in list(self._objects()):
-            owners = own.metadata.owner_references or ()
-            is_a_gateways = any(owner.kind == "Gateway" and owner.controller for owner in owners)
-            if key in wanted or not is_a_gateways or own.metadata.deletion_timestamp is not None:
+            if key in wanted or not own.gateway or own.metadata.deletion_timestamp is not None:
                 continue
-            kind = OWN_KINDS[key[0]]
-            condition = {"uid": own.metadata.uid, "resourceVersion": own.metadata.resource_version}
-            body = msgspec.json.encode({"preconditions": condition, "propagationPolicy": "Background"})
-            try:
-                await self._client.request("delete", "DELETE", kind.path(key[1], key[2]), body=body)
-                log.info("%s %s/%s is not wanted any more and deleted", *key)
-            except ApiError as e:
-                if e.status not in (_NOT_FOUND, _CONFLICT):
-                    log.warning("%s", _explained(e, key))
-                    asyncio.get_running_loop().call_later(LAST_DELAY, self.look_at_all)
-            self._applied.pop(key, None)
+            name = gateways.get(own.gateway)
+            if name is not None and not self._serves(name):
+                self._kept.add(name)
+            elif name is not None or self.is_known(key[1]):
+                if not self._may_write():
+                    return
+                await self._delete(key, own)
+
+    def _serves(self, name: Name) -> bool:
+        """Say whether all is as it is wanted for a Gateway, and a Pod of it serves if there are to be any."""
+        found = self._documents[name]
+        if not found or any(key not in self._applied or self._applied[key][0] != each for key, each in found.items()):
+            return False
+        (workload,) = (key for key in found if key[0] in WORKLOADS)
+        there = self._there(workload)
+        return found[workload]["spec"].get("replicas") == 0 or (there is not None and there.is_available)
+
+    async def _delete(self, key: ObjectKey, own: Own) -> None:
+        condition = {"uid": own.metadata.uid, "resourceVersion": own.metadata.resource_version}
+        body = msgspec.json.encode({"preconditions": condition, "propagationPolicy": "Background"})
+        try:
+            await self._client.request("delete", "DELETE", OWN_KINDS[key[0]].path(key[1], key[2]), body=body)
+            log.info("%s %s/%s is not wanted any more and deleted", *key)
+        except ApiError as e:
+            if e.status not in (_NOT_FOUND, _CONFLICT):
+                log.warning("%s", _explained(e, key))
+                self._sweep_later()
+        self._applied.pop(key, None)
+
+    def _sweep_later(self) -> None:
+        if not self._sweep_postponed:
+            self._sweep_postponed = True
+            asyncio.get_running_loop().call_later(LAST_DELAY, self._sweep_again)
+
+    def _sweep_again(self) -> None:
+        self._sweep_postponed = False
+        self._sweep_due = True
+        self._news.set()
 
 
 def _key(document: Document) -> ObjectKey:
@@ -287,12 +322,9 @@ def _key(document: Document) -> ObjectKey:
 
 
 def _drifted(applied: Own, there: Own) -> bool:
-    """Say whether somebody else may have changed what was applied. Statuses change the version and no generation."""
-    if applied.metadata.uid != there.metadata.uid or applied.metadata.labels != there.metadata.labels:
-        return True
-    if applied.metadata.generation:
-        return applied.metadata.generation != there.metadata.generation
-    return there.status is None and applied.metadata.resource_version != there.metadata.resource_version
+    """Say whether somebody else changed what was applied. Statuses and fields that others add do not count."""
+    before, now = applied.metadata, there.metadata
+    return (before.uid, before.applied) != (now.uid, now.applied)
 
 
 def _addresses_of(service: Own) -> tuple[tuple[str, str], ...]:
