@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -137,6 +138,18 @@ def test_a_rolling_restart_of_the_data_planes_loses_nobody(provisioned):
         provisioned.namespace.kubectl("rollout", "status", "deployment/gw-fastgate", "--timeout=60s")
         passes(load, 200)
     assert load.failures == []
+
+
+def test_replicas_that_are_not_said_any_more_stay(provisioned):
+    namespace = provisioned.namespace
+    infrastructure = PARAMETERS["spec"]["infrastructure"]
+    for said, options in (({"replicas": 2}, 2), ({"replicas": None}, 3)):
+        spec = {"infrastructure": {**infrastructure, **said, "args": [f"--workers={options}"]}}
+        namespace.kubectl("patch", "gatewayparameters", "small", "--type=merge", "-p", json.dumps({"spec": spec}))
+        until(lambda: f"--workers={options}" in str(namespace.get("deployment", "gw-fastgate")["spec"]))  # noqa: B023
+        assert namespace.get("deployment", "gw-fastgate")["spec"]["replicas"] == 2
+    namespace.kubectl("scale", "deployment", "gw-fastgate", "--replicas=1")
+    until(lambda: len(provisioned.pods()) == 1)
 
 
 def test_what_is_changed_by_hand_is_as_it_was_again(provisioned):

@@ -11,8 +11,10 @@ import pytest
 import yaml
 from kubelab import binaries, fastgate, implementation, suite
 from kubelab.cluster import run, until
+from provisioned import DEFAULTS, wanted
 from served import GATEWAY, POD, SERVICE, route
 
+from fastgate.kubernetes.infrastructure import objects
 from fastgate.kubernetes.infrastructure.owned import OWN_KINDS
 from fastgate.kubernetes.kinds import KINDS
 
@@ -49,6 +51,7 @@ VALUES = {
         "tolerations": [{"operator": "Exists"}],
     },
     "monitored": {"podMonitor": {"create": True, "labels": {"release": "prometheus"}}},
+    "monitored-controller": {"mode": "controller", "podMonitor": {"create": True}, "watchNamespaces": ["default"]},
 }
 
 
@@ -128,6 +131,20 @@ def test_roles_in_some_namespaces_are_enough_for_those(cluster, namespace, rende
         until(lambda: is_programmed(namespace.get("gateway", "gw")))
         until(lambda: "parents" in namespace.get("httproute", "all").get("status", {}))
     assert "forbidden" not in started.log.read_text()
+
+
+def test_data_planes_are_monitored_as_they_are_made(rendered):
+    monitors = of_kind(rendered(VALUES["monitored-controller"]), "PodMonitor")
+    assert len(monitors) == len({each["metadata"]["name"] for each in monitors}) == 2
+    spec = monitors[1]["spec"]
+    deployment = next(each for each in objects.documents(wanted(), DEFAULTS) if each["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]
+    assert spec["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert set(spec["podTargetLabels"]) <= set(pod["metadata"]["labels"])
+    ports = [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
+    assert [each["port"] for each in spec["podMetricsEndpoints"]] == ports
+    assert spec["namespaceSelector"] == {"matchNames": ["default"]}
+    assert of_kind(rendered(VALUES["monitored"]), "PodMonitor")[1:] == []
 
 
 def rules_of(documents):

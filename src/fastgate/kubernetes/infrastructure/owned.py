@@ -86,6 +86,7 @@ class Meta(msgspec.Struct, rename="camel", gc=False):
     Attributes:
         managed_fields: are replaced by `applied`.
         applied: hash of the fields that are as we applied them: whoever changes one takes it from us.
+        sets_replicas: whether spec.replicas is one of them.
     """
 
     name: str = ""
@@ -96,11 +97,13 @@ class Meta(msgspec.Struct, rename="camel", gc=False):
     deletion_timestamp: str | None = None
     managed_fields: list[Manager] | None = None
     applied: int = 0
+    sets_replicas: bool = False
 
     def __post_init__(self) -> None:
         for each in self.managed_fields or ():
             if (each.manager, each.operation) == (MANAGER, "Apply"):
-                self.applied = hash(bytes(each.fields_v1))
+                fields = bytes(each.fields_v1)
+                self.applied, self.sets_replicas = hash(fields), b'"f:replicas"' in fields
         self.managed_fields = None
 
 
@@ -126,9 +129,10 @@ class Status(msgspec.Struct, rename="camel", gc=False):
 
 
 class Spec(msgspec.Struct, gc=False):
-    """The spec of a Service."""
+    """The spec of a Service or a Deployment."""
 
     type: str = ""
+    replicas: int | None = None
     cluster_ips: list[str] | None = msgspec.field(default=None, name="clusterIPs")
 
 

@@ -31,6 +31,7 @@ log = logging.getLogger("fastgate")
 AT_ONCE = 8  # Gateways that are attended to
 FIRST_DELAY, LAST_DELAY = 0.5, 30.0  # seconds until what failed is tried again
 APART = 1.0  # seconds between two looks at a Gateway that are due to changes of its objects
+FORMER = "fastgate-former"  # manager of the fields that are left to whoever changes them next
 _NOT_FOUND, _CONFLICT, _FORBIDDEN = 404, 409, 403
 
 
@@ -251,14 +252,24 @@ class Provisioner:
         there = self._there(key) or await self._read(path)
         if there is not None and there.gateway != uid:
             raise _NotOursError(f"{key[0]} {key[1]}/{key[2]} exists and is not of this Gateway: it is not touched")
-        query = {"fieldManager": names.MANAGER, "force": "true"}
-        body = msgspec.json.encode(document)
-        answer = await self._client.request("patch", "PATCH", path, query=query, body=body, content_type=APPLY)
-        own = own_of(answer)
+        if there is not None and there.metadata.sets_replicas and "replicas" not in document["spec"]:
+            await self._leave_replicas(path, document, there)
+        own = own_of(await self._patch(path, document, {"fieldManager": names.MANAGER, "force": "true"}))
         self._applied[key] = (document, own)
         for owned in self._owned:
             if owned.covers(key):
                 owned.note(own)
+
+    async def _leave_replicas(self, path: str, document: Document, there: Own) -> None:
+        """Have somebody else say how many replicas there are: what nobody says would be one."""
+        replicas = there.spec.replicas if there.spec is not None else None
+        head = {key: document[key] for key in ("apiVersion", "kind")}
+        named = {key: document["metadata"][key] for key in ("name", "namespace")}
+        await self._patch(path, {**head, "metadata": named, "spec": {"replicas": replicas}}, {"fieldManager": FORMER})
+
+    async def _patch(self, path: str, document: Document, query: Mapping[str, str]) -> bytes:
+        body = msgspec.json.encode(document)
+        return await self._client.request("patch", "PATCH", path, query=query, body=body, content_type=APPLY)
 
     async def _read(self, path: str) -> Own | None:
         try:

@@ -117,6 +117,18 @@ async def test_what_somebody_changes_or_deletes_is_as_it_was_again(api, provisio
         await until(lambda: api.get(collection("Secret"), "gw-fastgate")["data"])
 
 
+async def test_replicas_that_are_not_said_any_more_are_left_as_they_are(api, provisioning, until):
+    async with provisioning() as found:
+        found.want({NAME: wanted(said={"replicas": 3})})
+        await made(api, until)
+        await until(lambda: not found._due and not found._busy)
+        for said in ({"autoscaling": {"maxReplicas": 9}}, {"args": ["--workers=1"]}):
+            found.want({NAME: wanted(said=said)})
+            await until(lambda: found._documents[NAME] and not found._due and not found._busy)
+        managers = [query["fieldManager"] for query in api.asked("PATCH", "/deployments/")]
+        assert managers == ["fastgate", "fastgate-former", "fastgate", "fastgate"]
+
+
 async def test_what_others_add_is_nothing_to_write_for(api, provisioning, until):
     async with provisioning() as found:
         found.want({NAME: wanted()})
