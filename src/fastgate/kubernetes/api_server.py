@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fastgate.kubernetes.client import Client
     from fastgate.kubernetes.decoding import Stored
     from fastgate.store import Key, Store
-    from fastgate.translate.conditions import Name, Statuses
+    from fastgate.translate.conditions import Statuses
     from fastgate.translate.mode import Mode
 
 log = logging.getLogger("fastgate")
@@ -50,7 +50,7 @@ class ApiServer:
         cache: what it has, as far as it matters.
         leader: whether this replica writes.
         events: what users are told of objects.
-        on_lead: called when this replica may write from now on.
+        on_lead: called when this replica may write from now on, before it does.
     """
 
     def __init__(self, client: Client, mode: Mode, namespaces: tuple[str, ...], address: str = "") -> None:
@@ -130,9 +130,9 @@ class ApiServer:
         """How many statuses were written."""
         return self._writer.written
 
-    def status_of(self, gateway: Name) -> dict[str, Any]:
-        """Return the status that is stored of a Gateway."""
-        stored = self.cache.stored(("Gateway", *gateway))
+    def status_of(self, key: Key) -> dict[str, Any]:
+        """Return the status that is stored of an object."""
+        stored = self.cache.stored(key)
         return (msgspec.json.decode(stored.status) if stored is not None else None) or {}
 
     def _tell(self, key: Key, before: Stored, status: dict[str, Any]) -> None:
@@ -141,9 +141,9 @@ class ApiServer:
             self.events.tell(key, before, each.reason, each.message, is_warning=each.is_bad)
 
     def _lead(self) -> None:
+        self.on_lead()
         self._writer.look_at_all()
         self._finalizers.look()
-        self.on_lead()
 
     def _defined(self, key: Key) -> None:
         """A CRD came, went or changed: its kind may be there now, and another version of the API."""

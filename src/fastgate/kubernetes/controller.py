@@ -31,7 +31,7 @@ from fastgate.translate.programmed import Bound, Programmed
 from fastgate.translate.realms import Portion, Portions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from fastgate.kubernetes.client import Client
     from fastgate.kubernetes.infrastructure.objects import Defaults
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fastgate")
 
+RETURN = 15.0  # seconds that data planes of another leader have to come here, in which what it has said of them stands
 RENEWAL_CHECK = 3600.0  # seconds at most until certificates are looked at
 AGAIN = 5.0  # seconds until what an API server refused is tried again
 NOTHING = Portion(Ir(), Endpoints())
@@ -65,6 +66,8 @@ class Controller:
             address: "HOST:PORT" where other replicas send data planes while this one leads.
         """
         self.api = ApiServer(client, mode, namespaces, address)
+        self.api.on_lead = self._lead
+        self.api.leader.on_rest = self._rest
         self._instance = names.instance_of(mode.controller)
         self.provisioner = Provisioner(client, defaults, self.api.leader.writes, self._instance, namespaces)
         self.provisioner.is_known = self._knows
@@ -72,7 +75,7 @@ class Controller:
         self.hub: Hub | None = None
         self.statuses = Statuses()  # as they are to be written
         self._mode = mode
-        self._identities: Identities
+        self._identities: Identities | None = None
         self._translator = Translator(Catalog(), mode)
         self._portions = Portions()
         self._programmed = Programmed()
@@ -80,6 +83,7 @@ class Controller:
         self._shares: dict[Name, tuple[Portion, Share]] = {}
         self._translation: Translation | None = None
         self._since: float | None = None  # on the loop's clock: the first translation that statuses wait for
+        self._leads_since = float("-inf")  # on the loop's clock
         self._due = asyncio.Event()  # statuses may be others
 
     @property
@@ -98,16 +102,19 @@ class Controller:
         """Control until cancelled; data planes come to this address. OSError when it cannot be bound."""
         self.api.follow()
         try:
-            self._identities = await Identities.load(self.api.client)
-            hub = Hub(self._identities.authority, leader=self.api.leader.whereabouts)
+            identities = self._identities = await Identities.load(self.api.client)
+            hub = Hub(identities.authority, leader=self.api.leader.whereabouts)
             hub.on_change = lambda _: self._due.set()
-            self.api.leader.on_rest = hub.resign
-            self.api.on_lead = self._lead
             await hub.start(host, port)
             self.hub = hub
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    for work in (self._follow(hub), self._report(hub), self.provisioner.run(), *self.api.tasks()):
+                    for work in (
+                        self._follow(hub, identities),
+                        self._report(hub),
+                        self.provisioner.run(),
+                        *self.api.tasks(),
+                    ):
                         tasks.create_task(work)
             finally:
                 await hub.close()
@@ -115,9 +122,19 @@ class Controller:
             await self.api.close()
 
     def _lead(self) -> None:
-        self._identities.forget()
+        loop = asyncio.get_running_loop()
+        self._leads_since = loop.time()
+        loop.call_later(RETURN, self._due.set)
+        if self._identities is not None:
+            self._identities.forget()
         self.provisioner.look_at_all()
+        if self.hub is not None:
+            self._say(self.hub)
         self.api.cache.wake()
+
+    def _rest(self) -> None:
+        if self.hub is not None:
+            self.hub.resign()
 
     def _knows(self, namespace: str) -> bool:
         """Say whether it is known which Gateways of ours a namespace has."""
@@ -125,10 +142,10 @@ class Controller:
 
     # --- from objects to data planes ----------------------------------------------------------------------------------
 
-    async def _follow(self, hub: Hub) -> None:
+    async def _follow(self, hub: Hub, identities: Identities) -> None:
         while True:
             try:
-                await self._translate(hub, await self.api.store())
+                await self._translate(hub, identities, await self.api.store())
             except ApiError as e:
                 log.warning("%s", e)
                 asyncio.get_running_loop().call_later(AGAIN, self.api.cache.wake)
@@ -139,7 +156,7 @@ class Controller:
                 async with asyncio.timeout(RENEWAL_CHECK):
                     await self.api.cache.changed()
 
-    async def _translate(self, hub: Hub, store: Store) -> None:
+    async def _translate(self, hub: Hub, identities: Identities, store: Store) -> None:
         """Translate, tell data planes, and have what they run on provisioned."""
         revision = self.api.cache.latest
         gateways = {(g.metadata.namespace, g.metadata.name): g for g in own_gateways(store, self._mode.controller)}
@@ -155,7 +172,7 @@ class Controller:
         if self._since is None:
             self._since = asyncio.get_running_loop().time()
         self._due.set()
-        identities = await self._identities.of(gateways)
+        issued = await identities.of(gateways)
         said = {name: infrastructure_of(store, gateway) for name, gateway in gateways.items()}
         self.provisioner.want(
             {
@@ -165,7 +182,7 @@ class Controller:
                     parameters=said[name] or {},
                     is_held=said[name] is None,
                     addresses=tuple(_asked(gateway)),
-                    identity=identities[name],
+                    identity=issued[name],
                     instance=self._instance,
                 )
                 for name, gateway in gateways.items()
@@ -183,8 +200,11 @@ class Controller:
     def _home(self, name: Name, gateway: Any) -> Home:
         """Where a Gateway lives: in a realm of its own, at the addresses of its Service."""
         shown, problem = self.provisioner.addresses(name), self.provisioner.problem(name)
+        if shown is None:  # nobody has looked yet: what was shown last stands
+            stored = self.api.status_of(("Gateway", *name)).get("addresses") or ()
+            shown = tuple((each.get("type", "IPAddress"), each.get("value", "")) for each in stored)
         unknown = [each.type for each in gateway.spec.addresses or () if (each.type or "IPAddress") != "IPAddress"]
-        refused = [value for value in _asked(gateway) if ("IPAddress", value) not in (shown or ())]
+        refused = [value for value in _asked(gateway) if ("IPAddress", value) not in shown]
         unusable = None
         if problem:
             unusable = ("NoResources", problem)
@@ -193,7 +213,7 @@ class Controller:
         elif refused:
             unusable = ("AddressNotUsable", f"the Service of the data planes is not given {', '.join(refused)}")
         refusal = ("UnsupportedAddress", f"addresses of type {unknown[0]} are not supported") if unknown else None
-        return Home(realm_of(name), shown=shown or (), refusal=refusal, unusable=unusable)
+        return Home(realm_of(name), shown=shown, refusal=refusal, unusable=unusable)
 
     # --- and back -----------------------------------------------------------------------------------------------------
 
@@ -211,17 +231,35 @@ class Controller:
                 except TimeoutError:
                     break
             self._since = None
-            if self._translation is not None:
-                fates = {realm_of(name): self._fates(hub, name) for name in self._shares}
-                self.statuses = self._programmed.resolve(self._translation.statuses, fates)
-                self.api.want(self.statuses)
+            self._say(hub)
+
+    def _say(self, hub: Hub) -> None:
+        """Want the statuses that follow from what data planes have said by now."""
+        if self._translation is not None:
+            fates = {realm_of(name): self._fates(hub, name) for name in self._shares}
+            self.statuses = self._programmed.resolve(self._translation.statuses, fates)
+            self.api.want(self.statuses)
 
     def _fates(self, hub: Hub, name: Name) -> Fates:
         refusal = hub.refusal(name)
         if refusal:
             _, share = self._shares[name]
             return {socket.key: Bound(error=refusal, reason="Invalid") for socket in share.ir.sockets}
-        return hub.fates(name) or {}
+        fates = hub.fates(name)
+        if fates is None and asyncio.get_running_loop().time() < self._leads_since + RETURN:
+            fates = dict.fromkeys(self._bound_before(name), Bound())
+        return fates or {}
+
+    def _bound_before(self, name: Name) -> Iterator[str]:
+        """Yield the sockets of listeners that are programmed by their stored statuses."""
+        statuses = self._translation.statuses if self._translation is not None else Statuses()
+        sets = ((("ListenerSet", *key), each) for key, each in statuses.listener_sets.items() if each.gateway == name)
+        for key, status in ((("Gateway", *name), statuses.gateways.get(name)), *sets):
+            stored = {each.get("name"): each for each in self.api.status_of(key).get("listeners") or ()}
+            for listener in status.listeners if status is not None else ():
+                conditions = stored.get(listener.name, {}).get("conditions") or ()
+                if any(each.get("type") == "Programmed" and each.get("status") == "True" for each in conditions):
+                    yield from listener.sockets
 
 
 def realm_of(gateway: Name) -> str:

@@ -116,7 +116,7 @@ class Cluster:
 
     def _shown(self, gateway: Name) -> Iterable[str]:
         """The IP literals in the stored status of a Gateway."""
-        for entry in self._api.status_of(gateway).get("addresses") or ():
+        for entry in self._api.status_of(("Gateway", *gateway)).get("addresses") or ():
             try:
                 yield str(ip_address(entry.get("value", "")))
             except ValueError:
