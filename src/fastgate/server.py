@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastgate import systemd
+from fastgate import settings, systemd
 from fastgate.admin.server import AdminServer
 from fastgate.collector import Collector
 from fastgate.handover import HandOverError, Predecessor, Successor
@@ -374,7 +374,7 @@ class Server:
         except OSError as e:
             print(f"fastgate: admin listener: {e.strerror}; --admin chooses another address, or off", file=sys.stderr)
             return False
-        log.info("admin listener on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        log.info("admin listener on http://%s", settings.spelled(host, port))
         return True
 
     async def _stop_admin(self) -> socket.socket | None:

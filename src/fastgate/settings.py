@@ -24,7 +24,7 @@ def port_map(text: str) -> dict[int, int]:
 
 
 def host_port(text: str) -> tuple[str, int] | None:
-    """Read `127.0.0.1:9901`, `[::1]:9901` or `:9901` (loopback); "off" is None.
+    """Read `127.0.0.1:9901`, `[::1]:9901`, `:9901` (loopback) or `*:9901` (everywhere); "off" is None.
 
     Raises:
         ValueError: it is not that.
@@ -35,6 +35,11 @@ def host_port(text: str) -> tuple[str, int] | None:
     if not port.isdecimal() or int(port) > MAX_PORT:
         raise ValueError(f"{text!r} is not HOST:PORT")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def spelled(host: str, port: int) -> str:
+    """Return HOST:PORT as URLs have it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def default_workers() -> int:

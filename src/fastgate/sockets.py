@@ -72,6 +72,13 @@ def bind(address: str, port: int, members: int, *, datagrams: bool = False) -> G
     return group
 
 
+def everywhere(port: int) -> socket.socket:
+    """Return a socket that listens on every address of both families, or of IPv4 where there is no other."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
+
+
 def _bound(address: str, port: int, *, datagrams: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in address or (not address and socket.has_dualstack_ipv6()) else socket.AF_INET
     kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM

@@ -61,11 +61,11 @@ def write(identity: Identity, directory: Path) -> Path:
 
 @asynccontextmanager
 async def hub_of(
-    authority: Authority, leader: Any = leads, port: int = 0, *, outlived: bool = False
+    authority: Authority, leader: Any = leads, port: int = 0, *, host: str = "127.0.0.1", outlived: bool = False
 ) -> AsyncIterator[tuple[Hub, str]]:
     """A hub that listens, and its address. Nothing is left of its connections, unless data planes outlive it."""
     hub = Hub(authority, leader)
-    host, port = await hub.start("127.0.0.1", port)
+    host, port = await hub.start(host, port)
     try:
         yield hub, f"{host}:{port}"
     finally:

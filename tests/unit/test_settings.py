@@ -1,4 +1,4 @@
-"""How many workers there are when nobody says so."""
+"""What options say: addresses, and how many workers there are when nobody says so."""
 
 import os
 
@@ -37,3 +37,23 @@ def test_workers_are_as_many_as_affinity_and_quota_allow(monkeypatch, quota, wor
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
     monkeypatch.setattr(settings, "cgroup_quota", lambda *_: quota)
     assert settings.default_workers() == workers
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("127.0.0.1:9901", ("127.0.0.1", 9901)),
+        ("[::1]:9901", ("::1", 9901)),
+        ("2001:db8::1:9901", ("2001:db8::1", 9901)),  # as Kubernetes puts it together
+        (":9901", ("127.0.0.1", 9901)),
+        ("*:9901", ("*", 9901)),
+        ("off", None),
+    ],
+)
+def test_addresses_to_listen_on(text, read):
+    assert settings.host_port(text) == read
+
+
+def test_addresses_are_spelled_as_in_urls():
+    assert settings.spelled("192.0.2.1", 9901) == "192.0.2.1:9901"
+    assert settings.spelled("2001:db8::1", 9901) == "[2001:db8::1]:9901"

@@ -13,6 +13,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
+from fastgate import sockets
 from fastgate.core import http1
 from fastgate.errors import ParseError
 
@@ -50,11 +51,13 @@ class AdminListener:
         """Listen, and return the address that is bound. OSError when it cannot be.
 
         Args:
-            host: an address or a name.
+            host: an address, a name, or "*" for every address.
             port: 0 lets the system choose.
             inherited: a socket that listens there already.
         """
         self._host = host
+        if inherited is None and host == "*":
+            inherited = sockets.everywhere(port)
         if inherited is not None:
             self._server = await asyncio.start_server(self._serve, sock=inherited, limit=32768)
         else:
@@ -122,7 +125,7 @@ def _is_own(host: str, listening: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    return address.is_loopback or listening in ("0.0.0.0", "::")  # noqa: S104 - the operator asked for it
+    return address.is_loopback or listening in ("*", "0.0.0.0", "::")  # noqa: S104 - the operator asked for it
 
 
 def text(status: int, line: str) -> Answer:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from fastgate import settings
 from fastgate.ir import Plugin
 from fastgate.plugins.values import redacted
 from fastgate.translate.conditions import all_json
@@ -63,7 +64,7 @@ def sockets(runtime: Runtime) -> list[dict[str, Any]]:
                 "protocol": listener.protocol,
                 "hostname": listener.hostname,
                 "port": socket.port,
-                "address": f"[{host}]:{port}" if ":" in host else f"{host or '*'}:{port}",
+                "address": settings.spelled(host or "*", port),
                 "routes": len({match.rule.route for vhost in listener.hosts for match in vhost.matches}),
                 "error": fate.error if fate is not None else None,
             }
@@ -103,8 +104,7 @@ def certificates(runtime: Runtime, now: datetime) -> list[dict[str, Any]]:
 
 def authority(endpoint: Endpoint) -> str:
     """Return `address:port`."""
-    address = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
-    return f"{address}:{endpoint.port}"
+    return settings.spelled(endpoint.address, endpoint.port)
 
 
 def configuration(runtime: Runtime) -> dict[str, Any]:

@@ -28,12 +28,13 @@ def controller(
             callback=serving.checked(settings.host_port),
             help="Where data planes come to.",
         ),
-    ] = "0.0.0.0:9443",
+    ] = "*:9443",
     advertise: Annotated[
         str,
         typer.Option(
             envvar="FASTGATE_ADVERTISE",
             metavar="HOST:PORT",
+            callback=serving.checked(lambda text: text and settings.host_port(text)),
             help="Where this replica is reached by data planes that came to another one. [default: as --listen]",
         ),
     ] = "",
@@ -67,6 +68,10 @@ def controller(
 
     Example: fastgate controller --image registry.example.com/fastgate:1.0
     """
+    listening = settings.host_port(listen)
+    if listening is None:
+        raise typer.BadParameter("--listen off: data planes have to come somewhere")
+    reached = settings.host_port(advertise or listen) or listening
     config = cluster.reached(kubeconfig, context)
     from fastgate.kubernetes.client import Client  # noqa: PLC0415 - their libraries are there by now
     from fastgate.kubernetes.controller import Controller  # noqa: PLC0415
@@ -78,9 +83,6 @@ def controller(
         mode=Mode(controller=controller_name, features=PROVISIONED_FEATURES, guarded=True),
         namespaces=cluster.names(watch_namespaces),
         defaults=Defaults(image, address, image_pull_policy, cluster.names(image_pull_secrets)),
-        address=advertise or listen,
+        address=settings.spelled(*reached),
     )
-    listening = settings.host_port(listen)
-    if listening is None:
-        raise typer.BadParameter("--listen off: data planes have to come somewhere")
     sys.exit(asyncio.run(run(controller, listening, settings.host_port(admin))))

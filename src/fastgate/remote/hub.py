@@ -92,14 +92,14 @@ class Hub:
         self._renewal: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen, and return the address that is bound. OSError: it cannot be."""
+        """Listen, "*" on every address, and return what is bound. OSError: it cannot be."""
         identity = self._authority.controller()
         context = identities.serving(identity)
         application = web.Application()
         application.router.add_get(wire.PATH, self._take)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=context)
+        site = web.TCPSite(self._runner, host if host != "*" else None, port, ssl_context=context)
         try:
             await site.start()
         except OSError:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import aiohttp
 import pytest
 from data_planes import GATEWAY, hub_of, leads, share, until, write
+from server import free_port
 
 from fastgate.remote import hub as hubs
 from fastgate.remote import identities, link, wire
@@ -39,6 +40,15 @@ async def test_a_data_plane_is_told_what_it_serves_and_what_it_says_is_known(hub
         assert hub.fates(GATEWAY) == {"127.0.0.1:80": Bound(error="in use")}
     await until(lambda: not list(hub.connected()))
     assert set(changed) == {GATEWAY}
+
+
+async def test_everywhere_is_every_address_of_both_families(authority, plane):
+    port = free_port()
+    async with hub_of(authority, port=port, host="*") as (hub, _):
+        hub.publish({GATEWAY: share(5)})
+        for host in ("127.0.0.1", "[::1]"):
+            async with plane(f"{host}:{port}") as pod:
+                assert await pod.told(5) == share(5)
 
 
 async def test_one_that_is_slow_is_told_the_newest_only(hub, plane):

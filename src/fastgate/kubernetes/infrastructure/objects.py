@@ -233,7 +233,7 @@ def _container(wanted: Wanted, defaults: Defaults, delay: int, timeout: int) -> 
             f"--controller={defaults.controller}",
             f"--identity={IDENTITY}",
             f"--state={RUN}/state",
-            f"--admin=0.0.0.0:{_admin_port(wanted)}",
+            f"--admin=*:{_admin_port(wanted)}",
             f"--drain-delay={delay / 1000:g}",
             f"--drain-timeout={timeout / 1000:g}",
             *parameters.get("args", ()),
