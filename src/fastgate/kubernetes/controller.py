@@ -173,16 +173,18 @@ class Controller:
             self._since = asyncio.get_running_loop().time()
         self._due.set()
         issued = await identities.of(gateways)
+        if issued.keys() != gateways.keys():
+            asyncio.get_running_loop().call_later(AGAIN, self.api.cache.wake)
         said = {name: infrastructure_of(store, gateway) for name, gateway in gateways.items()}
         self.provisioner.want(
             {
                 name: Wanted(
                     gateway=gateway,
-                    ports=_ports(gateway, found[name]),
+                    ports=ports_of(gateway, found[name]),
                     parameters=said[name] or {},
-                    is_held=said[name] is None,
+                    is_held=said[name] is None or name not in issued,
                     addresses=tuple(_asked(gateway)),
-                    identity=issued[name],
+                    identity=issued.get(name, {}),
                     instance=self._instance,
                 )
                 for name, gateway in gateways.items()
@@ -272,8 +274,11 @@ def _asked(gateway: Any) -> Iterable[str]:
     return (each.value for each in gateway.spec.addresses or () if each.value and each.type in (None, "IPAddress"))
 
 
-def _ports(gateway: Any, portion: Portion) -> tuple[tuple[str, int], ...]:
-    """Protocols and ports of the Service: those that are served; while none is, those that the Gateway names."""
+def ports_of(gateway: Any, portion: Portion) -> tuple[tuple[str, int], ...]:
+    """Protocols and ports of the Service: those that the Gateway names and those that are served.
+
+    A port whose listener is not served for a while stays: the Service would be given another node port for it.
+    """
     served = {("UDP" if socket.datagrams else "TCP", socket.port) for socket in portion.ir.sockets}
-    named = (("UDP" if each.protocol == "UDP" else "TCP", each.port) for each in gateway.spec.listeners or ())
-    return tuple(sorted(served or set(named)))
+    named = {("UDP" if each.protocol == "UDP" else "TCP", each.port) for each in gateway.spec.listeners}
+    return tuple(sorted(served | named))

@@ -36,6 +36,7 @@ class Identities:
         self.authority = authority
         self._client = client
         self._known: dict[Name, tuple[Identity, datetime]] = {}  # until when it is not looked at
+        self._complaints: dict[Name, str] = {}
 
     @classmethod
     async def load(cls, client: Client) -> Identities:
@@ -55,20 +56,36 @@ class Identities:
         self._known.clear()
 
     async def of(self, gateways: Mapping[Name, Any]) -> dict[Name, dict[str, bytes]]:
-        """Return what the Secrets of these Gateways are to have. ApiError: one could not be read."""
+        """Return what the Secrets of these Gateways are to have, without those of which one could not be read.
+
+        ApiError: none can, as nothing answers.
+        """
         now = datetime.now(UTC)
-        self._known = {name: each for name, each in self._known.items() if name in gateways}
+        self._known = {name: each for name, each in self._known.items() if name in gateways and each[1] > now}
+        self._complaints = {name: reason for name, reason in self._complaints.items() if name in gateways}
         for name, gateway in gateways.items():
-            known = self._known.get(name)
-            if known is None or known[1] <= now:
+            if name in self._known:
+                continue
+            try:
                 identity = await self._stored(name, object_name(name[1], gateway.spec.gateway_class_name))
-                if identity is None or identity.renews_at() <= now:
-                    identity = self.authority.data_plane(name)
-                self._known[name] = (identity, identity.renews_at())
+            except ApiError as e:
+                if not e.status:
+                    raise
+                self._complain(name, str(e))
+                continue
+            self._complaints.pop(name, None)
+            if identity is None or identity.renews_at() <= now:
+                identity = self.authority.data_plane(name)
+            self._known[name] = (identity, identity.renews_at())
         return {
             name: dict(zip(_FILES, (each.certificate, each.key, each.authority), strict=True))
             for name, (each, _) in self._known.items()
         }
+
+    def _complain(self, gateway: Name, reason: str) -> None:
+        if self._complaints.get(gateway) != reason:
+            self._complaints[gateway] = reason
+            log.warning("the identity of Gateway %s/%s: %s", *gateway, reason)
 
     async def _stored(self, gateway: Name, secret: str) -> Identity | None:
         """Return what a Gateway's Secret has, if it is ours to use."""

@@ -220,14 +220,13 @@ async def test_what_a_kind_has_is_known_once_it_was_listed_and_not_for_want_of_a
     api, following, until, monkeypatch
 ):
     monkeypatch.setattr(reflector, "LOOK_AGAIN", 0.01)
-    refusals = [("/httproutes", 403, {"reason": "Forbidden"})] * (reflector.REFUSALS + 20)
-    api.faults += refusals
+    api.faults += refusals(1000)
     async with following("HTTPRoute") as cache:
         assert not cache.is_read("HTTPRoute", "default")
         api.faults.clear()
         await cache.changed()  # though there is none
         assert cache.is_read("HTTPRoute", "default")
-        api.faults += refusals
+        api.faults += refusals(1000)
         await api.cut()
         await until(lambda: cache.stale)
         assert cache.is_read("HTTPRoute", "default")

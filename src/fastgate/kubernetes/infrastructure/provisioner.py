@@ -89,6 +89,7 @@ class Provisioner:
         self._postponed: set[Name] = set()
         self._kept: set[Name] = set()  # have more than is wanted until what is wanted serves
         self._sweep_due = self._sweep_postponed = False
+        self._is_unsure = False  # there is something of which it is not known whether it has a Gateway
         self._news = asyncio.Event()
 
     # --- what is asked of it ------------------------------------------------------------------------------------------
@@ -96,19 +97,22 @@ class Provisioner:
     def want(self, wanted: Mapping[Name, Wanted]) -> None:
         """Want these objects, and no others of ours."""
         before, self._wanted = self._wanted, dict(wanted)
-        for name, each in wanted.items():
-            if before.get(name) != each:
-                found = documents(each, self._defaults) if not each.is_held else ()
-                self._documents[name] = {_key(document): document for document in found}
-                self._look(name)
-        for gone in before.keys() - wanted.keys():
+        changed = [name for name, each in wanted.items() if before.get(name) != each]
+        gone = before.keys() - wanted.keys()
+        if not (changed or gone or self._is_unsure) and self._is_told:
+            return
+        for name in changed:
+            found = documents(wanted[name], self._defaults) if not wanted[name].is_held else ()
+            self._documents[name] = {_key(document): document for document in found}
+            self._look(name)
+        for name in gone:
             for known in (self._documents, self._addresses, self._problems, self._failures):
-                known.pop(gone, None)
+                known.pop(name, None)
         self._gateways = {}
         for name, each in wanted.items():
             self._gateways.setdefault((name[0], each.name), []).append(name)
-            if before.get(name) != each:
-                self._see(name)
+        for name in changed:
+            self._see(name)
         self._is_told = self._sweep_due = True
         self._news.set()
 
@@ -284,13 +288,16 @@ class Provisioner:
         wanted = {key for found in self._documents.values() for key in found}
         gateways = {each.gateway.metadata.uid: name for name, each in self._wanted.items()}
         self._kept.clear()
+        self._is_unsure = False
         for key, own in list(self._objects()):
             if key in wanted or not own.gateway or own.metadata.deletion_timestamp is not None:
                 continue
             name = gateways.get(own.gateway)
             if name is not None and not self._serves(name):
                 self._kept.add(name)
-            elif name is not None or self.is_known(key[1]):
+            elif name is None and not self.is_known(key[1]):
+                self._is_unsure = True
+            else:
                 if not self._may_write():
                     return
                 await self._delete(key, own)

@@ -289,15 +289,16 @@ async def test_a_right_that_is_missing_is_named_and_the_rest_is_made_later(api, 
 async def test_one_object_that_is_refused_holds_no_other_up(api, provisioning, until):
     async with provisioning() as found:
         await until(lambda: all(owned.complete.is_set() for owned in found._owned))
-        api.faults += [("/services/gw-fastgate", 422, {"reason": "Invalid"})] * 50
+        api.faults += [("/services/gw-fastgate", 422, {"reason": "Invalid"}) for _ in range(50)]
         found.want({NAME: wanted()})
         await made(api, until, ("ServiceAccount", "Secret", "Deployment"))
+        await until(lambda: found.problem(NAME))
         assert not names(api, "Service")
         assert found.problem(NAME) == "Service default/gw-fastgate: Invalid on purpose"
 
 
 async def test_a_kind_that_nobody_may_list_holds_no_other_up(api, provisioning, until):
-    api.faults += [("/networkpolicies", 403, {"reason": "Forbidden"})] * 50
+    api.faults += [("/networkpolicies", 403, {"reason": "Forbidden"}) for _ in range(50)]
     async with provisioning() as found:
         found.want({NAME: wanted()})
         await made(api, until)
