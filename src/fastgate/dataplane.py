@@ -79,14 +79,14 @@ class DataPlane:
         keeping = [self._kept.run()] if self._kept is not None else []
         return [self._follow(), *keeping]
 
-    def served(self, report: Report, before: int) -> None:
+    def served(self, report: Report, before: int) -> None:  # noqa: ARG002 - endpoints have no generation
         """Tell the controller, and keep it."""
         share = self._prepared
         error = "" if report.applied else "; ".join(str(problem) for problem in report.problems)
         if error:
             log.error("revision %d is refused: %s", share.revision, error)
         else:
-            if self._kept is not None and report.generation != before:
+            if self._kept is not None:
                 self._kept.keep(share)
             log.info("revision %d is served", share.revision)
         fates = {key: fate.error or "" for key, fate in self._server.manager.fates.items()}
@@ -112,8 +112,11 @@ class DataPlane:
             self._have.set()  # the first preparation waits for it
 
     async def _be_told(self) -> None:
-        self._filters = await asyncio.to_thread(_filters)
-        await self._link.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._link.run())
+            self._filters = await asyncio.to_thread(_filters)  # which takes a while: they are imported
+            if self._filters:
+                await self._link.greet()
 
     async def _follow(self) -> None:
         """A fault of our own ends the server rather than leaving it deaf."""

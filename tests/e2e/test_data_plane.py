@@ -84,10 +84,12 @@ async def test_a_data_plane_that_is_started_again_without_a_controller_serves_wh
     authority, data_plane, backend
 ):
     async with hub_of(authority, outlived=True) as (hub, address):
-        hub.publish({GATEWAY: share(7, backend)})
+        hub.publish({GATEWAY: share(6, free_port())})
         first = data_plane(address)
         await asyncio.to_thread(first.ready)
         await until(lambda: hub.settled(GATEWAY) and hub.fates(GATEWAY))
+        hub.publish({GATEWAY: Share(7, share(6).ir, share(7, backend).endpoints)})  # the endpoints alone are others
+        await until(lambda: [each.report.revision for each in hub.connected()] == [7])
     code, _ = await asyncio.to_thread(first.stop)
     assert code == 0
     second = data_plane(address, after=first)
@@ -125,4 +127,4 @@ async def test_without_an_identity_it_says_so_and_goes_on_trying(data_plane, tmp
         (tmp_path / "identity" / name).unlink()
     server = data_plane(f"127.0.0.1:{free_port()}")
     await asyncio.to_thread(server.wait, lambda: "No such file" in server.text)
-    assert server.admin_page("/readyz")[0] == 503
+    await asyncio.to_thread(server.wait, lambda: server.admin_page("/readyz")[0] == 503)

@@ -225,11 +225,12 @@ class Hub:
             log.info("data plane %s of Gateway %s/%s is gone", hello.name, *name)
 
     async def _hear(self, plane: DataPlane) -> None:
-        """Take reports until there are no more."""
+        """Take reports, and what it says of itself, until there is nothing more."""
         while (message := await self._heard(plane.socket)) is not None:
-            if not isinstance(message, wire.Report):
-                raise wire.WireError("a second Hello")
-            self._note(plane, message)
+            if isinstance(message, wire.Hello):
+                plane.hello = message
+            else:
+                self._note(plane, message)
 
     @staticmethod
     async def _heard(socket: web.WebSocketResponse) -> wire.Hello | wire.Report | None:

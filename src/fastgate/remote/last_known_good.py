@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import time
 import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fastgate")
 
-APART = 1.0  # seconds between two writes
+APART, SHARE = 1.0, 0.05  # seconds between two writes at least, and of the time that they may take
 _NAME, _MAGIC, _FASTEST = "last-known-good", b"fastgate share 1\n", 1
 
 
@@ -34,6 +35,7 @@ class LastKnownGood:
         """Use this directory; it is made when something is kept."""
         self._path = directory / _NAME
         self._share: Share | None = None  # to be written
+        self._written: Share | None = None
         self._news = asyncio.Event()
 
     def read(self) -> Share | None:
@@ -57,15 +59,17 @@ class LastKnownGood:
 
     def keep(self, share: Share) -> None:
         """Have this Share on disk soon."""
-        self._share = share
-        self._news.set()
+        if share is not self._written:
+            self._share = share
+            self._news.set()
 
     async def run(self) -> None:
         """Write what is to be kept, until cancelled; a disk that is full is no fault of what is served."""
         while True:
             await self._news.wait()
+            begun = time.monotonic()
             await asyncio.shield(asyncio.to_thread(self.write))
-            await asyncio.sleep(APART)
+            await asyncio.sleep(max(APART, (time.monotonic() - begun) / SHARE))
 
     def write(self) -> None:
         """Write what is to be kept, if it is not there yet."""
@@ -73,6 +77,7 @@ class LastKnownGood:
         self._news.clear()
         if share is None:
             return
+        self._written = share
         body = zlib.compress(wire.encode(difference(EMPTY, share)), _FASTEST)
         temporary = self._path.with_name(f"{_NAME}.{os.getpid()}")
         try:

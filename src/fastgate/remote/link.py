@@ -81,6 +81,10 @@ class Link:
         if share is self._has or share.revision == self._has.revision:
             await self._send(wire.Report(share.revision, error, sockets))
 
+    async def greet(self) -> None:
+        """Say again what this data plane is."""
+        await self._send(self._hello(self.served))
+
     async def _talk(self, session: aiohttp.ClientSession, address: str) -> None:
         """Connect, and heed what is said until the connection ends."""
         context = identities.asking(identities.Identity.read(self._identity))
@@ -127,12 +131,12 @@ class Link:
             self._hold.cancel()
             self._hold = None
 
-    async def _send(self, report: wire.Report) -> None:
+    async def _send(self, message: wire.Hello | wire.Report) -> None:
         if self._socket is not None:
             try:
-                await self._socket.send_bytes(wire.encode(report))
+                await self._socket.send_bytes(wire.encode(message))
             except (ConnectionError, aiohttp.ClientError) as e:
-                log.info("a report is lost: %s", e)
+                log.info("a message is lost: %s", e)
 
     def _complain(self, reason: str) -> None:
         if reason != self._complaint:

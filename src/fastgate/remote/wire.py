@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
-    """What a data plane is: the first message of a connection.
+    """What a data plane is: the first message of a connection, and again when it knows more of itself.
 
     Attributes:
         protocol: that it speaks.

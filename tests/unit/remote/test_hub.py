@@ -317,3 +317,12 @@ async def test_a_fault_of_our_own_ends_the_connection_and_is_logged(hub, plane, 
         await until(lambda: "ZeroDivisionError" in caplog.text)
         monkeypatch.setattr(hubs, "difference", right)
         await pod.told(1)
+
+
+async def test_what_a_data_plane_says_of_itself_later_is_known(hub, plane):
+    hub, address = hub
+    async with plane(address) as pod:
+        await until(lambda: list(hub.connected()))
+        pod.link._hello = lambda revision: wire.Hello(wire.PROTOCOL, "0.1", "pod", revision, {"Stamp": "hash"})
+        await pod.link.greet()
+        await until(lambda: [each.hello.filters for each in hub.connected()] == [{"Stamp": "hash"}])
