@@ -65,8 +65,18 @@ class Provisioned:
     def status(self, path):
         return asked(self.cluster, f"http://{self.address}{path}")
 
+    def reason(self, condition):
+        conditions = self.namespace.get("gateway", "gw")["status"]["conditions"]
+        return next((each["reason"] for each in conditions if each["type"] == condition), "")
+
     def load(self):
         return Load(80, clients=4, host=self.address, enter=lambda: network.enter(self.cluster))
+
+    def says(self, **infrastructure):
+        """Have its parameters say this besides."""
+        said = {**PARAMETERS["spec"]["infrastructure"], **infrastructure}
+        patch = json.dumps({"spec": {"infrastructure": said}})
+        self.namespace.kubectl("patch", "gatewayparameters", "small", "--type=merge", "-p", patch)
 
     def pods(self):
         return self.namespace.get("pods", "-l", "gateway.networking.k8s.io/gateway-name=gw")["items"]
@@ -142,14 +152,35 @@ def test_a_rolling_restart_of_the_data_planes_loses_nobody(provisioned):
 
 def test_replicas_that_are_not_said_any_more_stay(provisioned):
     namespace = provisioned.namespace
-    infrastructure = PARAMETERS["spec"]["infrastructure"]
-    for said, options in (({"replicas": 2}, 2), ({"replicas": None}, 3)):
-        spec = {"infrastructure": {**infrastructure, **said, "args": [f"--workers={options}"]}}
-        namespace.kubectl("patch", "gatewayparameters", "small", "--type=merge", "-p", json.dumps({"spec": spec}))
-        until(lambda: f"--workers={options}" in str(namespace.get("deployment", "gw-fastgate")["spec"]))  # noqa: B023
+    for replicas, workers in ((2, 2), (None, 3)):
+        provisioned.says(replicas=replicas, args=[f"--workers={workers}"])
+        until(lambda: f"--workers={workers}" in str(namespace.get("deployment", "gw-fastgate")["spec"]))  # noqa: B023
         assert namespace.get("deployment", "gw-fastgate")["spec"]["replicas"] == 2
     namespace.kubectl("scale", "deployment", "gw-fastgate", "--replicas=1")
     until(lambda: len(provisioned.pods()) == 1)
+
+
+def test_another_kind_of_pods_takes_over_and_loses_nobody(provisioned):
+    namespace = provisioned.namespace
+    with provisioned.load() as load:
+        passes(load, 100)
+        provisioned.says(kind="DaemonSet")
+        until(lambda: not namespace.get("deployments")["items"])
+        until(lambda: len(provisioned.pods()) == 1)
+        passes(load, 200)
+    assert load.failures == []
+
+
+def test_objects_stay_as_they_are_while_parameters_are_not_there(provisioned):
+    namespace = provisioned.namespace
+    provisioned.says(service={"type": "ClusterIP"})
+    until(lambda: namespace.get("service", "gw-fastgate")["spec"]["type"] == "ClusterIP")
+    namespace.kubectl("delete", "gatewayparameters", "small")
+    until(lambda: provisioned.reason("Accepted") == "InvalidParameters")
+    namespace.apply({**GATEWAY, "metadata": {"name": "next"}})
+    until(lambda: "next-fastgate" in namespace.kubectl("get", "deployments", "-o", "name"))
+    assert namespace.get("service", "gw-fastgate")["spec"]["type"] == "ClusterIP"
+    assert provisioned.pods()
 
 
 def test_what_is_changed_by_hand_is_as_it_was_again(provisioned):
