@@ -355,6 +355,6 @@ def _addresses_of(service: Own) -> tuple[tuple[str, str], ...]:
 
 
 def _explained(e: ApiError, key: ObjectKey) -> str:
-    if e.status == _FORBIDDEN:
+    if e.status == _FORBIDDEN and " cannot " in e.message:  # RBAC; quotas, webhooks and namespaces that end forbid, too
         return f"no right to {e.verb} {OWN_KINDS[key[0]].full} in namespace {key[1]}: {e.message}"
     return f"{key[0]} {key[1]}/{key[2]}: {e.message or e.reason or 'the API server does not answer'}"

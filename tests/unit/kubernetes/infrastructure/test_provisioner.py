@@ -278,10 +278,12 @@ async def test_objects_of_a_gateway_of_the_same_name_that_was_deleted_are_waited
 async def test_a_right_that_is_missing_is_named_and_the_rest_is_made_later(api, provisioning, until):
     async with provisioning() as found:
         await until(lambda: all(owned.complete.is_set() for owned in found._owned))
-        api.faults.append(("/deployments/gw-fastgate", 403, {"reason": "Forbidden"}))
+        api.faults.append(("/deployments/gw-fastgate", 403, {"reason": 'User "u" cannot get resource'}))
         found.want({NAME: wanted()})
         await until(lambda: found.problem(NAME))
         assert found.problem(NAME).startswith("no right to get deployments.apps in namespace default")
+        api.faults.append(("/deployments/gw-fastgate", 403, {"reason": "exceeded quota"}))
+        await until(lambda: found.problem(NAME) == "Deployment default/gw-fastgate: exceeded quota on purpose")
         await made(api, until)
         await until(lambda: not found.problem(NAME))
 
