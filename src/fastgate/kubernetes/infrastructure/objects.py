@@ -242,7 +242,13 @@ def _container(wanted: Wanted, defaults: Defaults, delay: int, timeout: int) -> 
         # Not the listeners': nobody needs them here, and every new one would have all Pods replaced.
         "ports": [{"name": "admin", "containerPort": _admin_port(wanted), "protocol": "TCP"}],
         "startupProbe": {"httpGet": {"path": "/healthz", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 60},
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "admin"}, "periodSeconds": 2, "failureThreshold": 2},
+        # They ask a process that translates, beside those that serve: slow to answer is not unable to serve.
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": "admin"},
+            "periodSeconds": 2,
+            "timeoutSeconds": 5,
+            "failureThreshold": 2,
+        },
         "livenessProbe": {"httpGet": {"path": "/healthz", "port": "admin"}, "periodSeconds": 10, "timeoutSeconds": 5},
         "resources": resources if resources is not None else {"requests": {"cpu": "100m", "memory": "128Mi"}},
         "securityContext": {
