@@ -6,17 +6,24 @@ Switches, all environment variables:
   FASTGATE_COVERAGE=1                   gcov counters, of lines of the .pyx files
   FASTGATE_DEBUG=1                      -O0 -g3 and Cython's own checks
   FASTGATE_JOBS=N                       compiler processes (default: the machine's)
+  FASTGATE_NGHTTP2=DIRECTORY            compile this copy of nghttp2 (default: fetched; see build_support/nghttp2.py)
 """
 
+import hashlib
 import os
 import platform
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+sys.path.append(str(Path(__file__).parent / "build_support"))
+import nghttp2
 
 if sys.platform != "linux" or platform.machine() not in {"x86_64", "aarch64"}:
     sys.exit(f"fastgate runs on Linux, x86-64 and aarch64; this is {sys.platform} on {platform.machine()}")
@@ -78,6 +85,38 @@ EXTENSIONS = [
 ]
 
 
+class Build(build_ext):
+    """Compiles nghttp2 into the engine."""
+
+    def _nghttp2_object(self, source: Path, includes: list[str]) -> str:
+        flags = [*COMPILE, "-w"]
+        digest = hashlib.sha256(repr((includes, nghttp2.MACROS, flags)).encode()).hexdigest()
+        kept = Path(self.build_temp) / f"nghttp2-{digest[:16]}"
+        (made,) = self.compiler.object_filenames([str(source)], output_dir=str(kept))
+        if not Path(made).exists():
+            self.compiler.compile(
+                [str(source)],
+                output_dir=str(kept),
+                macros=[*nghttp2.MACROS, ("_GNU_SOURCE", None)],
+                include_dirs=includes,
+                extra_postargs=flags,
+            )
+        return made
+
+    def build_extension(self, ext: Extension) -> None:
+        """Add what is linked into it."""
+        if ext.name == "fastgate.core.engine":
+            try:
+                copy = nghttp2.sources()
+            except nghttp2.UnavailableError as why:
+                sys.exit(f"fastgate: {why}")
+            includes = [str(path) for path in copy.includes]
+            with ThreadPoolExecutor(JOBS) as pool:
+                ext.extra_objects = list(pool.map(lambda file: self._nghttp2_object(file, includes), copy.files))
+            ext.include_dirs += includes
+        super().build_extension(ext)
+
+
 class Wheel(bdist_wheel):
     """Tags the wheel for every Python from 3.11 on when the modules use the limited API only."""
 
@@ -104,5 +143,5 @@ setup(
             "freethreading_compatible": True,
         },
     ),
-    cmdclass={"bdist_wheel": Wheel},
+    cmdclass={"bdist_wheel": Wheel, "build_ext": Build},
 )

@@ -49,10 +49,9 @@ class Harness:
         if not self.engine:
             return sanitized.program(variant, self.name, parts)
         csrc = sanitized.engine(edits)
-        flags = (*ENGINE_FLAGS, "--coverage", "-O0") if variant.coverage else ENGINE_FLAGS
-        return sanitized.program(
-            variant, self.name, [*parts, *sorted(csrc.glob("fg_*.c"))], flags, csrc, native.LIBRARIES
-        )
+        flags = (*ENGINE_FLAGS, *native.nghttp2_includes(), *(("--coverage", "-O0") if variant.coverage else ()))
+        libraries = (*map(str, native.nghttp2_objects()), *native.LIBRARIES)
+        return sanitized.program(variant, self.name, [*parts, *sorted(csrc.glob("fg_*.c"))], flags, csrc, libraries)
 
     def replay(self, variant: sanitized.Variant, files: Sequence[Path], core: Path | None = None) -> str:
         """Give files to the harness; RuntimeError with what it said when it found something."""

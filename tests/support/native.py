@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+import nghttp2
+
 ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
 TESTS = ROOT / "tests" / "csrc"
@@ -44,7 +46,19 @@ def _version() -> str:
 
 
 def _includes() -> list[str]:
-    return [f"-I{CSRC}", f"-I{TESTS}", "-isystem", sysconfig.get_path("include")]
+    return [f"-I{CSRC}", f"-I{TESTS}", *nghttp2_includes(), "-isystem", sysconfig.get_path("include")]
+
+
+def nghttp2_includes() -> list[str]:
+    """For the engine's files."""
+    return [f"-I{path}" for path in nghttp2.sources().includes]
+
+
+def nghttp2_objects(flags: tuple[str, ...] = ()) -> list[Path]:
+    """What the engine is linked with, compiled with these flags."""
+    macros = tuple(f"-D{name}={value}" for name, value in nghttp2.MACROS)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda source: _object(source, (*flags, *macros, "-w")), nghttp2.sources().files))
 
 
 def _made(digest: str, suffix: str, command: list[str]) -> Path:
@@ -105,6 +119,8 @@ def program(sources: list[Path], flags: tuple[str, ...], *, embed: bool = False,
         libraries = _python()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = [str(o) for o in pool.map(lambda w: _object(*w), work)]
+    if any(s.parent == CSRC and s.name.startswith("fg_h2") for s in sources):
+        objects += map(str, nghttp2_objects(flags))
     command = ["g++" if embed else "gcc", "-pthread", *flags, *link, *objects, *libraries, *LIBRARIES]
     return _made(_digest(*command), "", command)
 

@@ -81,7 +81,13 @@ class Edit:
 def sources(names: Iterable[str]) -> dict[str, str]:
     """Files of a build that has these modules, by path."""
     core = [ROOT / "src/fastgate/core" / f"{name}.pyx" for name in names]
-    files = [ROOT / "setup.py", *core, *(ROOT / "src/fastgate/core").glob("*.pxd"), *(ROOT / "csrc").glob("*")]
+    files = [
+        ROOT / "setup.py",
+        ROOT / "build_support/nghttp2.py",
+        *core,
+        *(ROOT / "src/fastgate/core").glob("*.pxd"),
+        *(ROOT / "csrc").glob("*"),
+    ]
     files += [ROOT / "src/fastgate" / name for name in ("__init__.py", "core/__init__.py")]
     return {str(path.relative_to(ROOT)): path.read_text() for path in sorted(files)}
 
