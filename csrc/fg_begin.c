@@ -130,7 +130,8 @@ static void find_rule(struct fg_engine *e, struct fg_req *r, const uint8_t *base
  * took the TLS off. */
 static bool is_misdirected(const struct fg_req *r, const uint8_t *base) {
     bool https = (base[r->head.target.off + 4] | 0x20) == 's';
-    return r->head.target_form == FG_TARGET_ABSOLUTE && https != (r->down->io.tls != NULL) && r->socket->trusted_hops == 0;
+    bool other = r->head.target_form == FG_TARGET_ABSOLUTE ? https != (r->down->identity != NULL) : r->down->other_scheme;
+    return other && r->socket->trusted_hops == 0;
 }
 
 /* Everything that may be wrong with a request whose head is well-formed: a reason, or 0. */
@@ -207,8 +208,8 @@ static void choose_backend(struct fg_engine *e, struct fg_req *r) {
 }
 
 void fg_exchange_forward(struct fg_req *r) {
-    uint8_t framing = r->head.framing;
-    bool chunked = framing == FG_FRAMING_CHUNKED;
+    uint8_t framing = r->head.framing, out = framing == FG_FRAMING_FRAMES ? FG_FRAMING_CHUNKED : framing;
+    bool chunked = out == FG_FRAMING_CHUNKED;
     bool seen = fg_filter_body_start(r, false, framing, FG_FRAMING_CHUNKED, chunked); /* by stages that may change its length */
     if (r->filtering && r->filtering->buffered) { /* decoded already, and of a length that is known by now */
         r->request.out = seen || r->request.trailers ? FG_FRAMING_CHUNKED : FG_FRAMING_LENGTH;
@@ -216,7 +217,7 @@ void fg_exchange_forward(struct fg_req *r) {
         r->request.pass_trailers = r->request.trailers != 0;
         r->head.content_length = r->request.ready;
     } else {
-        fg_flow_start(&r->request, framing, seen ? FG_FRAMING_CHUNKED : framing, r->head.content_length);
+        fg_flow_start(&r->request, framing, seen ? FG_FRAMING_CHUNKED : out, r->head.content_length);
         r->request.pass_trailers = chunked;
     }
     if (fg_filter_upstream(r) == FG_FILTER_PASSED)

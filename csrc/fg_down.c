@@ -1,4 +1,5 @@
 /* Client connections: from accept to close, one exchange after the other. */
+#include "fg_h2.h"
 #include "fg_relay.h"
 
 #include <errno.h>
@@ -46,6 +47,8 @@ void fg_down_close(struct fg_down *d) {
         fg_req_free(d->req);
     if (d->relay)
         fg_relay_free(d->relay);
+    if (d->h2)
+        fg_h2_free(d->h2);
     fg_timer_stop(&e->loop.wheel, &d->timer);
     fg_loop_close(&e->loop, &e->pool, &d->io);
     fg_buf_release(&e->pool, &d->in);
@@ -106,6 +109,10 @@ static void finish_ending(struct fg_down *d) {
 }
 
 void fg_down_end(struct fg_down *d, bool unread) {
+    if (d->stream) {
+        fg_h2_stream_end(d->stream);
+        return;
+    }
     d->ending = true;
     d->unread = unread;
     d->state = FG_DOWN_IDLE;
@@ -116,7 +123,7 @@ void fg_down_end(struct fg_down *d, bool unread) {
 /* --- heads --------------------------------------------------------------------------------------------------------------- */
 
 /* An exchange that ends with half a head: it is counted and logged like others, and what was read of it says nothing. */
-static struct fg_req *give_up(struct fg_down *d) {
+struct fg_req *fg_down_give_up(struct fg_down *d) {
     struct fg_req *r = d->req;
     struct fg_h1_head empty = {.fields = r->head.fields, .method_token = r->head.method_token, .minor_version = 1};
     r->head = empty;
@@ -154,12 +161,17 @@ static void parse(struct fg_down *d) {
         return;
     }
     d->scanned = r->head.scanned;
+    if (n != FG_MORE && fg_h2_is_preface(d)) {
+        fg_req_free(r);
+        fg_h2_begin(d);
+        return;
+    }
     if (n != FG_MORE) {
-        fg_reply_parse_error(give_up(d), n);
+        fg_reply_parse_error(fg_down_give_up(d), n);
         return;
     }
     if (fg_buf_len(&d->in) >= l->head_bytes) {
-        fg_reply_parse_error(give_up(d), FG_E_HEAD_TOO_LARGE);
+        fg_reply_parse_error(fg_down_give_up(d), FG_E_HEAD_TOO_LARGE);
         return;
     }
     if (d->state != FG_DOWN_HEAD) {
@@ -193,7 +205,7 @@ static void run_head(struct fg_down *d) {
             }
             if (n <= 0) { /* nobody is there to be answered */
                 if (d->state == FG_DOWN_HEAD)
-                    fg_exchange_abort(give_up(d), n == 0 ? FG_R_CLIENT_CLOSED : FG_R_CLIENT_RESET);
+                    fg_exchange_abort(fg_down_give_up(d), n == 0 ? FG_R_CLIENT_CLOSED : FG_R_CLIENT_RESET);
                 else
                     fg_down_close(d);
                 return;
@@ -236,6 +248,9 @@ static void down_run(struct fg_io *io) {
         break;
     case FG_DOWN_RELAY:
         fg_relay_run(d->relay);
+        break;
+    case FG_DOWN_HTTP2:
+        fg_h2_run(d);
         break;
     case FG_DOWN_LINGER:
         run_linger(d);
@@ -286,8 +301,11 @@ static void down_expired(struct fg_timer *t) {
     case FG_DOWN_RELAY:
         fg_relay_expired(d->relay);
         break;
+    case FG_DOWN_HTTP2:
+        fg_h2_expired(d);
+        break;
     case FG_DOWN_HEAD:
-        fg_reply_reason(give_up(d), FG_R_HEAD_TIMEOUT);
+        fg_reply_reason(fg_down_give_up(d), FG_R_HEAD_TIMEOUT);
         break;
     default:
         fg_exchange_timer(d->req);

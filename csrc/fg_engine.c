@@ -1,5 +1,6 @@
 /* A worker: what it is made of, its loop, and its two ways to end. */
 #include "fg_filter.h"
+#include "fg_h2.h"
 #include "fg_relay.h"
 #include "fg_signer.h"
 
@@ -60,6 +61,8 @@ static void end_exchanges(struct fg_engine *e) {
             fg_exchange_fail(d->req, FG_R_DRAIN_TIMEOUT);
         else if (d->state == FG_DOWN_RELAY)
             fg_relay_end(d->relay, FG_R_DRAIN_TIMEOUT);
+        else if (d->state == FG_DOWN_HTTP2)
+            fg_h2_end_all(d, FG_R_DRAIN_TIMEOUT);
     }
     fg_udp_end_all(e);
 }
@@ -77,6 +80,8 @@ static void drain_step(struct fg_timer *t) {
     for (struct fg_list *at = e->downs.next, *next; at != &e->downs; at = next) {
         struct fg_down *d = fg_container_of(at, struct fg_down, all);
         next = at->next;
+        if (d->state == FG_DOWN_HTTP2)
+            fg_h2_leave(d);
         if (d->ending || d->in.p || d->io.readable)
             continue;
         if (d->state == FG_DOWN_IDLE)
@@ -141,6 +146,7 @@ struct fg_engine *fg_engine_new(const struct fg_functions *functions, const stru
     fg_list_init(&e->listens);
     fg_list_init(&e->downs);
     fg_list_init(&e->handshakes);
+    fg_list_init(&e->h2_touched);
     fg_list_init(&e->ups);
     fg_pool_init(&e->pool, options->memory_limit);
     e->max_connections = connection_limit();
@@ -171,6 +177,8 @@ int fg_engine_run(struct fg_engine *e) {
             fg_filter_run_inline(e);
         if (e->datagrams)
             fg_udp_flush(e);
+        if (!fg_list_empty(&e->h2_touched))
+            fg_h2_turn(e);
         fg_log_kick(e->log);
         if (e->loop.turns % TRIM_TURNS == 0)
             fg_pool_trim(&e->pool);

@@ -46,6 +46,7 @@ struct fg_engine_options {
     uint32_t workers;
     uint32_t orphan_timeout; /* ms to serve on after the control socket closed, before draining */
     uint64_t memory_limit;   /* bytes of connection memory, above which requests get 503 and accepting pauses; 0: none */
+    bool http2;              /* provisional: HTTP/2 is spoken with clients that begin with it (docs/design/120-http2.md) */
     const char *build;       /* names the code that runs, for a manager that may be of another; outlives the engine */
 };
 

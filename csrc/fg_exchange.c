@@ -212,7 +212,7 @@ static int pump_request(struct fg_req *r) {
             fg_exchange_fail(r, FG_R_OVERLOADED);
             return -1;
         }
-        if (got == FILL_FAILED || (got == FILL_EOF && r->request.in != FG_FRAMING_UNTIL_CLOSE)) {
+        if (got == FILL_FAILED || (got == FILL_EOF && !fg_flow_ends_with_source(&r->request))) {
             fg_exchange_abort(r, got == FILL_EOF ? FG_R_CLIENT_CLOSED : FG_R_CLIENT_RESET);
             return -1;
         }
@@ -263,7 +263,8 @@ void fg_exchange_buffer(struct fg_req *r) {
             return;
         }
         enum fill got = fill(e, &d->io, &d->in);
-        if (got == FILL_FAILED || got == FILL_EOF) {
+        d->eof |= got == FILL_EOF;
+        if (got == FILL_FAILED || (got == FILL_EOF && r->request.in != FG_FRAMING_FRAMES)) {
             fg_exchange_abort(r, got == FILL_EOF ? FG_R_CLIENT_CLOSED : FG_R_CLIENT_RESET);
             return;
         }
@@ -393,8 +394,8 @@ static void start_body(struct fg_req *r) {
     if (r->head.method_token == FG_METHOD_HEAD || h->status == 204 || h->status == 304)
         in = FG_FRAMING_NONE;
     out = in;
-    int unknown = r->head.minor_version == 1 ? FG_FRAMING_CHUNKED : FG_FRAMING_UNTIL_CLOSE;
-    bool chunked = in == FG_FRAMING_CHUNKED && unknown == in;
+    int unknown = r->head.minor_version == 0 ? FG_FRAMING_UNTIL_CLOSE : r->down->stream ? FG_FRAMING_FRAMES : FG_FRAMING_CHUNKED;
+    bool chunked = in == FG_FRAMING_CHUNKED && unknown != FG_FRAMING_UNTIL_CLOSE;
     bool passed = chunked && fg_head_takes_trailers(r);
     bool seen = fg_filter_body_start(r, true, in, unknown, passed);
     if (seen || in == FG_FRAMING_CHUNKED || in == FG_FRAMING_UNTIL_CLOSE)

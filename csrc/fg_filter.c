@@ -345,7 +345,7 @@ enum fg_filter_result fg_filter_request(struct fg_req *r, const uint8_t *seg, ui
         if (x->stages[i].buffer_body > x->buffering)
             x->buffering = x->stages[i].buffer_body;
     if (x->buffering) {
-        r->request.pass_trailers = r->head.framing == FG_FRAMING_CHUNKED;
+        r->request.pass_trailers = r->head.framing == FG_FRAMING_CHUNKED || r->head.framing == FG_FRAMING_FRAMES;
         fg_exchange_buffer(r);
         return FG_FILTER_WAITS;
     }

@@ -77,6 +77,14 @@ static int64_t decode_chunked(struct fg_down *d, struct fg_flow *f, struct fg_bu
     }
 }
 
+/* What a stream brought: the body, and at its end the trailer section (RFC 9113 section 8.1). */
+static int64_t decode_frames(struct fg_down *d, struct fg_flow *f, struct fg_buf *src, uint8_t *raw, size_t len, bool eof) {
+    uint32_t n = (uint32_t)len - d->trailers;
+    take_run(f, src, raw, n, n);
+    f->whole = eof && d->trailers == 0;
+    return eof && d->trailers ? decode_trailers(d, f, src, raw + n, d->trailers) : 0;
+}
+
 static int64_t decode(struct fg_down *d, struct fg_flow *f, struct fg_buf *src, bool eof) {
     uint8_t *raw = raw_at(f, src);
     size_t len = (size_t)(src->p + src->end - raw);
@@ -94,6 +102,8 @@ static int64_t decode(struct fg_down *d, struct fg_flow *f, struct fg_buf *src, 
         take_run(f, src, raw, (uint32_t)len, (uint32_t)len);
         f->whole = eof;
         return 0;
+    case FG_FRAMING_FRAMES:
+        return decode_frames(d, f, src, raw, len, eof);
     default:
         return 0;
     }
@@ -107,7 +117,7 @@ int64_t fg_flow_decode(struct fg_down *d, struct fg_flow *f, struct fg_buf *src,
         fg_buf_consume(src, f->gap);
         f->gap = 0;
     }
-    if (f->whole && f->ready == 0 && f->out != FG_FRAMING_CHUNKED)
+    if (fg_flow_is_empty(f) && f->out != FG_FRAMING_CHUNKED)
         f->sent = true;
     return error;
 }
@@ -135,6 +145,11 @@ int fg_flow_vectors(struct fg_flow *f, const struct fg_buf *src, struct iovec io
     if (f->sent)
         return 0;
     if (f->out != FG_FRAMING_CHUNKED) {
+        if (f->ready == 0 && f->whole && f->trailers) { /* FG_FRAMING_FRAMES: the lines go as data, and `last` tells them apart */
+            f->last = true;
+            f->ready = f->trailers;
+            f->trailers = 0;
+        }
         if (f->ready)
             iov[n++] = (struct iovec){fg_buf_data(src), f->ready};
         return n;
@@ -167,7 +182,7 @@ static void data_sent(struct fg_flow *f, struct fg_buf *src, uint32_t n) {
 void fg_flow_advance(struct fg_flow *f, struct fg_buf *src, size_t n) {
     if (f->out != FG_FRAMING_CHUNKED) {
         data_sent(f, src, (uint32_t)n);
-        f->sent = f->whole && f->ready == 0;
+        f->sent = fg_flow_is_empty(f);
         return;
     }
     size_t line = (size_t)(f->line_len - f->line_off);

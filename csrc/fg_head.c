@@ -230,10 +230,12 @@ static void put_length(struct fg_put *o, int framing, uint64_t length) {
     }
 }
 
-static void put_via(struct fg_put *o, const struct fg_h1_head *h, struct fg_bytes pseudonym) {
+static void put_via(struct fg_put *o, const struct fg_h1_head *h, bool http2, struct fg_bytes pseudonym) {
     if (pseudonym.len == 0)
         return;
-    if (h->minor_version == 0)
+    if (http2)
+        FG_PUT(o, "via: 2.0 ");
+    else if (h->minor_version == 0)
         FG_PUT(o, "via: 1.0 ");
     else
         FG_PUT(o, "via: 1.1 ");
@@ -479,6 +481,7 @@ int fg_head_take_edits(struct fg_engine *e, struct fg_req *r) {
     h.fields = r->fields;
     h.target = (struct fg_span){len, r->head.target.len};
     h.target_form = r->head.target_form;
+    h.framing = r->head.framing; /* which HTTP/2 says in no field */
     r->head = h;
     r->head_len = head_len;
     r->path_len = (uint32_t)path_len;
@@ -509,7 +512,7 @@ size_t fg_head_request(struct fg_engine *e, struct fg_req *r, uint8_t *out, size
     if (r->request_id_len)
         put_line(&o, (struct fg_bytes){(const uint8_t *)"x-request-id", 12},
                  (struct fg_bytes){r->request_id, r->request_id_len});
-    put_via(&o, &r->head, fg_str(r->gen->image.sockets_seg, r->socket->via));
+    put_via(&o, &r->head, r->down->stream != NULL, fg_str(r->gen->image.sockets_seg, r->socket->via));
     if (x.n)
         put_edits(&o, &x);
     put_length(&o, r->request.out, r->head.content_length);
@@ -608,7 +611,7 @@ size_t fg_head_response(struct fg_engine *e, struct fg_req *r, const uint8_t *ba
         put_line(&o, (struct fg_bytes){(const uint8_t *)"date", 4},
                  (struct fg_bytes){(const uint8_t *)e->date, strlen(e->date)});
     }
-    put_via(&o, h, fg_str(r->gen->image.sockets_seg, r->socket->via));
+    put_via(&o, h, false, fg_str(r->gen->image.sockets_seg, r->socket->via));
     if (x.n)
         put_edits(&o, &x);
     bool describes = r->head.method_token == FG_METHOD_HEAD || h->status == 304;

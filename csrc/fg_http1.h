@@ -36,7 +36,8 @@ enum fg_method { /* the ones that change what a proxy does; every other token is
 
 enum fg_target_form { FG_TARGET_ORIGIN, FG_TARGET_ABSOLUTE, FG_TARGET_AUTHORITY, FG_TARGET_ASTERISK };
 
-enum fg_framing { FG_FRAMING_NONE, FG_FRAMING_LENGTH, FG_FRAMING_CHUNKED, FG_FRAMING_UNTIL_CLOSE };
+enum fg_framing { FG_FRAMING_NONE, FG_FRAMING_LENGTH, FG_FRAMING_CHUNKED, FG_FRAMING_UNTIL_CLOSE,
+                  FG_FRAMING_FRAMES /* HTTP/2's, of an unknown length: what frames hold is the body, the stream's end its end */ };
 
 /* What Connection, and the version, ask for. */
 enum { FG_CONN_CLOSE = 1, FG_CONN_KEEP_ALIVE = 2, FG_CONN_UPGRADE = 4, FG_CONN_NAMES = 8 /* other fields to remove */ };

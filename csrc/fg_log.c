@@ -288,7 +288,7 @@ COLUMN(query) { put_span(o, l, l->r->head.query); }
 COLUMN(protocol) {
     static const char *const names[] = {[FG_LISTENER_TLS] = "TLS", [FG_LISTENER_TCP] = "TCP", [FG_LISTENER_UDP] = "UDP"};
     if (l->r)
-        fg_put(o, l->r->head.minor_version ? "HTTP/1.1" : "HTTP/1.0", 8);
+        fg_put(o, l->r->down->stream ? "HTTP/2.0" : l->r->head.minor_version ? "HTTP/1.1" : "HTTP/1.0", 8);
     else
         fg_put(o, names[l->of.protocol], 3);
 }

@@ -120,8 +120,8 @@ ssize_t fg_io_read(struct fg_io *io, struct fg_buf *in) {
     size_t room = fg_buf_room(in);
     if (!io->readable || room == 0)
         return -1;
-    if (io->tls)
-        return fg_tls_read(io, in);
+    if (io->layer)
+        return io->layer->read(io, in);
     ssize_t n;
     do
         n = recv(io->fd, in->p + in->end, room, 0);
@@ -188,11 +188,11 @@ ssize_t fg_io_send(struct fg_io *io, struct fg_pool *pool, const struct iovec *i
 }
 
 ssize_t fg_io_writev(struct fg_io *io, struct fg_pool *pool, const struct iovec *iov, int n) {
-    return io->tls ? fg_tls_writev(io, pool, iov, n) : fg_io_send(io, pool, iov, n);
+    return io->layer ? io->layer->writev(io, pool, iov, n) : fg_io_send(io, pool, iov, n);
 }
 
 int fg_io_owe(struct fg_io *io, struct fg_pool *pool, const void *p, size_t len) {
-    return io->tls ? fg_tls_owe(io, p, len) : fg_buf_append(pool, &io->out, p, len);
+    return io->layer ? io->layer->owe(io, p, len) : fg_buf_append(pool, &io->out, p, len);
 }
 
 void fg_io_shutdown(struct fg_io *io) {

@@ -16,6 +16,15 @@
 #include <sys/uio.h>
 
 struct fg_loop;
+struct fg_io;
+
+/* What stands between a socket and those who read and write: TLS, or a session whose stream this is. Each as the fg_io_* of its
+ * name. */
+struct fg_layer {
+    ssize_t (*read)(struct fg_io *io, struct fg_buf *in);
+    ssize_t (*writev)(struct fg_io *io, struct fg_pool *pool, const struct iovec *iov, int n);
+    int (*owe)(struct fg_io *io, const void *p, size_t len);
+};
 
 struct fg_io {
     int fd;                        /* -1: closed */
@@ -27,7 +36,8 @@ struct fg_io {
     void (*run)(struct fg_io *io); /* something became ready, or the ready list reached it */
     struct fg_io *next;            /* ready list */
     struct fg_buf out;             /* bytes that are owed to the peer before any other */
-    struct fg_tls *tls;            /* fg_tls.h; NULL: the bytes of the socket are those that are meant */
+    const struct fg_layer *layer;  /* NULL: the bytes of the socket are those that are meant */
+    struct fg_tls *tls;            /* fg_tls.h; NULL: it has none of its own */
 };
 
 /* Did a call fail because this process or machine is short of something, and not because of its peer? */

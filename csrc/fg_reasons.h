@@ -66,7 +66,16 @@ enum fg_side { FG_SIDE_NONE, FG_SIDE_CLIENT, FG_SIDE_GATEWAY, FG_SIDE_UPSTREAM }
     X(UPSTREAM_HANDSHAKE, "upstream_handshake", 502, UPSTREAM, 1, "the TLS handshake with the endpoint failed")   \
     X(UPSTREAM_UNVERIFIED, "upstream_unverified", 502, UPSTREAM, 1, "the endpoint's certificate was not verified") \
     X(RELAY_IDLE, "relay_idle", 0, NONE, 0, "nothing passed in either direction for too long") \
-    X(SESSIONS_FULL, "sessions_full", 0, GATEWAY, 0, "a newer UDP session took the place of this one")
+    X(SESSIONS_FULL, "sessions_full", 0, GATEWAY, 0, "a newer UDP session took the place of this one")            \
+    X(H2_ERROR, "http2_error", 0, CLIENT, 0, "the client broke a rule of HTTP/2 that ends the connection")        \
+    X(H2_FLOOD, "http2_flood", 0, CLIENT, 0, "the client asked for more answers of HTTP/2 than it took")          \
+    X(H2_RESETS, "http2_resets", 0, CLIENT, 0, "too many streams of HTTP/2 were reset, or had to be")             \
+    X(H2_PINGS, "http2_pings", 0, CLIENT, 0, "too many PING frames")                                              \
+    X(H2_SETTINGS, "http2_settings", 0, CLIENT, 0, "too many SETTINGS frames")                                    \
+    X(H2_EMPTY, "http2_empty_frames", 0, CLIENT, 0, "too many empty DATA frames")                                 \
+    X(H2_CONTINUATIONS, "http2_continuations", 0, CLIENT, 0, "too many CONTINUATION frames")                      \
+    X(H2_PRIORITIES, "http2_priorities", 0, CLIENT, 0, "too many PRIORITY frames")                                \
+    X(H2_UPDATES, "http2_window_updates", 0, CLIENT, 0, "too many WINDOW_UPDATE frames")
 
 enum fg_reason {
 #define X(name, label, status, side, retryable, text) FG_R_##name,

@@ -101,6 +101,10 @@ int64_t fg_flow_decode(struct fg_down *d, struct fg_flow *f, struct fg_buf *src,
 static inline bool fg_flow_is_empty(const struct fg_flow *f) {
     return f->whole && f->ready == 0 && f->trailers == 0;
 }
+/* Is the end of the source what ends the body? */
+static inline bool fg_flow_ends_with_source(const struct fg_flow *f) {
+    return f->in >= FG_FRAMING_UNTIL_CLOSE;
+}
 struct iovec;
 int fg_flow_vectors(struct fg_flow *f, const struct fg_buf *src, struct iovec iov[3]);
 void fg_flow_advance(struct fg_flow *f, struct fg_buf *src, size_t n);

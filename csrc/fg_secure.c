@@ -1,4 +1,5 @@
 /* TLS of client connections: from the peeked ClientHello to a connection that speaks its listener's protocol. */
+#include "fg_h2.h"
 #include "fg_hash.h"
 #include "fg_head.h"
 #include "fg_signer.h"
@@ -74,6 +75,8 @@ static void secured(struct fg_down *d) {
     setsockopt(d->io.fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
     if (d->protocol == FG_LISTENER_TLS)
         relay(d);
+    else if (d->e->o.http2 && r.alpn.len == 2 && memcmp(r.alpn.p, "h2", 2) == 0)
+        fg_h2_begin(d);
     else
         fg_down_speak(d);
 }

@@ -23,6 +23,8 @@
     X(generations_live, gauge, "images that are still mapped")                                    \
     X(connections_accepted, counter, "client connections accepted")                               \
     X(connections_open, gauge, "client connections open")                                         \
+    X(http2_connections, counter, "client connections that began to speak HTTP/2")                \
+    X(http2_streams, counter, "streams of HTTP/2 that clients began")                             \
     X(accept_errors, counter, "accept calls that failed for want of descriptors or memory")       \
     X(requests, counter, "requests whose head was complete")                                      \
     X(requests_active, gauge, "requests being served")                                            \

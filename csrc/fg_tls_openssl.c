@@ -182,6 +182,7 @@ static struct fg_tls *tls_of(const SSL *ssl) {
 struct fg_tls *fg_tls_detach(struct fg_io *io) {
     struct fg_tls *t = io->tls;
     io->tls = NULL;
+    io->layer = NULL;
     return t;
 }
 
@@ -200,6 +201,8 @@ void fg_tls_free(struct fg_io *io) {
     fg_tls_drop(fg_tls_detach(io));
 }
 
+static const struct fg_layer layer = {fg_tls_read, fg_tls_writev, fg_tls_owe};
+
 static struct fg_tls *begin(struct fg_io *io, struct fg_tls_context *context, uint64_t session_key) {
     struct fg_tls *t = calloc(1, sizeof *t);
     SSL *ssl = t ? SSL_new(context->ssl) : NULL;
@@ -215,6 +218,7 @@ static struct fg_tls *begin(struct fg_io *io, struct fg_tls_context *context, ui
     SSL_set_bio(ssl, bio, bio);
     *t = (struct fg_tls){.ssl = ssl, .io = io, .context = fg_tls_context_ref(context), .session_key = session_key, .error = ""};
     io->tls = t;
+    io->layer = &layer;
     return t;
 }
 

@@ -3,7 +3,8 @@
  *   fg_engine            one worker: loop, pools, image, endpoints, listeners, statistics
  *     fg_listen          a bound socket; lives from LISTEN to UNLISTEN, and on until its last connection or session is gone
  *       fg_udp           what makes it one for datagrams, with its sessions (fg_udp.h)
- *     fg_down            a client connection; at most one exchange at a time
+ *     fg_down            where exchanges come from, one at a time: a client connection of HTTP/1, or a stream of HTTP/2
+ *       fg_h2            HTTP/2 on a client connection (fg_h2.h), with its streams
  *       fg_req           one exchange; from the complete request head to the end of the response
  *     fg_health          what a check says of an endpoint, and its probes; as long as the configuration asks for it
  *     fg_endpoint        an address and what TLS it speaks, which clusters of any generation share; owns its idle connections
@@ -89,6 +90,7 @@ enum fg_down_state {
     FG_DOWN_HELLO,     /* what the connection begins with decides what becomes of it */
     FG_DOWN_HANDSHAKE, /* of TLS */
     FG_DOWN_RELAY,     /* of TCP, or of what TLS brings */
+    FG_DOWN_HTTP2,     /* its streams have the exchanges */
     FG_DOWN_LINGER, /* everything sent, write side shut: reading until the peer closes (RFC 9112 section 9.6) */
     FG_DOWN_CLOSED
 };
@@ -102,6 +104,8 @@ struct fg_down {
     struct fg_listen *listen;
     struct fg_req *req;
     struct fg_relay *relay;
+    struct fg_h2 *h2;      /* of the connection; NULL: it speaks no HTTP/2, or this is a stream */
+    struct fg_h2_stream *stream; /* this is its; NULL: this is a connection */
     struct fg_buf in;
     uint32_t scanned;      /* the parser's resume hint */
     uint32_t requests;
@@ -110,7 +114,9 @@ struct fg_down {
     bool introduced;       /* the PROXY protocol header was read */
     bool ending;           /* close, or linger, when everything owed is sent */
     bool unread;           /* and the client may still be sending */
-    bool eof;              /* the client's FIN was read */
+    bool eof;              /* the client's FIN was read, or the stream's end */
+    bool other_scheme;     /* the stream's request is for another one than the connection's */
+    uint32_t trailers;     /* bytes of the stream's trailer section, the last ones of `in` */
     uint8_t protocol;      /* of the listener that the server name led to: enum fg_listener_protocol; this and what follows: TLS */
     uint64_t listener_key; /* of that listener */
     uint64_t policy;       /* what the client had to show: fg_img_tls */
@@ -118,11 +124,11 @@ struct fg_down {
     struct fg_shaking shaking;
     struct fg_signing *signing; /* its handshake is made apart; NULL: it is not */
     struct fg_address peer;
-    struct fg_identity *identity; /* NULL: no TLS, or not yet */
+    struct fg_identity *identity; /* NULL: no TLS, or not yet; a stream's is the connection's */
 };
 
 static inline struct fg_bytes fg_down_scheme(const struct fg_down *d) { /* RFC 9110 section 4.2 */
-    return d->io.tls ? (struct fg_bytes){(const uint8_t *)"https", 5} : (struct fg_bytes){(const uint8_t *)"http", 4};
+    return d->identity ? (struct fg_bytes){(const uint8_t *)"https", 5} : (struct fg_bytes){(const uint8_t *)"http", 4};
 }
 
 enum fg_up_state { FG_UP_CONNECTING, FG_UP_HANDSHAKE, FG_UP_BUSY, FG_UP_IDLE, FG_UP_CLOSED };
@@ -218,6 +224,7 @@ struct fg_engine {
     uint64_t usability;                /* grows when an endpoint is ejected, readmitted, found healthy or not, and with each
                                           image and endpoint table; never 0 */
     struct fg_list listens, downs, ups;
+    struct fg_list h2_touched;         /* of fg_h2: who has something to send, or to look at, at the end of the turn */
     struct fg_list handshakes;         /* of fg_shaking: who is to be served first comes first */
     struct fg_req *free_reqs;
     struct fg_control *control;
@@ -285,6 +292,7 @@ const struct fg_img_limits *fg_down_limits(const struct fg_down *d);
 void fg_down_deadline(struct fg_down *d, uint32_t ms); /* its timer; 0: none */
 void fg_down_refuse(struct fg_down *d, int reason);    /* closes at once, and counts why */
 void fg_down_speak(struct fg_down *d);                 /* HTTP begins: with what was read already, or what comes */
+struct fg_req *fg_down_give_up(struct fg_down *d);     /* the exchange of a head that is not whole, or no head: to be answered */
 
 /* fg_hello.c: what connections of a socket begin with, before the protocol of a listener is spoken */
 bool fg_hello_wanted(const struct fg_down *d);
@@ -310,7 +318,7 @@ bool fg_secure_is_elsewhere(const struct fg_req *r); /* for a connection with TL
  * something else of clients since: TLS, or another certificate. What belongs to no listener is not found, as without TLS. */
 static inline bool fg_secure_misdirected(const struct fg_req *r) {
     const struct fg_img_listener *l = r->match.listener;
-    return l && (r->down->io.tls ? fg_secure_is_elsewhere(r) : l->tls.len != 0);
+    return l && (r->down->identity ? fg_secure_is_elsewhere(r) : l->tls.len != 0);
 }
 
 /* fg_up.c: connections to endpoints */

@@ -3,6 +3,8 @@
 This is the one module that knows both sides: csrc/fg_engine.h takes functions, http1.pyx, image.pyx and router.pyx give them.
 """
 
+import os
+
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -47,6 +49,7 @@ cdef extern from "fg_engine.h" nogil:
         int control_fd, stats_fd, log_fd, adopt_fd
         uint32_t worker, workers, orphan_timeout
         uint64_t memory_limit
+        bint http2
         const char *build
 
     ctypedef struct fg_engine "struct fg_engine":
@@ -151,6 +154,7 @@ def run(int control_fd, int stats_fd, int log_fd, *, int adopt_fd=-1, uint32_t w
     f.release_stages = release_stages
     o.control_fd, o.stats_fd, o.log_fd, o.adopt_fd = control_fd, stats_fd, log_fd, adopt_fd
     o.build = build
+    o.http2 = os.environ.get("FASTGATE_HTTP2") == "provisional"
     o.worker, o.workers, o.orphan_timeout, o.memory_limit = worker, workers, orphan_timeout, memory_limit
     with nogil:
         e = fg_engine_new(&f, &o)
