@@ -57,8 +57,9 @@ struct fg_h2_stream {
     uint32_t lines;          /* field lines of the head, Host included, so far */
     uint32_t cookies;        /* crumbs joined into one of them */
     uint32_t cookie_end;     /* in down.in: behind the value of Cookie; 0: there is none */
-    uint32_t waited;         /* bytes of down.io.out at the timer's last look */
+    uint32_t taken;          /* bytes of down.io.out that the client took since the timer's last look */
     int16_t error;           /* enum fg_parse_error of the head, found before it was parsed */
+    bool stood;              /* something waited for the client at that look */
     bool head_begun;         /* the request line is written */
     bool remote_ended;       /* the client sent END_STREAM */
     bool responded;          /* the final response head is submitted */

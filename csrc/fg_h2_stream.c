@@ -169,6 +169,8 @@ static nghttp2_ssize pull(nghttp2_session *session, int32_t id, uint8_t *to, siz
     if (n) {
         memcpy(to, fg_buf_data(&io->out), n);
         fg_buf_consume(&io->out, n);
+        s->taken += n;
+        io->writable = true;
     }
     if (fg_buf_len(&io->out) == 0) {
         fg_buf_release(pool_of(s), &io->out);
@@ -181,8 +183,6 @@ static nghttp2_ssize pull(nghttp2_session *session, int32_t id, uint8_t *to, siz
             fg_buf_release(pool_of(s), &s->tail);
         }
     }
-    if (fg_buf_len(&io->out) <= FG_H2_STREAM_OUT / 2)
-        io->writable = true;
     if (s->down.req && fg_list_empty(&s->pulled))
         fg_list_push(&s->h2->pulled, &s->pulled);
     return (nghttp2_ssize)n;
@@ -200,16 +200,31 @@ static void stream_run(struct fg_io *io) {
         fg_exchange_run(s->down.req);
 }
 
+/* What the exchange left in `out` is the client's to take. */
 static void watch(struct fg_h2_stream *s) {
-    s->waited = fg_buf_len(&s->down.io.out);
-    fg_down_deadline(&s->down, s->waited ? fg_down_limits(&s->down)->body_rate_window : 0);
+    const struct fg_img_limits *l = fg_down_limits(&s->down);
+    fg_down_deadline(&s->down, fg_buf_len(&s->down.io.out) && l->body_min_rate ? l->body_rate_window : 0);
+}
+
+/* Does a client that has something to take, take it more slowly than the minimum rate? A window that is small leaves room in
+ * `out`, so that the exchange, which looks for a write that does not go on, would see nothing of it. */
+static bool is_slow(struct fg_h2_stream *s) {
+    const struct fg_img_limits *l = fg_down_limits(&s->down);
+    uint64_t least = (uint64_t)l->body_min_rate * l->body_rate_window / 1000;
+    bool stands = fg_buf_len(&s->down.io.out) != 0, slow = stands && s->stood && s->taken < least;
+    s->stood = stands;
+    s->taken = 0;
+    return slow;
 }
 
 static void stream_expired(struct fg_timer *t) {
     struct fg_h2_stream *s = fg_container_of(fg_container_of(t, struct fg_down, timer), struct fg_h2_stream, down);
-    if (s->down.req) {
+    bool slow = is_slow(s);
+    if (s->down.req && slow) {
+        fg_exchange_abort(s->down.req, FG_R_CLIENT_SLOW);
+    } else if (s->down.req) {
         fg_exchange_timer(s->down.req);
-    } else if (fg_buf_len(&s->down.io.out) == s->waited) { /* nothing moved in a whole window */
+    } else if (slow) {
         s->down.e->stats->reasons[FG_R_CLIENT_SLOW]++;
         fg_h2_stream_reset(s, NGHTTP2_CANCEL);
     } else {

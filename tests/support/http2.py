@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import h2.config
 import h2.connection
 import h2.events
+import h2.settings
 
 if TYPE_CHECKING:
     from wire import Conn
@@ -51,7 +52,6 @@ class Client:
         )
         self.conn = conn
         self.h2 = h2.connection.H2Connection(settings)
-        self.h2.local_settings.initial_window_size = window
         self.replies: dict[int, Reply] = {}
         self.goaways: list[tuple[int, int]] = []  # last stream, error
         self.acked = 0
@@ -61,6 +61,8 @@ class Client:
         self.over = False
         if start:
             self.h2.initiate_connection()
+            if window != 65535:
+                self.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
             self.flush()
 
     def flush(self) -> None:

@@ -372,3 +372,26 @@ def test_a_backend_waits_for_a_client_that_gives_no_credit(proxy, client, backen
         up.sock.sendall(bytes(64 << 20))
     client.until(lambda: len(client.replies[stream].body) == 65535)
     assert proxy.counter("buffer_bytes") < 1 << 20
+
+
+def test_a_client_that_takes_too_little_is_reset(proxies, backend):
+    limits = {"body_min_rate": 1000, "body_rate_window": 100}
+    proxy = proxies(config(limits=limits), {"c": (backend.endpoint,)})
+    client = Client(proxy.connect(), window=10)
+    stream = client.request()
+    up = backend.accept()
+    up.head()
+    up.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + bytes(1000))
+    client.takes = False
+    reply = client.reply(stream)
+    assert (reply.body, reply.ended) == (bytes(10), False)
+    assert proxy.log()["reason"] == "client_slow"
+
+
+def test_so_is_one_that_does_not_take_an_answer_of_ours(proxies):
+    proxy = proxies(config(limits={"body_min_rate": 1000, "body_rate_window": 100}), {})
+    client = Client(proxy.connect(), window=10)
+    client.takes = False
+    reply = client.reply(client.request())
+    assert (reply.status, reply.body, reply.reset) == ("503", b"503 Servic", 8)
+    assert proxy.reason("client_slow") == 1
