@@ -75,7 +75,7 @@ class ApiServer:
         self._reflectors: dict[str, list[Reflector]] = defaultdict(list)  # by the name of the definition
         for kind, namespace in scopes:
             reflector = Reflector(client, self.cache, kind, namespace)
-            self._reflectors[definitions.name_of(kind)].append(reflector)
+            self._reflectors[kind.full].append(reflector)
         identity = f"{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"
         lease = f"fastgate-{mode.controller.replace('/', '-')}"
         self.leader = Leader(client, client.config.namespace, lease, identity, address=address)

@@ -9,15 +9,9 @@ from fastgate.translate.features import VERSION
 
 if TYPE_CHECKING:
     from fastgate.kubernetes.cache import Cache
-    from fastgate.kubernetes.kinds import Kind
 
 KIND = "CustomResourceDefinition"
 _BUNDLE, _CHANNEL = (f"{GROUP}/{name}" for name in ("bundle-version", "channel"))
-
-
-def name_of(kind: Kind) -> str:
-    """Return the name of the definition of a kind."""
-    return f"{kind.plural}.{kind.group}"
 
 
 def bundle(cache: Cache) -> tuple[str, str]:

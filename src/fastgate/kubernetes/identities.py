@@ -12,6 +12,7 @@ import msgspec
 
 from fastgate.kubernetes.client import ApiError
 from fastgate.kubernetes.infrastructure.names import MANAGED_BY, MANAGER, object_name
+from fastgate.kubernetes.kinds import KINDS
 from fastgate.remote.identities import Authority, Identity, IdentityError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ log = logging.getLogger("fastgate")
 
 AUTHORITY = "fastgate-authority"  # the Secret
 AGAIN = 2.0  # seconds until what could not be read is tried again
+_SECRET = KINDS["Secret"]
 _NOT_FOUND, _CONFLICT = 404, 409
 _FILES = ("tls.crt", "tls.key", "ca.crt")
 
@@ -118,7 +120,7 @@ async def _authority(client: Client) -> Authority:
             "data": {name: base64.b64encode(content).decode() for name, content in files.items()},
         }
         try:
-            await client.request("create", "POST", _path(namespace), body=msgspec.json.encode(document))
+            await client.request("create", "POST", _SECRET.path("v1", namespace), body=msgspec.json.encode(document))
         except ApiError as conflict:
             if conflict.status != _CONFLICT:
                 raise
@@ -129,10 +131,6 @@ async def _authority(client: Client) -> Authority:
 
 
 async def _data(client: Client, namespace: str, name: str) -> dict[str, bytes]:
-    body = await client.request("get", "GET", f"{_path(namespace)}/{name}")
+    body = await client.request("get", "GET", _SECRET.path("v1", namespace, name))
     data = msgspec.json.decode(body).get("data") or {}
     return {key: base64.b64decode(value, validate=True) for key, value in data.items()}
-
-
-def _path(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/secrets"

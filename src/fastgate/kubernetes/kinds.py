@@ -35,6 +35,11 @@ class Kind:
     namespaced: bool = True
     by_metadata: bool = False
 
+    @property
+    def full(self) -> str:
+        """As messages, RBAC and the names of definitions spell it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
     def path(self, version: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """Return the path of a collection, or of an object of it. No namespace: that of all."""
         root = f"/apis/{self.group}/{version}" if self.group else f"/api/{version}"

@@ -91,7 +91,7 @@ class Reflector:
             await self._look_elsewhere()
         elif e.status == _FORBIDDEN:
             where = f"namespace {self._namespace}" if self._namespace else "all namespaces"
-            right = f"{e.verb} {self._kind.plural}.{self._kind.group}".rstrip(".")
+            right = f"{e.verb} {self._kind.full}"
             is_barred = self._failures >= REFUSALS
             self._cache.fail(self._scope, f"no right to {right} in {where}: {e.message}", barred=is_barred)
             await self._rest(self._delay(LOOK_AGAIN))

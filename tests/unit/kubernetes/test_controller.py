@@ -15,13 +15,13 @@ from fastgate.kubernetes.config import Config
 from fastgate.kubernetes.controller import Controller
 from fastgate.kubernetes.credentials import Source, Standing
 from fastgate.kubernetes.infrastructure.objects import Defaults
-from fastgate.kubernetes.infrastructure.owned import OWN_KINDS
+from fastgate.kubernetes.kinds import KINDS
 from fastgate.remote.identities import Authority
 from fastgate.translate.features import PROVISIONED_FEATURES
 from fastgate.translate.mode import Mode
 
 CLASSES = "/apis/gateway.networking.k8s.io/v1/gatewayclasses"
-SECRETS, SERVICES = OWN_KINDS["Secret"].path(""), OWN_KINDS["Service"].path("")
+SECRETS, SERVICES = KINDS["Secret"].path("v1"), KINDS["Service"].path("v1")
 BACKENDS = "/apis/fastgate.dev/v1alpha1/backends"
 
 

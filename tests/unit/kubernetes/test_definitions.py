@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastgate.kubernetes.definitions import bundle, name_of, unsupported
+from fastgate.kubernetes.definitions import bundle, unsupported
 from fastgate.kubernetes.kinds import KINDS
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -17,7 +17,7 @@ async def test_the_definitions_say_version_and_channel(api, following, until):
     async with following("CustomResourceDefinition") as cache:
         assert bundle(cache) == ("", "")
         cache.on_metadata = seen.append
-        await api.put(CRDS, name_of(KINDS["Gateway"]), "", metadata={"annotations": annotations})
+        await api.put(CRDS, KINDS["Gateway"].full, "", metadata={"annotations": annotations})
         await until(lambda: seen)
         assert seen == [("CustomResourceDefinition", "", "gateways.gateway.networking.k8s.io")]
         assert bundle(cache) == ("v1.7.0", "experimental")
@@ -31,4 +31,4 @@ def test_patches_of_one_minor_version_agree(version, is_supported):
 
 
 def test_a_definition_is_named_for_its_plural():
-    assert name_of(KINDS["BackendTLSPolicy"]) == "backendtlspolicies.gateway.networking.k8s.io"
+    assert KINDS["BackendTLSPolicy"].full == "backendtlspolicies.gateway.networking.k8s.io"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from fastgate.kubernetes.client import ApiError
 from fastgate.kubernetes.decoding import event_of
 from fastgate.kubernetes.infrastructure.names import MANAGER
+from fastgate.kubernetes.kinds import KINDS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,38 +27,17 @@ _FORBIDDEN, _NOT_FOUND, _GONE, _MALFORMED = 403, 404, 410, 500
 ObjectKey = tuple[str, str, str]  # kind, namespace, name
 
 
-@dataclass(frozen=True, slots=True)
-class OwnKind:
-    """A kind of object that is made for Gateways."""
-
-    name: str
-    group: str
-    version: str
-    plural: str
-
-    @property
-    def full(self) -> str:
-        """As messages and RBAC spell it."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
-
-    def path(self, namespace: str, name: str = "") -> str:
-        """Return the path of a collection, or of an object in it. No namespace: all."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        parts = [root, f"namespaces/{namespace}" if namespace else "", self.plural, name]
-        return "/".join(part for part in parts if part)
-
-
 OWN_KINDS = {
     kind.name: kind
     for kind in (
-        OwnKind("ServiceAccount", "", "v1", "serviceaccounts"),
-        OwnKind("Secret", "", "v1", "secrets"),
-        OwnKind("Service", "", "v1", "services"),
-        OwnKind("Deployment", "apps", "v1", "deployments"),
-        OwnKind("DaemonSet", "apps", "v1", "daemonsets"),
-        OwnKind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets"),
-        OwnKind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers"),
-        OwnKind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
+        Kind("ServiceAccount", "", ("v1",), "serviceaccounts"),
+        KINDS["Secret"],
+        KINDS["Service"],
+        Kind("Deployment", "apps", ("v1",), "deployments"),
+        Kind("DaemonSet", "apps", ("v1",), "daemonsets"),
+        Kind("PodDisruptionBudget", "policy", ("v1",), "poddisruptionbudgets"),
+        Kind("HorizontalPodAutoscaler", "autoscaling", ("v2",), "horizontalpodautoscalers"),
+        Kind("NetworkPolicy", "networking.k8s.io", ("v1",), "networkpolicies"),
     )
 }
 WORKLOADS = ("Deployment", "DaemonSet")
@@ -175,7 +154,7 @@ class Owned:
         on_change: called with the key of what changed.
     """
 
-    def __init__(self, client: Client, kind: OwnKind, namespace: str, selector: str) -> None:
+    def __init__(self, client: Client, kind: Kind, namespace: str, selector: str) -> None:
         """Follow nothing yet. Namespace "" is all of them."""
         self.objects: dict[ObjectKey, Own] = {}
         self.complete = asyncio.Event()
@@ -183,7 +162,7 @@ class Owned:
         self._client = client
         self._kind = kind
         self._namespace = namespace
-        self._path = kind.path(namespace)
+        self._path = kind.path(kind.versions[0], namespace)
         self._query = {"labelSelector": selector}
         self._failures = 0
         self._complaint = ""

@@ -251,8 +251,7 @@ class Provisioner:
         return problem
 
     async def _apply(self, key: ObjectKey, document: Document, uid: str) -> None:
-        kind = OWN_KINDS[key[0]]
-        path = kind.path(key[1], key[2])
+        path = _path(key)
         there = self._there(key) or await self._read(path)
         if there is not None and there.gateway != uid:
             raise _NotOursError(f"{key[0]} {key[1]}/{key[2]} exists and is not of this Gateway: it is not touched")
@@ -315,7 +314,7 @@ class Provisioner:
         condition = {"uid": own.metadata.uid, "resourceVersion": own.metadata.resource_version}
         body = msgspec.json.encode({"preconditions": condition, "propagationPolicy": "Background"})
         try:
-            await self._client.request("delete", "DELETE", OWN_KINDS[key[0]].path(key[1], key[2]), body=body)
+            await self._client.request("delete", "DELETE", _path(key), body=body)
             log.info("%s %s/%s is not wanted any more and deleted", *key)
         except ApiError as e:
             if e.status not in (_NOT_FOUND, _CONFLICT):
@@ -332,6 +331,11 @@ class Provisioner:
         self._sweep_postponed = False
         self._sweep_due = True
         self._news.set()
+
+
+def _path(key: ObjectKey) -> str:
+    kind = OWN_KINDS[key[0]]
+    return kind.path(kind.versions[0], *key[1:])
 
 
 def _key(document: Document) -> ObjectKey:

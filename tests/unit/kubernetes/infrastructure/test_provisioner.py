@@ -19,7 +19,7 @@ ALWAYS = ("ServiceAccount", "Secret", "Service", "Deployment")
 
 
 def collection(kind):
-    return OWN_KINDS[kind].path("")
+    return OWN_KINDS[kind].path(OWN_KINDS[kind].versions[0])
 
 
 @pytest.fixture(autouse=True)
