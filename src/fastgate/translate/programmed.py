@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
+PORT_UNAVAILABLE = "PortUnavailable"
+
 
 @dataclass(frozen=True, slots=True)
 class Bound:
@@ -34,7 +36,7 @@ class Bound:
 
     addresses: tuple[str, ...] = ()
     error: str | None = None
-    reason: str = "PortUnavailable"
+    reason: str = PORT_UNAVAILABLE
 
 
 Fates = Mapping[str, Bound]  # by `Socket.key`
@@ -109,9 +111,12 @@ def _gateway(status: GatewayStatus, sockets: Fates) -> GatewayStatus:
 
 
 def _summary(
-    conditions: tuple[Condition, ...], listeners: tuple[ListenerStatus, ...], reason: str
+    conditions: tuple[Condition, ...], listeners: tuple[ListenerStatus, ...], unbound: str
 ) -> tuple[Condition, ...]:
-    """Decide the Programmed condition of listeners' owner, if translation left it open: one that is served suffices."""
+    """Decide the Programmed condition of listeners' owner, if translation left it open: one that is served suffices.
+
+    `unbound` is the reason when sockets could not be bound; what else keeps listeners from being served is its own.
+    """
     before = condition_of(conditions, "Programmed")
     if before is None or before.status != "Unknown":
         return conditions
@@ -121,6 +126,8 @@ def _summary(
     elif any(verdict is not None and verdict.status == "Unknown" for verdict in verdicts):
         after = pending("Programmed", before.generation, before.message)
     else:
-        messages = dict.fromkeys(verdict.message for verdict in verdicts if verdict is not None)
-        after = fails("Programmed", before.generation, reason, "; ".join(messages))
+        failed = [verdict for verdict in verdicts if verdict is not None]
+        others = [verdict.reason for verdict in failed if verdict.reason != PORT_UNAVAILABLE]
+        messages = dict.fromkeys(verdict.message for verdict in failed)
+        after = fails("Programmed", before.generation, others[0] if others else unbound, "; ".join(messages))
     return replaced(conditions, after)
