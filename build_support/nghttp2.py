@@ -84,9 +84,7 @@ def _fetched() -> Path:
             if digest != SHA256:
                 raise UnavailableError(f"{archive.name} is not what was expected: SHA-256 {digest}, not {SHA256}")
             with tarfile.open(archive) as tar:
-                if hasattr(
-                    tarfile, "data_filter"
-                ):  # not in every Python 3.11; what is taken apart is what was expected
+                if hasattr(tarfile, "data_filter"):  # not in every Python 3.11
                     tar.extraction_filter = tarfile.data_filter
                 tar.extractall(draft)  # noqa: S202 - it is what was expected
             (copy,) = Path(draft).glob(f"*/{INSIDE}")

@@ -90,6 +90,7 @@ class Hub:
         self._published: frozenset[Name] = frozenset()
         self._runner: web.AppRunner | None = None
         self._renewal: asyncio.Task[None] | None = None
+        self._dismissal: asyncio.Future[None] | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen, "*" on every address, and return what is bound. OSError: it cannot be."""

@@ -77,7 +77,6 @@ class LastKnownGood:
         self._news.clear()
         if share is None:
             return
-        self._written = share
         body = zlib.compress(wire.encode(difference(EMPTY, share)), _FASTEST)
         temporary = self._path.with_name(f"{_NAME}.{os.getpid()}")
         try:
@@ -88,6 +87,7 @@ class LastKnownGood:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self._path)
+            self._written = share
         except OSError as e:
             log.warning("%s cannot be written: %s", self._path, e.strerror)
             with suppress(OSError):

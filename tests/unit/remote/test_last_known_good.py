@@ -58,6 +58,17 @@ def test_nothing_is_kept_at_first_and_what_cannot_be_kept_is_told_of(tmp_path, c
     assert LastKnownGood(tmp_path / "none").read() is None
 
 
+def test_what_could_not_be_kept_is_kept_when_it_is_served_again(tmp_path):
+    (tmp_path / "state").touch()
+    kept, served = LastKnownGood(tmp_path / "state"), share(1)
+    kept.keep(served)
+    kept.write()
+    (tmp_path / "state").unlink()
+    kept.keep(served)
+    kept.write()
+    assert LastKnownGood(tmp_path / "state").read() == served
+
+
 def test_a_link_in_its_place_is_not_followed(tmp_path):
     state, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
     state.mkdir()
