@@ -41,7 +41,10 @@ def controller(
     address: Annotated[
         str,
         typer.Option(
-            envvar="FASTGATE_ADDRESS", metavar="HOST:PORT", help="Where data planes reach any replica: a Service's."
+            envvar="FASTGATE_ADDRESS",
+            metavar="HOST:PORT",
+            callback=serving.checked(settings.host_port),
+            help="Where data planes reach any replica: a Service's.",
         ),
     ] = "fastgate.fastgate-system.svc:9443",
     image: Annotated[str, typer.Option(envvar="FASTGATE_IMAGE", help="Of data planes.")] = "fastgate",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fastgate import settings
 from fastgate.cli import serving
 
 
@@ -15,7 +16,11 @@ def dataplane(
     controller: Annotated[
         str,
         typer.Option(
-            envvar="FASTGATE_CONTROLLER", metavar="HOST:PORT", help="Where the controllers are.", show_default=False
+            envvar="FASTGATE_CONTROLLER",
+            metavar="HOST:PORT",
+            callback=serving.checked(settings.host_port),
+            help="Where the controllers are.",
+            show_default=False,
         ),
     ],
     identity: Annotated[
