@@ -32,6 +32,7 @@ log = logging.getLogger("fastgate")
 DURATION = 6  # seconds without a renewal after which a Lease is anybody's
 RENEW = 2.0  # seconds between renewals
 LOOK = 0.8  # seconds between looks of the others
+LATE = 3.5  # seconds without a renewal after which a holder may be gone
 MARGIN = 1.0  # seconds before that in which the holder writes no more
 ADDRESS = "fastgate.dev/data-planes"  # annotation: where the holder takes data planes
 _FORBIDDEN, _NOT_FOUND = 403, 404
@@ -97,11 +98,14 @@ class Leader:
         return self._clock() < self._until
 
     def whereabouts(self) -> str | None:
-        """Say where the holder is to be spoken to: "" here, None nowhere that is known."""
+        """Say where the holder is to be spoken to: "" here, None nowhere that is known.
+
+        One that is late with its renewal may be gone: who is sent there would wait for an answer.
+        """
         if self.writes():
             return ""
         seen = self._seen
-        if seen is None or seen.holder in ("", self._identity):
+        if seen is None or seen.holder in ("", self._identity) or self._clock() - seen.since > LATE:
             return None
         return seen.address or None
 

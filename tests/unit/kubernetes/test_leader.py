@@ -6,7 +6,7 @@ import pytest
 from api_server import LEASES
 
 from fastgate.kubernetes.client import ApiError
-from fastgate.kubernetes.leader import DURATION, MARGIN, Leader
+from fastgate.kubernetes.leader import DURATION, LOOK, MARGIN, RENEW, Leader
 
 
 class Clock:
@@ -51,9 +51,13 @@ async def test_who_does_not_renew_stops_before_the_other_may_begin(api, candidat
     await one.attempt()
     await two.attempt()
     assert (one.whereabouts(), two.whereabouts()) == ("", "one:9443")
+    second.now += RENEW + LOOK
+    assert two.whereabouts() == "one:9443"
+    second.now -= RENEW + LOOK
     for clock in (first, second):
         clock.now += DURATION - MARGIN
     assert not one.writes()
+    assert two.whereabouts() is None
     await two.attempt()
     assert not two.writes()
     second.now += MARGIN + 0.1
