@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import threading
 from pathlib import Path
@@ -424,7 +425,10 @@ def end_of(conn):
     except ConnectionResetError:
         return "reset"
     try:
-        conn.sock.send(b"x")  # a closed connection answers the first with a reset, which the second is told of
+        conn.sock.send(b"x")  # a closed connection answers with a reset, which the next one is told of once it is here
+        reset = select.poll()
+        reset.register(conn.sock, 0)
+        reset.poll(100)
         conn.sock.send(b"x")
     except (ConnectionResetError, BrokenPipeError):
         return "closed"
